@@ -1,0 +1,3 @@
+//! The `secevent` command.
+
+fn main() {}

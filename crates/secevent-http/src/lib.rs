@@ -1,0 +1,1 @@
+//! The outgoing network: one guarded HTTP client

@@ -1,0 +1,1 @@
+//! How a Security Event Token is signed and checked: compact JWS, JWK sets and key rings

@@ -1,0 +1,1 @@
+//! Events in: discover, subscribe, verify, store, hand on, acknowledge

@@ -1,0 +1,1 @@
+//! The incoming network: the transmitter's and receiver's HTTP endpoints

@@ -1,0 +1,1 @@
+//! The secevent store in one SQLite file

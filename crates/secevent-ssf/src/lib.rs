@@ -1,0 +1,1 @@
+//! What two parties of the Shared Signals Framework say to each other

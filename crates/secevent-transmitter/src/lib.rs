@@ -1,0 +1,1 @@
+//! Events out: accept, match, record, sign, push and poll
