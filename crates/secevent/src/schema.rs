@@ -1,0 +1,117 @@
+//! Event types that configuration brings: a URI, a name, and a JSON Schema instead of a Rust type.
+
+use crate::event::Definition;
+use crate::{Invalid, is_uri};
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::paths::{Location, LocationSegment};
+use jsonschema::{PatternOptions, ValidationError};
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// An event type of one's own cannot be defined like this.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SchemaError {
+    /// The event identifier is no URI.
+    #[error("`{0}` is no URI, and an event identifier is one (RFC 8417 section 2)")]
+    NotAUri(String),
+    /// The short name does not say which vocabulary it belongs to.
+    #[error("`{0}` is no short name: it is a vocabulary, a colon and an event, as in `doors:opened`")]
+    NotAName(String),
+    /// The schema is longer than it may be.
+    #[error("the schema has {bytes} bytes, and {} is the most", Definition::SCHEMA_BYTES_MAX)]
+    TooLong {
+        /// How long it is as JSON text without spaces.
+        bytes: usize,
+    },
+    /// The document is no JSON Schema, or refers to another document.
+    #[error("the schema is refused: {0}")]
+    NotASchema(String),
+}
+
+impl Definition {
+    /// The longest schema of a custom event type, in bytes of JSON text without spaces.
+    pub const SCHEMA_BYTES_MAX: usize = 64 * 1024;
+    /// The most that one compiled pattern of a schema may take, in bytes.
+    const PATTERN_BYTES_MAX: usize = 1024 * 1024;
+
+    /// An event type whose payloads a JSON Schema describes.
+    ///
+    /// The schema is compiled here, once. It has to stand for itself: a reference to another document is
+    /// refused, never fetched. Patterns are matched in linear time, so look-around and back references are
+    /// refused too. A payload that breaks the schema breaks the rule `custom`.
+    ///
+    /// ```
+    /// use secevent::{Definition, Strictness, Vocabulary};
+    ///
+    /// let schema = serde_json::json!({
+    ///     "type": "object",
+    ///     "properties": { "door": { "type": "string" } },
+    ///     "required": ["door"],
+    /// });
+    /// let about = "A door was opened.";
+    /// let opened =
+    ///     Definition::from_json_schema("https://doors.example/event/opened", "doors:opened", about, &schema)?;
+    ///
+    /// let breach = opened.check(r#"{"door":7}"#, Strictness::Lenient).unwrap_err();
+    /// assert_eq!((breach.member(), breach.rule()), ("door", "custom"));
+    ///
+    /// let vocabulary = Vocabulary::standard().with(opened).unwrap();
+    /// assert_eq!(vocabulary.find("doors:opened").unwrap().about(), about);
+    /// # Ok::<(), secevent::SchemaError>(())
+    /// ```
+    pub fn from_json_schema(uri: &str, name: &str, about: &str, schema: &Value) -> Result<Self, SchemaError> {
+        if !is_uri(uri) {
+            return Err(SchemaError::NotAUri(uri.to_owned()));
+        }
+        if !is_name(name) {
+            return Err(SchemaError::NotAName(name.to_owned()));
+        }
+        let bytes = schema.to_string().len();
+        if bytes > Self::SCHEMA_BYTES_MAX {
+            return Err(SchemaError::TooLong { bytes });
+        }
+        let patterns = PatternOptions::regex().size_limit(Self::PATTERN_BYTES_MAX);
+        let schema = jsonschema::options()
+            .offline()
+            .with_pattern_options(patterns)
+            .build(schema)
+            .map_err(|error| SchemaError::NotASchema(error.to_string()))?;
+        let check = move |payload: &Value| schema.validate(payload).map_err(|error| breach(&error));
+        Ok(Self::custom(uri.to_owned(), name.to_owned(), about.to_owned(), Arc::new(check)))
+    }
+}
+
+/// Both sides of a colon say something, and a star would be taken for a pattern.
+fn is_name(name: &str) -> bool {
+    let sides = name.split_once(':').is_some_and(|(vocabulary, event)| !vocabulary.is_empty() && !event.is_empty());
+    sides && !name.contains(|c: char| c == '*' || c.is_whitespace() || c.is_control())
+}
+
+fn breach(error: &ValidationError<'_>) -> Invalid {
+    let member = path(error.instance_path());
+    // The values are the subject's business: the message shows what is wrong without them.
+    let invalid = Invalid::new(member, "custom", format!("breaks the schema: {}", error.masked()));
+    match error.kind() {
+        ValidationErrorKind::Required { property: Value::String(missing) } => {
+            let outer = invalid.member().to_owned();
+            let missing = Invalid::new(missing, "custom", "is required and missing");
+            if outer.is_empty() { missing } else { missing.within(&outer) }
+        }
+        _ => invalid,
+    }
+}
+
+/// A place in the payload as every [`Invalid`] writes it: `doors[2].name`.
+fn path(location: &Location) -> String {
+    location.segments().fold(String::new(), |mut path, segment| {
+        match segment {
+            LocationSegment::Index(place) => write!(path, "[{place}]"),
+            LocationSegment::Property(name) if path.is_empty() => write!(path, "{name}"),
+            LocationSegment::Property(name) => write!(path, ".{name}"),
+        }
+        .expect("a String takes whatever is written");
+        path
+    })
+}

@@ -1,0 +1,24 @@
+//! `prov:create:notice`: a resource was created; names only (RFC 9967 section 2.4.1).
+
+use super::{ATTRIBUTES, NO_DATA, NO_SUB_ID, SUBJECT, VERSION};
+use crate::{EventType, Member, SubjectRule};
+use serde::{Deserialize, Serialize};
+
+/// A resource was created; names of its attributes only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvCreateNotice {
+    /// The names of the attributes that were added, spelt like the `path` of a PATCH.
+    pub attributes: Vec<String>,
+    /// The version (ETag) of the resource after the event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+impl EventType for ProvCreateNotice {
+    const URI: &'static str = "urn:ietf:params:scim:event:prov:create:notice";
+    const NAME: &'static str = "scim:prov:create:notice";
+    const ABOUT: &'static str = "A resource was created; names of its attributes only.";
+    const ALIASES: &'static [&'static str] = &["urn:ietf:params:SCIM:event:prov:create:notice"];
+    const MEMBERS: &'static [Member] = &[ATTRIBUTES, VERSION, NO_DATA, NO_SUB_ID];
+    const SUBJECT: SubjectRule = SUBJECT;
+}
