@@ -1,3 +1,57 @@
-//! Chores.
+//! Every chore of the project, one file each. `cargo xtask --help` lists them.
 
-fn main() {}
+mod bench;
+mod ci;
+mod fuzz;
+mod spec;
+mod test;
+mod tools;
+mod wasm;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let done = match Chores::parse().chore {
+        Chore::Test(options) => test::run(&options),
+        Chore::Spec(options) => spec::run(&options),
+        Chore::Ci => ci::run(),
+        Chore::Fuzz(options) => fuzz::run(&options),
+        Chore::Wasm => wasm::run(),
+        Chore::Bench(options) => bench::run(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // A test run speaks for itself: its counts stay the last line.
+            if !error.is::<test::Failed>() {
+                eprintln!("error: {error:#}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The chores of the secevent workspace.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Chores {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Run all tests, and end with one line that counts them.
+    Test(test::Options),
+    /// Compare specs/*.toml with the `// spec:` markers above the tests.
+    Spec(spec::Options),
+    /// What has to pass before a change goes in.
+    Ci,
+    /// Feed made-up bytes to each parser of foreign bytes.
+    Fuzz(fuzz::Options),
+    /// Check that the vocabulary crate builds for browsers.
+    Wasm,
+    /// Build in release mode and run a yardstick.
+    Bench(bench::Options),
+}

@@ -1,1 +1,16 @@
-//! The incoming network: the transmitter's and receiver's HTTP endpoints
+//! The incoming network: HTTP endpoints over the transmitter and the receiver.
+//!
+//! Handlers translate: they check who calls, read the request with `secevent-ssf`, hand it to
+//! `secevent-transmitter`, and write the answer. What happens is told there, not here.
+
+mod clients;
+mod context;
+mod ingest;
+mod oauth;
+mod problem;
+mod router;
+mod server;
+mod ssf;
+
+pub use clients::{ClientConfig, Scope};
+pub use server::{ServerConfig, serve, transmitter_router};

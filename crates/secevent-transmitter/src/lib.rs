@@ -1,1 +1,43 @@
-//! Events out: accept, match, record, sign, push and poll
+//! Events out: a transmitter accepts events, records them with the SETs that they are owed as, signs, and
+//! delivers by push (RFC 8935) and poll (RFC 8936).
+//!
+//! An event's way, each step in a module of its own:
+//!
+//! 1. *Accept*: the event is checked against its type's definition.
+//! 2. *Match*: a look-up tells to which streams it is owed; no scan, no call to the store.
+//! 3. *Record*: one commit keeps the event and a delivery for each of those streams. Only now is its
+//!    producer told.
+//! 4. *Render and sign*: when a delivery is sent, its claims follow from what was recorded, and the issuer's
+//!    current key signs them.
+//! 5. *Deliver*: pushed inside the stream's window, or handed to whoever polls; never two at once about one
+//!    subject of one stream, and never out of the order of acceptance.
+//! 6. *Settle*: an acceptance closes the delivery, a refusal closes it as rejected; trouble with the receiver
+//!    is the stream's trouble, which rests, is probed and goes on.
+//!
+//! The crate sees ports alone ([`secevent_store::Store`], [`secevent_ssf::Transport`], [`secevent::Clock`]):
+//! which database, which network and which clock stand behind them is decided by the program.
+//!
+//! The promise is *at least once, in order per subject*.
+
+mod accept;
+mod issuer;
+mod lanes;
+mod manage;
+mod outgoing;
+mod poll;
+mod push;
+mod render;
+mod retry;
+mod sign;
+mod stream;
+mod table;
+mod transmitter;
+mod window;
+
+pub use accept::{AcceptError, Accepted, Incoming};
+pub use issuer::IssuerConfig;
+pub use manage::{Client, ManageError};
+pub use poll::PollError;
+pub use render::RenderedAs;
+pub use retry::{Outcome, RetryPolicy, Trouble, TroubleKind, classify};
+pub use transmitter::{NoTransport, Transmitter, TransmitterConfig, TransmitterError};

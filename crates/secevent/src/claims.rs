@@ -57,7 +57,12 @@ impl Claims {
     /// Claims with what every SET has besides its events.
     pub fn new(iss: impl Into<String>, jti: impl Into<String>, iat: Timestamp) -> Self {
         // Whole seconds, rounded down: some receivers refuse an `iat` that is ahead by any amount (E-54).
-        Self { iss: Some(iss.into()), jti: Some(jti.into()), iat: Some(iat.floor_to_second()), ..Self::default() }
+        Self {
+            iss: Some(iss.into()),
+            jti: Some(jti.into()),
+            iat: Some(iat.floor_to_second()),
+            ..Self::default()
+        }
     }
 
     /// Adds an event.
@@ -126,7 +131,7 @@ impl Claims {
         for (uri, payload) in self.events.iter() {
             vocabulary.check(uri, payload, self.sub_id.as_ref(), Strictness::Strict)?;
         }
-        Ok(Set::proved(self, profile))
+        Set::proved(self, profile)
     }
 
     /// Whether a claim of this name is there.
@@ -150,7 +155,8 @@ impl Claims {
     /// Values that no profile allows, whatever the table says about presence.
     pub(crate) fn values(&self, strictness: Strictness) -> Vec<Invalid> {
         let mut breaches = Vec::new();
-        let strings = [("iss", "SET-02", &self.iss), ("jti", "SET-05", &self.jti), ("txn", "SET-18", &self.txn)];
+        let strings =
+            [("iss", "SET-02", &self.iss), ("jti", "SET-05", &self.jti), ("txn", "SET-18", &self.txn)];
         for (name, rule, value) in strings {
             if value.as_deref() == Some("") {
                 breaches.push(Invalid::new(name, rule, "must not be empty"));
@@ -158,6 +164,25 @@ impl Claims {
         }
         if strictness == Strictness::Lenient {
             return breaches;
+        }
+        // The reader's own types keep these out; a writer's hands are free.
+        let claimed = Profile::claims().filter(|name| self.other.contains_key(*name) && *name != "nonce");
+        breaches.extend(
+            claimed.map(|name| Invalid::new(name, "E-33", "has a field of its own and would be there twice")),
+        );
+        if self.aud.as_ref().is_some_and(|aud| aud.iter().next().is_none() || aud.contains("")) {
+            breaches.push(Invalid::new(
+                "aud",
+                "SET-08",
+                "must name at least one recipient, and none by nothing",
+            ));
+        }
+        for (name, rule, time) in
+            [("iat", "SET-03", self.iat), ("toe", "SET-19", self.toe), ("exp", "SET-10", self.exp)]
+        {
+            if time.is_some_and(|time| !time.is_numeric_date()) {
+                breaches.push(Invalid::new(name, rule, "must not be after the year 9999"));
+            }
         }
         if let (Some(toe), Some(iat)) = (self.toe, self.iat)
             && toe.as_seconds() > iat.as_seconds()
@@ -170,7 +195,8 @@ impl Claims {
             breaches.push(breach.within("sub_id"));
         }
         // Of the formats only iss_sub speaks the language of `sub`, and only if it names the same issuer.
-        if let (Some(Subject::Simple(Identifier::IssSub { iss, sub })), Some(plain)) = (&self.sub_id, &self.sub)
+        if let (Some(Subject::Simple(Identifier::IssSub { iss, sub })), Some(plain)) =
+            (&self.sub_id, &self.sub)
             && self.iss.as_ref() == Some(iss)
             && sub != plain
         {
@@ -189,7 +215,9 @@ impl Serialize for Claims {
             })+ };
         }
         claims!(iss jti iat aud txn toe sub sid exp sub_id);
-        map.serialize_entry("events", &self.events)?;
+        if !self.events.is_empty() {
+            map.serialize_entry("events", &self.events)?;
+        }
         for (name, value) in &self.other {
             map.serialize_entry(name, value)?;
         }
@@ -287,6 +315,13 @@ impl Events {
     /// Adds an event of any type: its identifier, and its payload as JSON text.
     pub fn add_raw(&mut self, uri: &str, payload: &str) -> Result<(), Invalid> {
         let within = |error: Invalid| error.within(uri).within("events");
+        if !payload.trim_start().starts_with('{') {
+            return Err(within(Invalid::new(
+                "",
+                "SET-14",
+                "must be a JSON object; an event without data is {}",
+            )));
+        }
         let text = json::check(payload.as_bytes(), json::Limits::TOKEN).map_err(within)?;
         let payload = RawValue::from_string(text.to_owned()).map_err(|error| within(json::syntax(&error)))?;
         self.insert(uri, payload)

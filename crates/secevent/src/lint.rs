@@ -6,7 +6,7 @@
 //! ```
 //! use secevent::lint::{self, Ruleset, Severity};
 //!
-//! let header = br#"{"alg":"RS256","typ":"JWT"}"#;
+//! let header = br#"{"alg":"RS256","typ":"JWT","kid":"2026-01"}"#;
 //! let claims = br#"{"iss":"https://idp.example","jti":"1","iat":1615305159,"events":{}}"#;
 //! let findings = lint::check(Some(header), claims, Ruleset::Ssf, None);
 //! let rules: Vec<&str> = findings.iter().map(|finding| finding.rule).collect();
@@ -73,7 +73,10 @@ impl FromStr for Ruleset {
     type Err = UnknownRuleset;
 
     fn from_str(name: &str) -> Result<Self, UnknownRuleset> {
-        Self::ALL.into_iter().find(|ruleset| ruleset.name() == name).ok_or_else(|| UnknownRuleset(name.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|ruleset| ruleset.name() == name)
+            .ok_or_else(|| UnknownRuleset(name.to_owned()))
     }
 }
 
@@ -145,10 +148,19 @@ impl Lint {
         self.add(Severity::Error, breach);
     }
 
-    fn warn(&mut self, member: impl Into<String>, rule: &'static str, problem: impl Into<std::borrow::Cow<'static, str>>) {
+    fn warn(
+        &mut self,
+        member: impl Into<String>,
+        rule: &'static str,
+        problem: impl Into<std::borrow::Cow<'static, str>>,
+    ) {
         self.add(Severity::Warning, Invalid::new(member, rule, problem));
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "each caller has just made it and has no other use for it"
+    )]
     fn add(&mut self, severity: Severity, breach: Invalid) {
         let known = |finding: &Finding| finding.member == breach.member() && finding.rule == breach.rule();
         if self.findings.iter().any(known) {
@@ -188,7 +200,8 @@ impl Lint {
                 self.error(Invalid::new("header.typ", rule, format!("must be {}", profile.typ())));
             }
             (Some(typ), _) if typ != profile.typ() => {
-                self.warn("header.typ", "SET-22", format!("should be written {}", profile.typ()));
+                let rule = if profile == Profile::Logout { "BCL-19" } else { "SET-22" };
+                self.warn("header.typ", rule, format!("should be written {}", profile.typ()));
             }
             _ => {}
         }
@@ -199,14 +212,24 @@ impl Lint {
             self.warn(format!("header.{name}"), "JWTBCP-15", "is ignored: keys come from the issuer's JWKS");
         }
         if header.contains_key("crit") {
-            self.error(Invalid::new("header.crit", "JWTBCP-20", "names extensions that no profile here knows"));
+            self.error(Invalid::new(
+                "header.crit",
+                "JWTBCP-20",
+                "names extensions that no profile here knows",
+            ));
         }
         if header.contains_key("zip") {
             self.error(Invalid::new("header.zip", "JWTBCP-08", "must not be there: compression leaks"));
         }
     }
 
-    fn claims(&mut self, claims: &Claims, unread: Vec<Invalid>, raw: &Map<String, Value>, now: Option<Timestamp>) {
+    fn claims(
+        &mut self,
+        claims: &Claims,
+        unread: Vec<Invalid>,
+        raw: &Map<String, Value>,
+        now: Option<Timestamp>,
+    ) {
         unread.into_iter().for_each(|breach| self.error(breach));
         let profile = self.ruleset.profile();
         for breach in profile.breaches(claims, Strictness::Strict) {
@@ -223,7 +246,9 @@ impl Lint {
                 _ => {}
             }
         }
-        if let Some(Err(breach)) = raw.get("sub_id").map(|value| Subject::from_value(value.clone(), Strictness::Strict)) {
+        if let Some(Err(breach)) =
+            raw.get("sub_id").map(|value| Subject::from_value(value.clone(), Strictness::Strict))
+        {
             self.error(breach.within("sub_id"));
         }
         for (uri, payload) in claims.events.iter() {
@@ -239,7 +264,10 @@ impl Lint {
 
     fn event(&mut self, uri: &str, payload: &str, subject: Option<&Subject>) {
         let Some(definition) = Vocabulary::standard().find(uri) else {
-            self.add(Severity::Note, Invalid::new(uri, "PUSH-39", "is of a type that no standard names").within("events"));
+            self.add(
+                Severity::Note,
+                Invalid::new(uri, "PUSH-39", "is of a type that no standard names").within("events"),
+            );
             return;
         };
         if let Err(breach) = Vocabulary::standard().check(uri, payload, subject, Strictness::Strict) {
@@ -260,17 +288,32 @@ impl Lint {
         if let Some(subject) = payload.get("subject").filter(|_| self.ruleset.profile() == Profile::Ssf) {
             let first_came_with_ssf = definition.name().starts_with("ssf:");
             if first_came_with_ssf {
-                self.error(Invalid::new(at("subject"), "SSF-03", "must not be there: the subject is in `sub_id`"));
+                self.error(Invalid::new(
+                    at("subject"),
+                    "SSF-03",
+                    "must not be there: the subject is in `sub_id`",
+                ));
             } else {
-                self.add(Severity::Note, Invalid::new(at("subject"), "SSF-02", "repeats the subject for old peers"));
+                self.add(
+                    Severity::Note,
+                    Invalid::new(at("subject"), "SSF-02", "repeats the subject for old peers"),
+                );
             }
             if subject.get("subject_type").is_some() {
-                self.error(Invalid::new(at("subject.subject_type"), "RISC-24", "is an old spelling of `format`"));
+                self.error(Invalid::new(
+                    at("subject.subject_type"),
+                    "RISC-24",
+                    "is an old spelling of `format`",
+                ));
             }
         }
         let milliseconds = |stamp: f64| stamp > 1e11;
         if payload.get("event_timestamp").and_then(Value::as_f64).is_some_and(milliseconds) {
-            self.error(Invalid::new(at("event_timestamp"), "CAEP-02", "must be in seconds, and looks like milliseconds"));
+            self.error(Invalid::new(
+                at("event_timestamp"),
+                "CAEP-02",
+                "must be in seconds, and looks like milliseconds",
+            ));
         }
         if payload.contains_key("previous_level")
             && definition.uri() == caep::AssuranceLevelChange::URI
@@ -297,7 +340,9 @@ impl Lint {
             };
             let payload: Value = serde_json::from_str(payload).unwrap_or_default();
             let text_in = |texts: &Value| match texts {
-                Value::Object(texts) => texts.values().any(|text| text.as_str().is_some_and(|text| !text.is_empty())),
+                Value::Object(texts) => {
+                    texts.values().any(|text| text.as_str().is_some_and(|text| !text.is_empty()))
+                }
                 Value::String(text) => !text.is_empty(),
                 _ => false,
             };
@@ -329,7 +374,9 @@ fn fix(rule: &str, member: &str) -> String {
         "SET-02" => "set `iss` to the transmitter's issuer URL",
         "SET-03" => "set `iat` to the time of signing, in whole seconds, rounded down",
         "SET-04" | "SET-05" => "set `jti` to a fresh random string for every SET",
-        "SET-07" | "SSF-75" | "JWTBCP-12" => "set `aud` to the recipient's name as the stream configuration has it",
+        "SET-07" | "SSF-75" | "JWTBCP-12" => {
+            "set `aud` to the recipient's name as the stream configuration has it"
+        }
         "SET-08" => "write `aud` as a string or an array of strings",
         "SET-10" | "SET-11" | "SSF-20" => "leave `exp` out: a SET tells what happened and does not expire",
         "SET-13" => "name the event by an absolute URI",
@@ -359,7 +406,12 @@ fn fix(rule: &str, member: &str) -> String {
         "BCL-45" => "let the token live two minutes at most",
         "LEGACY-30" => "check the clock of the machine that signs",
         "PUSH-39" => "nothing, if the recipient knows the type; else check the URI for slips",
-        _ => return format!("see {rule}{}", if member.is_empty() { String::new() } else { format!(" about `{member}`") }),
+        _ => {
+            return format!(
+                "see {rule}{}",
+                if member.is_empty() { String::new() } else { format!(" about `{member}`") }
+            );
+        }
     };
     text.to_owned()
 }

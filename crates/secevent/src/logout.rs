@@ -1,7 +1,7 @@
 //! OpenID Connect Back-Channel Logout 1.0: the one event of a logout token.
 //!
-//! A logout token is a SET of another kind than those of SSF: it has `exp`, and it names whose sessions end by
-//! `sub` and `sid` instead of `sub_id`.
+//! A logout token is a SET of another kind than those of SSF: it has `exp`, and it names whose sessions end
+//! by `sub` and `sid` instead of `sub_id`.
 //!
 //! ```
 //! use secevent::EventType;

@@ -67,7 +67,8 @@ const TABLE: &[Row] = &[
 
 impl Profile {
     /// Every profile.
-    pub const ALL: [Self; 6] = [Self::Rfc8417, Self::Plain, Self::Ssf, Self::Scim, Self::Logout, Self::Legacy];
+    pub const ALL: [Self; 6] =
+        [Self::Rfc8417, Self::Plain, Self::Ssf, Self::Scim, Self::Logout, Self::Legacy];
 
     /// The name by which configuration and the command line know it.
     pub const fn name(self) -> &'static str {
@@ -141,7 +142,11 @@ impl Profile {
             Self::Scim => breaches.extend(scim(claims, strictness)),
             Self::Logout => breaches.extend(logout(claims, strictness)),
             Self::Legacy if strictness == Strictness::Strict => {
-                breaches.push(Invalid::new("", "LEGACY-27", "would be in a shape that is read but never written"));
+                breaches.push(Invalid::new(
+                    "",
+                    "LEGACY-27",
+                    "would be in a shape that is read but never written",
+                ));
             }
             Self::Rfc8417 | Self::Plain | Self::Legacy => {}
         }
@@ -153,12 +158,24 @@ fn ssf(claims: &Claims, strictness: Strictness) -> Option<Invalid> {
     if claims.events.len() > 1 {
         return Some(Invalid::new("events", "SSF-29", "must hold exactly one event (E-42)"));
     }
-    let iss = claims.iss.as_deref().unwrap_or_default();
-    let development = iss.starts_with("http://127.0.0.1") || iss.starts_with("http://localhost");
-    if strictness == Strictness::Strict && !development && iss.parse::<Issuer>().is_err() {
-        return Some(Invalid::new("iss", "SSF-74", "must be an https URL without query and fragment"));
+    match claims.iss.as_deref() {
+        Some(iss)
+            if strictness == Strictness::Strict && iss.parse::<Issuer>().is_err() && !is_development(iss) =>
+        {
+            Some(Invalid::new("iss", "SSF-74", "must be an https URL without query and fragment"))
+        }
+        _ => None,
     }
-    None
+}
+
+/// An issuer on this very machine may do without TLS.
+fn is_development(iss: &str) -> bool {
+    let Ok(issuer) = Issuer::parse_insecure(iss) else { return false };
+    let host = issuer.origin().strip_prefix("http://").unwrap_or_default();
+    ["localhost", "127.0.0.1", "[::1]"].iter().any(|local| match host.strip_prefix(local) {
+        Some(port) => port.is_empty() || port.starts_with(':'),
+        None => false,
+    })
 }
 
 fn scim(claims: &Claims, strictness: Strictness) -> Option<Invalid> {
@@ -181,8 +198,9 @@ fn scim(claims: &Claims, strictness: Strictness) -> Option<Invalid> {
 }
 
 fn logout(claims: &Claims, strictness: Strictness) -> Option<Invalid> {
-    if claims.sub.is_none() && claims.sid.is_none() {
-        return Some(Invalid::new("sub", "BCL-11", "or `sid` is required, and both are missing"));
+    let names_nobody = |claim: &Option<String>| claim.as_deref().unwrap_or_default().is_empty();
+    if names_nobody(&claims.sub) && names_nobody(&claims.sid) {
+        return Some(Invalid::new("sub", "BCL-11", "or `sid` is required, and neither names anybody"));
     }
     if claims.events.raw(logout::BackchannelLogout::URI).is_none() {
         let problem = format!("must have the member {}", logout::BackchannelLogout::URI);
@@ -211,6 +229,9 @@ impl FromStr for Profile {
     type Err = UnknownProfile;
 
     fn from_str(name: &str) -> Result<Self, UnknownProfile> {
-        Self::ALL.into_iter().find(|profile| profile.name() == name).ok_or_else(|| UnknownProfile(name.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|profile| profile.name() == name)
+            .ok_or_else(|| UnknownProfile(name.to_owned()))
     }
 }

@@ -25,6 +25,9 @@ pub enum SchemaError {
         /// How long it is as JSON text without spaces.
         bytes: usize,
     },
+    /// The schema nests deeper than it may.
+    #[error("the schema nests deeper than {} levels", Definition::SCHEMA_DEPTH_MAX)]
+    TooDeep,
     /// The document is no JSON Schema, or refers to another document.
     #[error("the schema is refused: {0}")]
     NotASchema(String),
@@ -33,6 +36,8 @@ pub enum SchemaError {
 impl Definition {
     /// The longest schema of a custom event type, in bytes of JSON text without spaces.
     pub const SCHEMA_BYTES_MAX: usize = 64 * 1024;
+    /// The deepest nesting of a schema's objects and arrays; the outermost counts as one.
+    pub const SCHEMA_DEPTH_MAX: usize = 64;
     /// The most that one compiled pattern of a schema may take, in bytes.
     const PATTERN_BYTES_MAX: usize = 1024 * 1024;
 
@@ -42,6 +47,9 @@ impl Definition {
     /// refused, never fetched. Patterns are matched in linear time, so look-around and back references are
     /// refused too. A payload that breaks the schema breaks the rule `custom`.
     ///
+    /// A schema is trusted as configuration is: references that fan out over and over can make a check as
+    /// slow as their author likes, so take none from strangers.
+    ///
     /// ```
     /// use secevent::{Definition, Strictness, Vocabulary};
     ///
@@ -50,9 +58,8 @@ impl Definition {
     ///     "properties": { "door": { "type": "string" } },
     ///     "required": ["door"],
     /// });
-    /// let about = "A door was opened.";
-    /// let opened =
-    ///     Definition::from_json_schema("https://doors.example/event/opened", "doors:opened", about, &schema)?;
+    /// let (uri, about) = ("https://doors.example/event/opened", "A door was opened.");
+    /// let opened = Definition::from_json_schema(uri, "doors:opened", about, &schema)?;
     ///
     /// let breach = opened.check(r#"{"door":7}"#, Strictness::Lenient).unwrap_err();
     /// assert_eq!((breach.member(), breach.rule()), ("door", "custom"));
@@ -68,11 +75,16 @@ impl Definition {
         if !is_name(name) {
             return Err(SchemaError::NotAName(name.to_owned()));
         }
+        // First the depth: whatever walks the schema from here on does so by recursion.
+        if is_deeper(schema, Self::SCHEMA_DEPTH_MAX) {
+            return Err(SchemaError::TooDeep);
+        }
         let bytes = schema.to_string().len();
         if bytes > Self::SCHEMA_BYTES_MAX {
             return Err(SchemaError::TooLong { bytes });
         }
         let patterns = PatternOptions::regex().size_limit(Self::PATTERN_BYTES_MAX);
+        // `offline` even though nothing here can fetch: another crate may switch that on in `jsonschema`.
         let schema = jsonschema::options()
             .offline()
             .with_pattern_options(patterns)
@@ -85,8 +97,25 @@ impl Definition {
 
 /// Both sides of a colon say something, and a star would be taken for a pattern.
 fn is_name(name: &str) -> bool {
-    let sides = name.split_once(':').is_some_and(|(vocabulary, event)| !vocabulary.is_empty() && !event.is_empty());
+    let sides =
+        name.split_once(':').is_some_and(|(vocabulary, event)| !vocabulary.is_empty() && !event.is_empty());
     sides && !name.contains(|c: char| c == '*' || c.is_whitespace() || c.is_control())
+}
+
+fn is_deeper(schema: &Value, depth_max: usize) -> bool {
+    let mut open = vec![(schema, 1)];
+    while let Some((value, depth)) = open.pop() {
+        let nests = value.is_object() || value.is_array();
+        if nests && depth > depth_max {
+            return true;
+        }
+        match value {
+            Value::Object(members) => open.extend(members.values().map(|member| (member, depth + 1))),
+            Value::Array(values) => open.extend(values.iter().map(|value| (value, depth + 1))),
+            _ => {}
+        }
+    }
+    false
 }
 
 fn breach(error: &ValidationError<'_>) -> Invalid {

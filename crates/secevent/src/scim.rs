@@ -60,7 +60,7 @@ pub(crate) static DEFINITIONS: [Definition; 12] = [
 /// done in another order.
 ///
 /// ```
-/// assert_eq!(secevent::scim::bulk_txn("2d80e537a3f64622b0347b641ebc8f44", 0), "2d80e537a3f64622b0347b641ebc8f44:0");
+/// assert_eq!(secevent::scim::bulk_txn("2d80e537a3f64622", 3), "2d80e537a3f64622:3");
 /// ```
 pub fn bulk_txn(set_txn: &str, index: usize) -> String {
     // RFC 9967 figures 16 to 19 count from one; the text, which says zero, wins (E-120).

@@ -2,7 +2,7 @@
 
 use crate::claims::{Audience, Claims, Events};
 use crate::event::Strictness;
-use crate::{Identifier, Invalid, Profile, Subject, Timestamp};
+use crate::{Identifier, Invalid, Profile, Subject, Timestamp, json};
 use serde_json::Value;
 use std::borrow::Cow;
 
@@ -58,9 +58,11 @@ impl Set {
         Ok(Self { claims, inner_subject, profile, json })
     }
 
-    pub(crate) fn proved(claims: Claims, profile: Profile) -> Self {
+    pub(crate) fn proved(claims: Claims, profile: Profile) -> Result<Self, Invalid> {
         let json = serde_json::to_string(&claims).expect("claims are strings, numbers and JSON text");
-        Self { claims, inner_subject: None, profile, json: json.into_boxed_str() }
+        // The JSON text in the claims is the caller's: what no reader takes is not written either.
+        json::check(json.as_bytes(), json::Limits::TOKEN)?;
+        Ok(Self { claims, inner_subject: None, profile, json: json.into_boxed_str() })
     }
 
     /// The claims as JSON text: the payload of the token.
@@ -122,7 +124,9 @@ impl Set {
             Subject::iss_sub(self.iss(), sub).ok().map(Cow::Owned)
         };
         match self.claims.sub_id.as_ref().or(self.inner_subject.as_ref()) {
-            Some(unknown @ Subject::Simple(Identifier::Other(_))) => by_sub().or(Some(Cow::Borrowed(unknown))),
+            Some(unknown @ Subject::Simple(Identifier::Other(_))) => {
+                by_sub().or(Some(Cow::Borrowed(unknown)))
+            }
             Some(subject) => Some(Cow::Borrowed(subject)),
             None => by_sub(),
         }
@@ -132,7 +136,7 @@ impl Set {
 /// The subject inside the payload, where it stood before `sub_id` (SSE ID1, early RISC, OAuth events draft).
 fn inner_subject(claims: &Claims) -> Result<Option<Subject>, Invalid> {
     for (uri, payload) in claims.events.iter() {
-        let payload: Value = serde_json::from_str(payload).map_err(|error| crate::json::syntax(&error))?;
+        let payload: Value = serde_json::from_str(payload).map_err(|error| json::syntax(&error))?;
         if let Some(subject @ Value::Object(_)) = payload.get("subject") {
             let within = |error: Invalid| error.within("subject").within(uri).within("events");
             return Subject::from_legacy_value(subject.clone()).map(Some).map_err(within);

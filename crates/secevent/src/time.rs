@@ -58,6 +58,11 @@ impl Timestamp {
         self.micros
     }
 
+    /// Whether JSON can say it: a NumericDate ends with the year 9999.
+    pub(crate) const fn is_numeric_date(self) -> bool {
+        self.as_seconds().unsigned_abs() <= Self::SECONDS_MAX.unsigned_abs()
+    }
+
     /// The same time without its fraction of a second.
     #[must_use]
     pub const fn floor_to_second(self) -> Self {
@@ -84,6 +89,12 @@ impl Timestamp {
     }
 }
 
+/// Where the time comes from: a real clock at the edge of a program, a simulated one in tests.
+pub trait Clock: Send + Sync {
+    /// What time it is.
+    fn now(&self) -> Timestamp;
+}
+
 impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fraction = self.micros.rem_euclid(Self::MICROS_PER_SECOND);
@@ -97,7 +108,10 @@ impl Serialize for Timestamp {
         if self.micros % Self::MICROS_PER_SECOND == 0 {
             return serializer.serialize_i64(self.as_seconds());
         }
-        #[expect(clippy::cast_precision_loss, reason = "microseconds of any NumericDate fit a double's 53 bits")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "microseconds of any NumericDate fit a double's 53 bits"
+        )]
         serializer.serialize_f64(self.micros as f64 / Self::MICROS_PER_SECOND as f64)
     }
 }
@@ -118,7 +132,7 @@ impl Visitor<'_> for NumericDate {
     }
 
     fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Timestamp, E> {
-        if seconds.abs() > Timestamp::SECONDS_MAX {
+        if seconds.unsigned_abs() > Timestamp::SECONDS_MAX.unsigned_abs() {
             return Err(E::invalid_value(de::Unexpected::Signed(seconds), &self));
         }
         Ok(Timestamp::from_seconds(seconds))
@@ -136,7 +150,10 @@ impl Visitor<'_> for NumericDate {
         if !seconds.is_finite() || seconds.abs() > Timestamp::SECONDS_MAX as f64 {
             return Err(E::invalid_value(de::Unexpected::Float(seconds), &self));
         }
-        #[expect(clippy::cast_possible_truncation, reason = "bounded above; a fraction of a microsecond is dropped")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "bounded above; a fraction of a microsecond is dropped"
+        )]
         Ok(Timestamp::from_micros((seconds * 1e6).round() as i64))
     }
 }
@@ -158,7 +175,16 @@ mod tests {
             assert_eq!(at.as_micros(), micros, "{json}");
             assert_eq!(serde_json::to_string(&at).unwrap(), back, "{json}");
         }
-        for json in ["\"1520364019\"", "null", "true", "1e300", "253402300800", "18446744073709551615", "{}"] {
+        for json in [
+            "\"1520364019\"",
+            "null",
+            "true",
+            "1e300",
+            "253402300800",
+            "-9223372036854775808",
+            "18446744073709551615",
+            "{}",
+        ] {
             assert!(serde_json::from_str::<Timestamp>(json).is_err(), "{json}");
         }
     }

@@ -1,4 +1,4 @@
-//! `assurance-level-change`: the strength of authentication behind a login went up or down (CAEP 1.0 section 3.4).
+//! `assurance-level-change`: the strength of authentication behind a login changed (CAEP 1.0 section 3.4).
 
 use super::{INITIATING_ENTITY, InitiatingEntity, REASON_ADMIN, REASON_USER, event_timestamp};
 use crate::text_enum::text_enum;
@@ -35,13 +35,16 @@ pub struct AssuranceLevelChange {
 impl AssuranceLevelChange {
     /// The event with its required members alone.
     pub fn new(namespace: Namespace, current_level: impl Into<String>) -> Self {
-        Self { namespace, current_level: current_level.into(),             previous_level: None,
+        Self {
+            namespace,
+            current_level: current_level.into(),
+            previous_level: None,
             change_direction: None,
             event_timestamp: None,
             initiating_entity: None,
             reason_admin: None,
             reason_user: None,
- }
+        }
     }
 }
 
@@ -49,11 +52,20 @@ impl EventType for AssuranceLevelChange {
     const URI: &'static str = "https://schemas.openid.net/secevent/caep/event-type/assurance-level-change";
     const NAME: &'static str = "caep:assurance-level-change";
     const ABOUT: &'static str = "The strength of authentication behind a login went up or down.";
-    const MEMBERS: &'static [Member] = &[Member::required("namespace", Shape::Suggested(Namespace::KNOWN), "CAEP-19"), Member::required("current_level", Shape::Text, "CAEP-20"), Member::optional("previous_level", Shape::Text, "CAEP-21"), Member::optional("change_direction", Shape::OneOf(ChangeDirection::KNOWN), "CAEP-24"), event_timestamp("CAEP-20"), INITIATING_ENTITY, REASON_ADMIN, REASON_USER];
+    const MEMBERS: &'static [Member] = &[
+        Member::required("namespace", Shape::Suggested(Namespace::KNOWN), "CAEP-19"),
+        Member::required("current_level", Shape::Text, "CAEP-20"),
+        Member::optional("previous_level", Shape::Text, "CAEP-21"),
+        Member::optional("change_direction", Shape::OneOf(ChangeDirection::KNOWN), "CAEP-24"),
+        event_timestamp("CAEP-20"),
+        INITIATING_ENTITY,
+        REASON_ADMIN,
+        REASON_USER,
+    ];
 }
 
 text_enum! {
-    /// Where the names of assurance levels come from (CAEP 1.0 section 3.4.1). The two parties may agree on more.
+    /// Where the names of assurance levels come from (CAEP 1.0 section 3.4.1). The parties may agree on more.
     Namespace {
         /// Authentication method references.
         Rfc8176 = "RFC8176",

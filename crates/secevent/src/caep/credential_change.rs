@@ -41,7 +41,10 @@ pub struct CredentialChange {
 impl CredentialChange {
     /// The event with its required members alone.
     pub fn new(credential_type: CredentialType, change_type: ChangeType) -> Self {
-        Self { credential_type, change_type,             friendly_name: None,
+        Self {
+            credential_type,
+            change_type,
+            friendly_name: None,
             x509_issuer: None,
             x509_serial: None,
             fido2_aaguid: None,
@@ -49,7 +52,7 @@ impl CredentialChange {
             initiating_entity: None,
             reason_admin: None,
             reason_user: None,
- }
+        }
     }
 }
 
@@ -57,7 +60,18 @@ impl EventType for CredentialChange {
     const URI: &'static str = "https://schemas.openid.net/secevent/caep/event-type/credential-change";
     const NAME: &'static str = "caep:credential-change";
     const ABOUT: &'static str = "A credential was created, changed, revoked or deleted.";
-    const MEMBERS: &'static [Member] = &[Member::required("credential_type", Shape::Suggested(CredentialType::KNOWN), "CAEP-15"), Member::required("change_type", Shape::OneOf(ChangeType::KNOWN), "CAEP-16"), Member::optional("friendly_name", Shape::Text, "CAEP-17"), Member::optional("x509_issuer", Shape::Text, "CAEP-17"), Member::optional("x509_serial", Shape::Text, "CAEP-17"), Member::optional("fido2_aaguid", Shape::Text, "CAEP-17"), event_timestamp("CAEP-18"), INITIATING_ENTITY, REASON_ADMIN, REASON_USER];
+    const MEMBERS: &'static [Member] = &[
+        Member::required("credential_type", Shape::Suggested(CredentialType::KNOWN), "CAEP-15"),
+        Member::required("change_type", Shape::OneOf(ChangeType::KNOWN), "CAEP-16"),
+        Member::optional("friendly_name", Shape::Text, "CAEP-17"),
+        Member::optional("x509_issuer", Shape::Text, "CAEP-17"),
+        Member::optional("x509_serial", Shape::Text, "CAEP-17"),
+        Member::optional("fido2_aaguid", Shape::Text, "CAEP-17"),
+        event_timestamp("CAEP-18"),
+        INITIATING_ENTITY,
+        REASON_ADMIN,
+        REASON_USER,
+    ];
 }
 
 text_enum! {

@@ -29,11 +29,14 @@ pub struct DeviceComplianceChange {
 impl DeviceComplianceChange {
     /// The event with its required members alone.
     pub fn new(previous_status: ComplianceStatus, current_status: ComplianceStatus) -> Self {
-        Self { previous_status, current_status,             event_timestamp: None,
+        Self {
+            previous_status,
+            current_status,
+            event_timestamp: None,
             initiating_entity: None,
             reason_admin: None,
             reason_user: None,
- }
+        }
     }
 }
 
@@ -41,7 +44,14 @@ impl EventType for DeviceComplianceChange {
     const URI: &'static str = "https://schemas.openid.net/secevent/caep/event-type/device-compliance-change";
     const NAME: &'static str = "caep:device-compliance-change";
     const ABOUT: &'static str = "A device became compliant or stopped being so.";
-    const MEMBERS: &'static [Member] = &[Member::required("previous_status", Shape::OneOf(ComplianceStatus::KNOWN), "CAEP-25"), Member::required("current_status", Shape::OneOf(ComplianceStatus::KNOWN), "CAEP-25"), event_timestamp("CAEP-25"), INITIATING_ENTITY, REASON_ADMIN, REASON_USER];
+    const MEMBERS: &'static [Member] = &[
+        Member::required("previous_status", Shape::OneOf(ComplianceStatus::KNOWN), "CAEP-25"),
+        Member::required("current_status", Shape::OneOf(ComplianceStatus::KNOWN), "CAEP-25"),
+        event_timestamp("CAEP-25"),
+        INITIATING_ENTITY,
+        REASON_ADMIN,
+        REASON_USER,
+    ];
 }
 
 text_enum! {

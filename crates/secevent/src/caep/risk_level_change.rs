@@ -35,13 +35,16 @@ pub struct RiskLevelChange {
 impl RiskLevelChange {
     /// The event with its required members alone.
     pub fn new(principal: Principal, current_level: RiskLevel) -> Self {
-        Self { principal, current_level,             previous_level: None,
+        Self {
+            principal,
+            current_level,
+            previous_level: None,
             risk_reason: None,
             event_timestamp: None,
             initiating_entity: None,
             reason_admin: None,
             reason_user: None,
- }
+        }
     }
 }
 
@@ -49,7 +52,16 @@ impl EventType for RiskLevelChange {
     const URI: &'static str = "https://schemas.openid.net/secevent/caep/event-type/risk-level-change";
     const NAME: &'static str = "caep:risk-level-change";
     const ABOUT: &'static str = "The assessed risk of a subject changed.";
-    const MEMBERS: &'static [Member] = &[Member::required("principal", Shape::Suggested(Principal::KNOWN), "CAEP-32"), Member::required("current_level", Shape::OneOf(RiskLevel::KNOWN), "CAEP-33"), Member::optional("previous_level", Shape::OneOf(RiskLevel::KNOWN), "CAEP-34"), Member::optional("risk_reason", Shape::Text, "CAEP-35"), event_timestamp("CAEP-35"), INITIATING_ENTITY, REASON_ADMIN, REASON_USER];
+    const MEMBERS: &'static [Member] = &[
+        Member::required("principal", Shape::Suggested(Principal::KNOWN), "CAEP-32"),
+        Member::required("current_level", Shape::OneOf(RiskLevel::KNOWN), "CAEP-33"),
+        Member::optional("previous_level", Shape::OneOf(RiskLevel::KNOWN), "CAEP-34"),
+        Member::optional("risk_reason", Shape::Text, "CAEP-35"),
+        event_timestamp("CAEP-35"),
+        INITIATING_ENTITY,
+        REASON_ADMIN,
+        REASON_USER,
+    ];
 }
 
 text_enum! {

@@ -37,5 +37,14 @@ impl EventType for SessionEstablished {
     const URI: &'static str = "https://schemas.openid.net/secevent/caep/event-type/session-established";
     const NAME: &'static str = "caep:session-established";
     const ABOUT: &'static str = "The transmitter opened a new session for the subject.";
-    const MEMBERS: &'static [Member] = &[Member::optional("fp_ua", Shape::Text, "CAEP-26"), Member::optional("acr", Shape::Text, "CAEP-26"), Member::optional("amr", Shape::Texts, "CAEP-27"), Member::optional("ext_id", Shape::Text, "CAEP-26"), event_timestamp("CAEP-28"), INITIATING_ENTITY, REASON_ADMIN, REASON_USER];
+    const MEMBERS: &'static [Member] = &[
+        Member::optional("fp_ua", Shape::Text, "CAEP-26"),
+        Member::optional("acr", Shape::Text, "CAEP-26"),
+        Member::optional("amr", Shape::Texts, "CAEP-27"),
+        Member::optional("ext_id", Shape::Text, "CAEP-26"),
+        event_timestamp("CAEP-28"),
+        INITIATING_ENTITY,
+        REASON_ADMIN,
+        REASON_USER,
+    ];
 }

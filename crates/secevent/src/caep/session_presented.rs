@@ -31,5 +31,12 @@ impl EventType for SessionPresented {
     const URI: &'static str = "https://schemas.openid.net/secevent/caep/event-type/session-presented";
     const NAME: &'static str = "caep:session-presented";
     const ABOUT: &'static str = "The transmitter saw a live session of the subject.";
-    const MEMBERS: &'static [Member] = &[Member::optional("fp_ua", Shape::Text, "CAEP-30"), Member::optional("ext_id", Shape::Text, "CAEP-30"), event_timestamp("CAEP-31"), INITIATING_ENTITY, REASON_ADMIN, REASON_USER];
+    const MEMBERS: &'static [Member] = &[
+        Member::optional("fp_ua", Shape::Text, "CAEP-30"),
+        Member::optional("ext_id", Shape::Text, "CAEP-30"),
+        event_timestamp("CAEP-31"),
+        INITIATING_ENTITY,
+        REASON_ADMIN,
+        REASON_USER,
+    ];
 }

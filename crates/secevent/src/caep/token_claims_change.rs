@@ -29,11 +29,7 @@ pub struct TokenClaimsChange {
 impl TokenClaimsChange {
     /// The event with its required members alone.
     pub fn new(claims: Map<String, Value>) -> Self {
-        Self { claims,             event_timestamp: None,
-            initiating_entity: None,
-            reason_admin: None,
-            reason_user: None,
- }
+        Self { claims, event_timestamp: None, initiating_entity: None, reason_admin: None, reason_user: None }
     }
 }
 
@@ -42,6 +38,13 @@ impl EventType for TokenClaimsChange {
     const NAME: &'static str = "caep:token-claims-change";
     const ABOUT: &'static str = "Claims in an already issued token have new values.";
     // A printing slip of SSE ID1 (LEGACY-26).
-    const ALIASES: &'static [&'static str] = &["https://schemas.openid.net/secevent/caep/event-type/token-claims-changed"];
-    const MEMBERS: &'static [Member] = &[Member::required("claims", Shape::Object { members_min: 1 }, "CAEP-12"), event_timestamp("CAEP-13"), INITIATING_ENTITY, REASON_ADMIN, REASON_USER];
+    const ALIASES: &'static [&'static str] =
+        &["https://schemas.openid.net/secevent/caep/event-type/token-claims-changed"];
+    const MEMBERS: &'static [Member] = &[
+        Member::required("claims", Shape::Object { members_min: 1 }, "CAEP-12"),
+        event_timestamp("CAEP-13"),
+        INITIATING_ENTITY,
+        REASON_ADMIN,
+        REASON_USER,
+    ];
 }

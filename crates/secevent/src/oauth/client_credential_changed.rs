@@ -1,4 +1,4 @@
-//! `client-credential-changed`: a credential of the client changed (OAuth Event Types 1.0 draft, section 3.6).
+//! `client-credential-changed`: a client has a new credential (OAuth Event Types 1.0 draft, section 3.6).
 
 use super::CLIENT;
 use crate::{EventStatus, EventType, SubjectRule};
@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct ClientCredentialChanged {}
 
 impl EventType for ClientCredentialChanged {
-    const URI: &'static str = "https://schemas.openid.net/secevent/oauth/event-type/client-credential-changed";
+    const URI: &'static str =
+        "https://schemas.openid.net/secevent/oauth/event-type/client-credential-changed";
     const NAME: &'static str = "oauth:client-credential-changed";
     const ABOUT: &'static str = "A credential of the client changed.";
     const STATUS: EventStatus = EventStatus::Draft;

@@ -1,4 +1,4 @@
-//! How a token is named in an event, mostly without giving it away (OAuth Event Types 1.0 draft, section 2.1).
+//! How a token is named in an event without giving it away (OAuth Event Types 1.0 draft, section 2.1).
 
 use crate::event::Strictness;
 use crate::text_enum::text_enum;
@@ -66,8 +66,8 @@ impl TokenIdentifier {
         &self.token
     }
 
-    /// Whether this names `token`; `None` if the algorithm is not known. Tokens that share their beginning are
-    /// not told apart by it, so look among the tokens of the account that `token_subject` names.
+    /// Whether this names `token`; `None` if the algorithm is not known. A prefix does not tell tokens apart
+    /// that begin alike, so look among the tokens of the account that `token_subject` names.
     pub fn names(&self, token: &str, sha512: Sha512) -> Option<bool> {
         let named = match self.alg {
             TokenIdentifierAlg::Plain => Self::plain_in_the_clear(token),

@@ -19,6 +19,9 @@ impl EventType for TokenIssued {
     const NAME: &'static str = "oauth:token-issued";
     const ABOUT: &'static str = "A token was issued.";
     const STATUS: EventStatus = EventStatus::Draft;
-    const MEMBERS: &'static [Member] = &[Member::optional("subject", Shape::Subject, "OAUTH-07"), Member::optional("token_subject", Shape::Subject, "OAUTH-07")];
+    const MEMBERS: &'static [Member] = &[
+        Member::optional("subject", Shape::Subject, "OAUTH-07"),
+        Member::optional("token_subject", Shape::Subject, "OAUTH-07"),
+    ];
     const SUBJECT: SubjectRule = SubjectRule::Formats(&["oauth_token"], "OAUTH-07");
 }

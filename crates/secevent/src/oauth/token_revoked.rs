@@ -23,7 +23,11 @@ impl EventType for TokenRevoked {
     const NAME: &'static str = "oauth:token-revoked";
     const ABOUT: &'static str = "One token was revoked.";
     const STATUS: EventStatus = EventStatus::Draft;
-    const MEMBERS: &'static [Member] = &[Member::optional("subject", Shape::Subject, "OAUTH-08"), Member::optional("token_subject", Shape::Subject, "OAUTH-08"), Member::optional("reason", Shape::Suggested(TokenRevokedReason::KNOWN), "OAUTH-08")];
+    const MEMBERS: &'static [Member] = &[
+        Member::optional("subject", Shape::Subject, "OAUTH-08"),
+        Member::optional("token_subject", Shape::Subject, "OAUTH-08"),
+        Member::optional("reason", Shape::Suggested(TokenRevokedReason::KNOWN), "OAUTH-08"),
+    ];
     const SUBJECT: SubjectRule = SubjectRule::Formats(&["oauth_token"], "OAUTH-08");
 }
 

@@ -20,7 +20,10 @@ impl EventType for TokensRevoked {
     const NAME: &'static str = "oauth:tokens-revoked";
     const ABOUT: &'static str = "All tokens of the account were revoked.";
     const STATUS: EventStatus = EventStatus::Draft;
-    const MEMBERS: &'static [Member] = &[Member::optional("subject", Shape::Subject, "OAUTH-10"), Member::optional("reason", Shape::Suggested(TokensRevokedReason::KNOWN), "OAUTH-10")];
+    const MEMBERS: &'static [Member] = &[
+        Member::optional("subject", Shape::Subject, "OAUTH-10"),
+        Member::optional("reason", Shape::Suggested(TokensRevokedReason::KNOWN), "OAUTH-10"),
+    ];
 }
 
 text_enum! {

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct AccountCredentialChangeRequired {}
 
 impl EventType for AccountCredentialChangeRequired {
-    const URI: &'static str = "https://schemas.openid.net/secevent/risc/event-type/account-credential-change-required";
+    const URI: &'static str =
+        "https://schemas.openid.net/secevent/risc/event-type/account-credential-change-required";
     const NAME: &'static str = "risc:account-credential-change-required";
     const ABOUT: &'static str = "The account was made to change a credential.";
 }

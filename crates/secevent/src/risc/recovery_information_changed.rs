@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct RecoveryInformationChanged {}
 
 impl EventType for RecoveryInformationChanged {
-    const URI: &'static str = "https://schemas.openid.net/secevent/risc/event-type/recovery-information-changed";
+    const URI: &'static str =
+        "https://schemas.openid.net/secevent/risc/event-type/recovery-information-changed";
     const NAME: &'static str = "risc:recovery-information-changed";
     const ABOUT: &'static str = "Recovery data of the account changed.";
 }

@@ -78,7 +78,9 @@ impl EventType for AsyncResponse {
         };
         // The other two, `scimType` and `detail`, are optional in a SCIM error (RFC 7644 section 3.12).
         match ["schemas", "status"].iter().find(|name| response.get(**name).is_none()) {
-            Some(name) => Err(Invalid::new(format!("response.{name}"), "SCIM-35", "is required in a SCIM error")),
+            Some(name) => {
+                Err(Invalid::new(format!("response.{name}"), "SCIM-35", "is required in a SCIM error"))
+            }
             None => Ok(()),
         }
     }

@@ -15,6 +15,7 @@ impl EventType for FeedAdd {
     const NAME: &'static str = "scim:feed:add";
     const ABOUT: &'static str = "The resource joined the feed.";
     const ALIASES: &'static [&'static str] = &["urn:ietf:params:SCIM:event:feed:add"];
-    const MEMBERS: &'static [Member] = &[neither("data", "SCIM-15"), neither("attributes", "SCIM-15"), NO_SUB_ID];
+    const MEMBERS: &'static [Member] =
+        &[neither("data", "SCIM-15"), neither("attributes", "SCIM-15"), NO_SUB_ID];
     const SUBJECT: SubjectRule = SUBJECT;
 }

@@ -15,6 +15,7 @@ impl EventType for FeedRemove {
     const NAME: &'static str = "scim:feed:remove";
     const ABOUT: &'static str = "The resource left the feed; not a deletion.";
     const ALIASES: &'static [&'static str] = &["urn:ietf:params:SCIM:event:feed:remove"];
-    const MEMBERS: &'static [Member] = &[neither("data", "SCIM-16"), neither("attributes", "SCIM-16"), NO_SUB_ID];
+    const MEMBERS: &'static [Member] =
+        &[neither("data", "SCIM-16"), neither("attributes", "SCIM-16"), NO_SUB_ID];
     const SUBJECT: SubjectRule = SUBJECT;
 }

@@ -19,6 +19,7 @@ impl EventType for ProvActivate {
     const NAME: &'static str = "scim:prov:activate";
     const ABOUT: &'static str = "A resource is ready for use.";
     const ALIASES: &'static [&'static str] = &["urn:ietf:params:SCIM:event:prov:activate"];
-    const MEMBERS: &'static [Member] = &[VERSION, neither("data", "SCIM-22"), neither("attributes", "SCIM-22"), NO_SUB_ID];
+    const MEMBERS: &'static [Member] =
+        &[VERSION, neither("data", "SCIM-22"), neither("attributes", "SCIM-22"), NO_SUB_ID];
     const SUBJECT: SubjectRule = SUBJECT;
 }

@@ -19,6 +19,7 @@ impl EventType for ProvDeactivate {
     const NAME: &'static str = "scim:prov:deactivate";
     const ABOUT: &'static str = "A resource was disabled.";
     const ALIASES: &'static [&'static str] = &["urn:ietf:params:SCIM:event:prov:deactivate"];
-    const MEMBERS: &'static [Member] = &[VERSION, neither("data", "SCIM-22"), neither("attributes", "SCIM-22"), NO_SUB_ID];
+    const MEMBERS: &'static [Member] =
+        &[VERSION, neither("data", "SCIM-22"), neither("attributes", "SCIM-22"), NO_SUB_ID];
     const SUBJECT: SubjectRule = SUBJECT;
 }

@@ -15,6 +15,7 @@ impl EventType for ProvDelete {
     const NAME: &'static str = "scim:prov:delete";
     const ABOUT: &'static str = "A resource was deleted and left the feed.";
     const ALIASES: &'static [&'static str] = &["urn:ietf:params:SCIM:event:prov:delete"];
-    const MEMBERS: &'static [Member] = &[neither("data", "SCIM-21"), neither("attributes", "SCIM-21"), NO_SUB_ID];
+    const MEMBERS: &'static [Member] =
+        &[neither("data", "SCIM-21"), neither("attributes", "SCIM-21"), NO_SUB_ID];
     const SUBJECT: SubjectRule = SUBJECT;
 }

@@ -30,7 +30,9 @@ impl EventType for ProvPatchFull {
         }
         let data = payload.get("data");
         match ["schemas", "Operations"].iter().find(|name| data.is_none_or(|data| !data[**name].is_array())) {
-            Some(name) => Err(Invalid::new(format!("data.{name}"), "SCIM-19", "must be an array, as in a PatchOp")),
+            Some(name) => {
+                Err(Invalid::new(format!("data.{name}"), "SCIM-19", "must be an array, as in a PatchOp"))
+            }
             None => Ok(()),
         }
     }

@@ -26,7 +26,8 @@ impl EventType for StreamUpdated {
     const NAME: &'static str = "ssf:stream-updated";
     const ABOUT: &'static str = "The transmitter changed the status of the stream on its own.";
     // SSE ID1 (LEGACY-04).
-    const ALIASES: &'static [&'static str] = &["https://schemas.openid.net/secevent/sse/event-type/stream-updated"];
+    const ALIASES: &'static [&'static str] =
+        &["https://schemas.openid.net/secevent/sse/event-type/stream-updated"];
     const MEMBERS: &'static [Member] = &[
         Member::required("status", Shape::OneOf(StreamStatus::KNOWN), "SSF-166"),
         Member::optional("reason", Shape::Text, "SSF-166"),

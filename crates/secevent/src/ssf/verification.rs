@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Proof that a stream works end to end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verification {
-    /// What the receiver gave along when it asked, unchanged. There is none if the transmitter began by itself.
+    /// What the receiver gave along when it asked, unchanged; none if the transmitter began by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
 }
@@ -14,7 +14,8 @@ pub struct Verification {
 impl EventType for Verification {
     const URI: &'static str = "https://schemas.openid.net/secevent/ssf/event-type/verification";
     const NAME: &'static str = "ssf:verification";
-    const ABOUT: &'static str = "Proof that a stream works end to end; carries back the state the receiver chose.";
+    const ABOUT: &'static str =
+        "Proof that a stream works end to end; carries back the state the receiver chose.";
     // SSE ID1 (LEGACY-04) and Google (LEGACY-19).
     const ALIASES: &'static [&'static str] = &[
         "https://schemas.openid.net/secevent/sse/event-type/verification",

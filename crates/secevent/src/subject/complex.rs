@@ -18,6 +18,8 @@ pub struct Complex {
 /// they order nothing among deliveries (SEM-5).
 pub const SCOPE_MEMBERS: [&str; 4] = ["tenant", "group", "org_unit", "application"];
 
+const KNOWN_MEMBERS: [&str; 7] = ["user", "device", "session", "application", "tenant", "org_unit", "group"];
+
 impl Complex {
     /// A complex subject of these members: at least one, each name once.
     pub fn new<N: Into<String>>(members: impl IntoIterator<Item = (N, Identifier)>) -> Result<Self, Invalid> {
@@ -36,7 +38,11 @@ impl Complex {
     }
 
     pub(super) fn from_members(members: Map<String, Value>, strictness: Strictness) -> Result<Self, Invalid> {
-        let simple = members.into_iter().filter(|(name, _)| name != "format");
+        // A receiver ignores what it does not know (SSF-31): under a name of nobody's, only an object can be
+        // a subject.
+        let unknown = |name: &str, value: &Value| !value.is_object() && !KNOWN_MEMBERS.contains(&name);
+        let ignored = |name: &str, value: &Value| strictness == Strictness::Lenient && unknown(name, value);
+        let simple = members.into_iter().filter(|(name, value)| name != "format" && !ignored(name, value));
         let read = |(name, value): (String, Value)| match Identifier::from_value(value, strictness) {
             Ok(identifier) => Ok((name, identifier)),
             Err(error) => Err(error.within(&name)),

@@ -154,7 +154,10 @@ impl Identifier {
 
     /// A phone number in E.164 form.
     pub fn phone_number(number: &str) -> Result<Self, Invalid> {
-        Self::from_members(object(json!({"format": "phone_number", "phone_number": number})), Strictness::Strict)
+        Self::from_members(
+            object(json!({"format": "phone_number", "phone_number": number})),
+            Strictness::Strict,
+        )
     }
 
     /// A DID or DID URL.
@@ -167,7 +170,11 @@ impl Identifier {
     pub fn uri(uri: &str) -> Result<Self, Invalid> {
         let scheme = uri.split(':').next().unwrap_or_default().to_ascii_lowercase();
         if ["mailto", "tel", "did", "acct"].contains(&scheme.as_str()) {
-            return Err(Invalid::new("uri", "SUBJ-06", format!("must use the format for {scheme}: addresses")));
+            return Err(Invalid::new(
+                "uri",
+                "SUBJ-06",
+                format!("must use the format for {scheme}: addresses"),
+            ));
         }
         Self::from_members(object(json!({"format": "uri", "uri": uri})), Strictness::Strict)
     }
@@ -207,7 +214,10 @@ impl Identifier {
 
     /// An OAuth client.
     pub fn oauth_client(client_id: &str) -> Result<Self, Invalid> {
-        Self::from_members(object(json!({"format": "oauth_client", "client_id": client_id})), Strictness::Strict)
+        Self::from_members(
+            object(json!({"format": "oauth_client", "client_id": client_id})),
+            Strictness::Strict,
+        )
     }
 
     /// Reads an identifier from parsed JSON.
@@ -218,7 +228,10 @@ impl Identifier {
         }
     }
 
-    pub(crate) fn from_members(mut members: Map<String, Value>, strictness: Strictness) -> Result<Self, Invalid> {
+    pub(crate) fn from_members(
+        mut members: Map<String, Value>,
+        strictness: Strictness,
+    ) -> Result<Self, Invalid> {
         let format = match members.remove("format") {
             Some(Value::String(format)) if !format.is_empty() => format,
             Some(_) => return Err(Invalid::new("format", "SUBJ-01", "must be a string that is not empty")),
@@ -228,13 +241,20 @@ impl Identifier {
         let identifier = match format.as_str() {
             "account" => Self::Account { uri: rest.text("uri", "SUBJ-08", is_acct, "must be an acct: URI")? },
             "email" => Self::Email {
-                email: rest.text("email", "SUBJ-09", is_addr_spec, "must be an address without a display name")?,
+                email: rest.text(
+                    "email",
+                    "SUBJ-09",
+                    is_addr_spec,
+                    "must be an address without a display name",
+                )?,
             },
             "iss_sub" => Self::IssSub { iss: rest.any("iss", "SUBJ-12")?, sub: rest.any("sub", "SUBJ-12")? },
             "opaque" => Self::Opaque { id: rest.any("id", "SUBJ-13")? },
             "phone_number" => Self::PhoneNumber { phone_number: rest.phone_number()? },
             // SSF 1.0 and RISC 1.0 write `phone` where they mean the registered name (E-49).
-            "phone" if strictness == Strictness::Lenient => Self::PhoneNumber { phone_number: rest.phone_number()? },
+            "phone" if strictness == Strictness::Lenient => {
+                Self::PhoneNumber { phone_number: rest.phone_number()? }
+            }
             "did" => Self::Did { url: rest.text("url", "SUBJ-16", is_did, "must be a DID or a DID URL")? },
             "uri" => Self::Uri { uri: rest.text("uri", "SUBJ-17", uri::is_uri, "must be a URI")? },
             "aliases" => return rest.aliases(),
@@ -246,13 +266,21 @@ impl Identifier {
             "ip-addresses" => Self::IpAddresses { addresses: rest.addresses()? },
             "scim" => return rest.scim(),
             "oauth_token" => Self::OauthToken {
-                token_type: rest.any("token_type", "OAUTH-03")?,
-                token_identifier_alg: rest.any("token_identifier_alg", "OAUTH-03")?,
+                token_type: rest.listed("token_type", "OAUTH-03", is_token_type)?,
+                token_identifier_alg: rest.listed(
+                    "token_identifier_alg",
+                    "OAUTH-03",
+                    is_token_identifier_alg,
+                )?,
                 token: rest.any("token", "OAUTH-03")?,
             },
             "oauth_client" => Self::OauthClient { client_id: rest.any("client_id", "OAUTH-06")? },
-            "complex" => return Err(Invalid::new("format", "SSF-07", "must be simple here: complex does not nest")),
-            "phone" => return Err(Invalid::new("format", "E-49", "must be phone_number, the registered name")),
+            "complex" => {
+                return Err(Invalid::new("format", "SSF-07", "must be simple here: complex does not nest"));
+            }
+            "phone" => {
+                return Err(Invalid::new("format", "E-49", "must be phone_number, the registered name"));
+            }
             _ => return Ok(Self::Other(Other { format, members: rest.members })),
         };
         rest.nothing_left()?;
@@ -351,6 +379,22 @@ impl Members {
         self.text(name, rule, |_| true, "")
     }
 
+    /// A value out of a list: a reader takes others too, a writer has no others.
+    fn listed(
+        &mut self,
+        name: &'static str,
+        rule: &'static str,
+        known: fn(&str) -> bool,
+    ) -> Result<String, Invalid> {
+        let lenient = self.strictness == Strictness::Lenient;
+        self.text(
+            name,
+            rule,
+            |value| lenient || known(value),
+            "must be one of the values that its format lists",
+        )
+    }
+
     fn text(
         &mut self,
         name: &'static str,
@@ -359,7 +403,9 @@ impl Members {
         otherwise: &'static str,
     ) -> Result<String, Invalid> {
         match self.members.remove(name) {
-            Some(Value::String(text)) if text.is_empty() => Err(Invalid::new(name, rule, "must not be empty")),
+            Some(Value::String(text)) if text.is_empty() => {
+                Err(Invalid::new(name, rule, "must not be empty"))
+            }
             Some(Value::String(text)) if fits(&text) => Ok(text),
             Some(Value::String(_)) => Err(Invalid::new(name, rule, otherwise)),
             Some(_) => Err(Invalid::new(name, rule, "must be a string")),
@@ -387,17 +433,21 @@ impl Members {
         let wrong = |problem: &'static str| Invalid::new(NAME, "SSF-15", problem);
         let Some(addresses) = self.members.remove(NAME) else { return Err(wrong("is required and missing")) };
         let Value::Array(addresses) = addresses else { return Err(wrong("must be an array of strings")) };
-        let read = |(place, address): (usize, Value)| match address {
-            Value::String(text) if text.parse::<std::net::IpAddr>().is_ok() => Ok(text),
-            _ => Err(Invalid::new(format!("[{place}]"), "SSF-15", "must be an IPv4 or IPv6 address").within(NAME)),
-        };
+        let read =
+            |(place, address): (usize, Value)| match address {
+                Value::String(text) if text.parse::<std::net::IpAddr>().is_ok() => Ok(text),
+                _ => Err(Invalid::new(format!("[{place}]"), "SSF-15", "must be an IPv4 or IPv6 address")
+                    .within(NAME)),
+            };
         addresses.into_iter().enumerate().map(read).collect()
     }
 
     fn aliases(mut self) -> Result<Identifier, Invalid> {
         const NAME: &str = "identifiers";
         let wrong = |problem: &'static str| Invalid::new(NAME, "SUBJ-18", problem);
-        let Some(identifiers) = self.members.remove(NAME) else { return Err(wrong("is required and missing")) };
+        let Some(identifiers) = self.members.remove(NAME) else {
+            return Err(wrong("is required and missing"));
+        };
         let Value::Array(identifiers) = identifiers else { return Err(wrong("must be an array")) };
         let read = |(place, value)| {
             Identifier::from_value(value, self.strictness)
@@ -440,14 +490,16 @@ fn object(value: Value) -> Map<String, Value> {
 fn is_acct(text: &str) -> bool {
     let Some(rest) = text.strip_prefix("acct:") else { return false };
     let Some((user, host)) = rest.split_once('@') else { return false };
-    let plain = |part: &str| !part.is_empty() && !part.contains(|c: char| "@/?#".contains(c) || c.is_whitespace());
+    let plain =
+        |part: &str| !part.is_empty() && !part.contains(|c: char| "@/?#".contains(c) || c.is_whitespace());
     plain(user) && plain(host)
 }
 
 /// An addr-spec: a dot-atom or a quoted string, an at sign, a domain (RFC 5322 section 3.4.1).
 fn is_addr_spec(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
-    let plain = |part: &str| !part.is_empty() && !part.contains(|c: char| "<>@".contains(c) || c.is_whitespace());
+    let plain =
+        |part: &str| !part.is_empty() && !part.contains(|c: char| "<>@".contains(c) || c.is_whitespace());
     let local_fits = match local.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')) {
         Some(quoted) => is_quoted_content(quoted),
         None => plain(local) && !local.contains('"'),
@@ -459,7 +511,7 @@ fn is_quoted_content(text: &str) -> bool {
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
         match c {
-            '\\' if chars.next().is_none() => return false,
+            '\\' if chars.next().is_none_or(|c| matches!(c, '\r' | '\n')) => return false,
             '"' | '\r' | '\n' => return false,
             _ => {}
         }
@@ -480,6 +532,14 @@ fn is_did(text: &str) -> bool {
     parts.next() == Some("did")
         && parts.next().is_some_and(method_fits)
         && parts.next().is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace))
+}
+
+fn is_token_type(text: &str) -> bool {
+    ["access_token", "authorization_code", "refresh_token"].contains(&text)
+}
+
+fn is_token_identifier_alg(text: &str) -> bool {
+    matches!(text, "plain" | "prefix") || text.strip_prefix("hash_").is_some_and(|hash| !hash.is_empty())
 }
 
 fn is_scim_path(text: &str) -> bool {

@@ -106,6 +106,8 @@ fn write(value: &Value, text: &mut String) {
             }
             text.push(']');
         }
+        // Zero has two signs and is one number.
+        Value::Number(number) if number.is_f64() && number.as_f64() == Some(0.0) => text.push_str("0.0"),
         scalar => text.push_str(&scalar.to_string()),
     }
 }

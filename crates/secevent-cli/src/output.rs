@@ -1,0 +1,261 @@
+//! What a command says: results on standard output, everything else on standard error, and the exit code.
+//!
+//! Text that came from somewhere else is escaped before it is shown, so that a token cannot write to the
+//! terminal. Colours appear on a terminal only, and never when `NO_COLOR` is set.
+
+use anstyle::{AnsiColor, Style};
+use secevent::{Invalid, Timestamp};
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+pub(crate) const BOLD: Style = Style::new().bold();
+pub(crate) const DIM: Style = Style::new().dimmed();
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+
+/// Not valid, or failed.
+pub(crate) const EXIT_FAILED: u8 = 1;
+/// The command was not used as it is meant.
+pub(crate) const EXIT_MISUSE: u8 = 2;
+
+/// Why a command does not end well.
+#[derive(Debug, Serialize)]
+pub(crate) struct Failure {
+    #[serde(skip)]
+    exit: u8,
+    /// `misuse`, `failed`, `invalid`, or a SET error code of RFC 8935.
+    code: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    member: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
+}
+
+impl Failure {
+    /// The arguments make no sense, or name something that is not there.
+    pub(crate) fn misuse(message: impl Into<String>) -> Self {
+        Self::new(EXIT_MISUSE, "misuse", message.into())
+    }
+
+    /// What was asked for could not be done.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self::new(EXIT_FAILED, "failed", message.into())
+    }
+
+    /// What was given is refused; `code` says by which kind of rule.
+    pub(crate) fn refused(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(EXIT_FAILED, code, message.into())
+    }
+
+    fn new(exit: u8, code: &'static str, message: String) -> Self {
+        Self { exit, code, message, member: None, rule: None, fix: None }
+    }
+
+    /// The same as misuse: the bytes came as an argument.
+    #[must_use]
+    pub(crate) fn as_misuse(mut self) -> Self {
+        (self.exit, self.code) = (EXIT_MISUSE, "misuse");
+        self
+    }
+
+    /// With the member and the rule that a breach names.
+    #[must_use]
+    pub(crate) fn about(mut self, breach: &Invalid) -> Self {
+        self.member = Some(breach.member().to_owned()).filter(|member| !member.is_empty());
+        self.rule = Some(breach.rule());
+        self
+    }
+
+    /// With what to do about it.
+    #[must_use]
+    pub(crate) fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = Some(fix.into());
+        self
+    }
+
+    /// Tells it on standard error, as text or as a line of JSON.
+    pub(crate) fn report(&self, json: bool) {
+        #[derive(Serialize)]
+        struct Told<'a> {
+            error: &'a Failure,
+        }
+        let text = if json { to_json(&Told { error: self }) + "\n" } else { self.to_text() };
+        let _ = anstream::stderr().write_all(text.as_bytes());
+    }
+
+    fn to_text(&self) -> String {
+        let mut text = format!("{BAD}error:{BAD:#} {}\n", safe(&self.message));
+        if let Some(fix) = &self.fix {
+            let _ = writeln!(text, "  {BOLD}fix:{BOLD:#} {}", safe(fix));
+        }
+        text
+    }
+
+    /// The exit code that goes with it.
+    pub(crate) fn exit(&self) -> ExitCode {
+        self.exit.into()
+    }
+}
+
+impl From<Invalid> for Failure {
+    fn from(breach: Invalid) -> Self {
+        Self::refused("invalid", breach.to_string()).about(&breach)
+    }
+}
+
+/// Writes a result to standard output. A reader that has gone away is no failure of ours.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = anstream::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("standard output cannot be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a result to standard output as one line of JSON.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    print(&(to_json(value) + "\n"))
+}
+
+/// A remark beside the result.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(anstream::stderr(), "{BOLD}note:{BOLD:#} {}", safe(text));
+}
+
+/// What is being done, for somebody who waits at a terminal.
+pub(crate) fn progress(text: &str) {
+    if std::io::stderr().is_terminal() {
+        let _ = writeln!(anstream::stderr(), "{DIM}{}{DIM:#}", safe(text));
+    }
+}
+
+fn to_json(value: &impl Serialize) -> String {
+    let json = serde_json::to_string(value).expect("strings, numbers and JSON text are always JSON");
+    // Characters that act on a terminal stand in strings only, where JSON has an escape for each.
+    escape(&json, |out, unit| write!(out, "\\u{unit:04x}"))
+}
+
+/// Foreign text as it may be shown.
+pub(crate) fn safe(text: &str) -> String {
+    escape(text, |out, unit| write!(out, "\\u{{{unit:x}}}"))
+}
+
+fn escape(text: &str, write: impl Fn(&mut String, u32) -> std::fmt::Result) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        // Direction overrides make text read as something else; control characters move the cursor.
+        let acts = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if (character.is_control() && character != '\n') || acts {
+            let _ = write(&mut out, character.into());
+        } else {
+            out.push(character);
+        }
+    }
+    out
+}
+
+/// JSON text with a line for each member, in the order in which it came. The text must be sound JSON.
+pub(crate) fn pretty(json: &str, indent: usize) -> String {
+    let mut out = String::with_capacity(json.len() * 2);
+    let mut depth = 0;
+    let mut in_string = false;
+    let mut characters = json.chars().peekable();
+    let newline = |out: &mut String, depth: usize| {
+        out.push('\n');
+        out.extend(std::iter::repeat_n(' ', indent + 2 * depth));
+    };
+    while let Some(character) = characters.next() {
+        match character {
+            '"' => {
+                in_string = !in_string;
+                out.push('"');
+            }
+            '\\' if in_string => {
+                out.push('\\');
+                out.extend(characters.next());
+            }
+            _ if in_string => out.push(character),
+            '{' | '[' => {
+                out.push(character);
+                while characters.next_if(|next| next.is_ascii_whitespace()).is_some() {}
+                if let Some(end) = characters.next_if(|next| matches!(next, '}' | ']')) {
+                    out.push(end);
+                } else {
+                    depth += 1;
+                    newline(&mut out, depth);
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                newline(&mut out, depth);
+                out.push(character);
+            }
+            ',' => {
+                out.push(',');
+                newline(&mut out, depth);
+            }
+            ':' => out.push_str(": "),
+            space if space.is_ascii_whitespace() => {}
+            _ => out.push(character),
+        }
+    }
+    escape(&out, |out, unit| write!(out, "\\u{unit:04x}"))
+}
+
+/// A time as people read it: UTC, in the form of RFC 3339.
+pub(crate) fn utc(time: Timestamp) -> String {
+    match jiff::Timestamp::from_microsecond(time.as_micros()) {
+        Ok(time) => time.to_string(),
+        Err(_) => format!("{time:?} seconds"),
+    }
+}
+
+/// A time on the command line: RFC 3339, or seconds since 1970.
+pub(crate) fn parse_time(text: &str) -> Result<Timestamp, String> {
+    if let Ok(seconds) = text.parse::<i64>() {
+        return Ok(Timestamp::from_seconds(seconds));
+    }
+    let time: jiff::Timestamp = text
+        .parse()
+        .map_err(|_| "use a time as in 2026-01-31T12:00:00Z, or the number of seconds since 1970".to_owned())?;
+    Ok(Timestamp::from_micros(time.as_microsecond()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_laid_out_in_its_own_order() {
+        let json = r#"{"b":{ },"a":[ 1, "x,{:}\"\\" ],"c":{"d":null}}"#;
+        let shown = "{\n  \"b\": {},\n  \"a\": [\n    1,\n    \"x,{:}\\\"\\\\\"\n  ],\n  \"c\": {\n    \"d\": null\n  }\n}";
+        assert_eq!(pretty(json, 0), shown);
+        let same = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(same(json), same(&pretty(json, 4)));
+    }
+
+    #[test]
+    fn what_acts_on_a_terminal_is_escaped() {
+        assert_eq!(safe("a\u{1b}[31m\u{9b}\u{202e}b\r"), "a\\u{1b}[31m\\u{9b}\\u{202e}b\\u{d}");
+        assert_eq!(to_json(&"\u{9b}\u{202e}é"), "\"\\u009b\\u202eé\"");
+        assert_eq!(pretty("\"\u{9b}\"", 0), "\"\\u009b\"");
+    }
+
+    #[test]
+    fn times_are_read_in_both_forms() {
+        let at = Timestamp::from_seconds(1_458_496_404);
+        assert_eq!(utc(at), "2016-03-20T17:53:24Z");
+        for text in ["1458496404", "2016-03-20T17:53:24Z", "2016-03-20T18:53:24+01:00"] {
+            assert_eq!(parse_time(text), Ok(at), "{text}");
+        }
+        assert!(parse_time("tomorrow").is_err() && parse_time("2016-03-20").is_err());
+    }
+}

@@ -1,0 +1,75 @@
+//! `secevent set`: make, sign, verify, decode and lint tokens, with no server at all.
+
+mod decode;
+mod keys;
+mod lint;
+mod new;
+mod sign;
+mod story;
+mod subject;
+mod token;
+mod verify;
+
+use crate::clock::SystemClock;
+use crate::output::Failure;
+use clap::Subcommand;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use secevent::{Clock as _, Profile, Timestamp, Vocabulary};
+use std::process::ExitCode;
+
+/// The subcommands of `secevent set`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make the claims of a token about one event.
+    New(new::Args),
+    /// Sign claims: print the compact token.
+    Sign(sign::Args),
+    /// Verify a token against its issuer's keys, and tell each check.
+    Verify(verify::Args),
+    /// Show what a token says, without verifying anything.
+    Decode(decode::Args),
+    /// Tell everything that is wrong with a token, by which rule, and how to mend it.
+    Lint(lint::Args),
+}
+
+/// Runs one subcommand to its exit code.
+pub(crate) fn run(command: Command) -> ExitCode {
+    let (json, result) = match command {
+        Command::New(args) => (args.json, new::run(args)),
+        Command::Sign(args) => (args.json, sign::run(&args)),
+        Command::Verify(args) => (args.json, verify::run(&args)),
+        Command::Decode(args) => (args.json, decode::run(&args)),
+        Command::Lint(args) => (args.json, lint::run(&args)),
+    };
+    result.unwrap_or_else(|failure| {
+        failure.report(json);
+        failure.exit()
+    })
+}
+
+/// The time of `--at`, or the real one.
+fn now(at: Option<Timestamp>) -> Timestamp {
+    at.unwrap_or_else(|| SystemClock.now())
+}
+
+/// Profiles that SETs are made under: every one but the legacy one, which is only read.
+fn written_profile() -> impl TypedValueParser<Value = Profile> {
+    let names = Profile::ALL.into_iter().filter(|profile| *profile != Profile::Legacy).map(Profile::name);
+    PossibleValuesParser::new(names).map(|name| name.parse().expect("it is one of the possible values"))
+}
+
+/// Profiles that SETs are read under.
+fn read_profile() -> impl TypedValueParser<Value = Profile> {
+    let names = Profile::ALL.map(Profile::name);
+    PossibleValuesParser::new(names).map(|name| name.parse().expect("it is one of the possible values"))
+}
+
+/// The profile that goes without saying for events of this type.
+fn profile_for(uri: &str) -> Profile {
+    let name = Vocabulary::standard().find(uri).map_or("", |definition| definition.name());
+    match name.split_once(':') {
+        Some(("scim", _)) => Profile::Scim,
+        Some(("logout", _)) => Profile::Logout,
+        _ => Profile::Ssf,
+    }
+}

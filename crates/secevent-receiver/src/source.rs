@@ -1,0 +1,190 @@
+//! Where events come from: one transmitter, and what is taken from it.
+
+use crate::Credentials;
+use secevent::{Identifier, Issuer, Profile, Set, Strictness, Subject, Vocabulary};
+use secevent_jose::{Algorithms, Compact};
+use secevent_ssf::metadata::Placement;
+use secevent_ssf::{Change, DeliverBy, DeliveryRequest, Endpoint, Secret, Tolerance, WellKnown};
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// A transmitter: who it is, where it says so, and how it is talked to.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Its name, to the letter: what its metadata, its streams and its SETs must say.
+    pub issuer: Issuer,
+    /// The name under which its metadata is found. Default: `ssf-configuration`.
+    pub well_known: WellKnown,
+    /// Where that name stands. Default: between host and path.
+    pub placement: Placement,
+    /// What is forgiven in its messages. Default: nothing.
+    pub tolerance: Tolerance,
+    /// How we prove to it who we are. Default: not at all.
+    pub credentials: Credentials,
+}
+
+impl Peer {
+    /// A transmitter of SSF 1.0 that asks for no credentials.
+    pub fn new(issuer: Issuer) -> Self {
+        Self {
+            issuer,
+            well_known: WellKnown::Ssf,
+            placement: Placement::Inserted,
+            tolerance: Tolerance::NONE,
+            credentials: Credentials::None,
+        }
+    }
+}
+
+/// A source of events: one transmitter, and what is taken from it.
+///
+/// ```
+/// use secevent_receiver::Source;
+/// use secevent_ssf::DeliveryRequest;
+///
+/// let mut source = Source::new("idp", "https://idp.example".parse()?, DeliveryRequest::poll());
+/// source.audiences = vec!["https://rp.example".to_owned()];
+/// assert!(source.algorithms.contains(secevent_jose::Algorithm::Rs256));
+/// # Ok::<(), secevent::Invalid>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// What we call it: in the inbox, in logs, in the path of its push endpoint.
+    pub name: String,
+    /// The transmitter.
+    pub peer: Peer,
+    /// How its SETs come. For push, the `authorization_header` in here is what each push must carry.
+    pub delivery: DeliveryRequest,
+    /// The names by which its SETs may mean us. Default: none, which means those that the transmitter gives
+    /// to the stream on [`crate::Receiver::subscribe`]; until then every SET is refused.
+    pub audiences: Vec<String>,
+    /// The rules that its SETs follow. Default: SSF.
+    pub profile: Profile,
+    /// The signatures that are taken. Default: [`Algorithms::DEFAULT`].
+    pub algorithms: Algorithms,
+    /// The event types whose payloads are checked. Default: those of the standards.
+    pub vocabulary: Cow<'static, Vocabulary>,
+    /// How payloads of known types are checked. Default: leniently.
+    pub payloads: Strictness,
+    /// Where its keys are. Default: where its metadata says.
+    pub keys_at: Option<Endpoint>,
+    /// The event types to ask for. Default: none, which leaves it to the transmitter.
+    pub events_requested: Vec<String>,
+    /// What to call the stream. Default: nothing.
+    pub description: Option<String>,
+    /// About whom it may speak. Default: about everybody.
+    pub authority: Authority,
+    /// The members of complex subjects that the application understands. A SET with another one that the
+    /// transmitter calls critical is not handed on (SSF-17). Default: those of SSF 1.0.
+    pub subject_members_understood: Vec<String>,
+    /// The longest token that is read. Default: 64 KiB.
+    pub token_bytes_max: usize,
+    /// How far an `iat` may be ahead of our clock; how far behind never matters (LEGACY-30). Default: 60 s.
+    pub clock_skew_max: Duration,
+}
+
+impl Source {
+    /// A source with the defaults, and nothing asked for.
+    pub fn new(name: impl Into<String>, issuer: Issuer, delivery: DeliveryRequest) -> Self {
+        Self {
+            name: name.into(),
+            peer: Peer::new(issuer),
+            delivery,
+            audiences: Vec::new(),
+            profile: Profile::Ssf,
+            algorithms: Algorithms::DEFAULT,
+            vocabulary: Cow::Borrowed(Vocabulary::standard()),
+            payloads: Strictness::Lenient,
+            keys_at: None,
+            events_requested: Vec::new(),
+            description: None,
+            authority: Authority::Anybody,
+            subject_members_understood: COMPLEX_MEMBERS.map(str::to_owned).to_vec(),
+            token_bytes_max: Compact::TOKEN_BYTES_MAX,
+            clock_skew_max: Duration::from_secs(60),
+        }
+    }
+
+    /// What each push must carry as `Authorization`, if anything.
+    pub(crate) fn push_authorization(&self) -> Option<&Secret<http::HeaderValue>> {
+        match &self.delivery.by {
+            DeliverBy::Push { authorization_header: Change::Set(authorization), .. } => Some(authorization),
+            _ => None,
+        }
+    }
+
+    /// Why this SET is not handed on although it is acknowledged; none if it is.
+    pub(crate) fn objection(&self, set: &Set, critical_members: &[String]) -> Option<&'static str> {
+        let subject = set.subject()?;
+        if let Subject::Complex(complex) = subject.as_ref() {
+            let foreign = |name: &str| !self.subject_members_understood.iter().any(|known| known == name);
+            let critical = |name: &str| critical_members.iter().any(|critical| critical == name);
+            if complex.iter().any(|(name, _)| critical(name) && foreign(name)) {
+                return Some("its subject has a critical member that is not understood");
+            }
+        }
+        (!self.authority.covers(&subject)).then_some("the source may not speak about its subject")
+    }
+}
+
+const COMPLEX_MEMBERS: [&str; 7] = ["user", "device", "session", "application", "tenant", "org_unit", "group"];
+
+/// About whom a source may speak (SEM-20). What it says about others is recorded and not acted on.
+///
+/// ```
+/// use secevent::Subject;
+/// use secevent_receiver::Authority;
+///
+/// let authority = Authority::Over { email_domains: vec!["a.example".into()], issuers: vec![] };
+/// assert!(authority.covers(&Subject::email("alice@A.example")?));
+/// assert!(!authority.covers(&Subject::email("bob@b.example")?));
+/// assert!(!authority.covers(&Subject::opaque("bob")?), "nobody knows who that is");
+/// # Ok::<(), secevent::Invalid>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Authority {
+    /// About everybody.
+    #[default]
+    Anybody,
+    /// About those whom these lists name, and nobody else.
+    Over {
+        /// The domains of e-mail addresses.
+        email_domains: Vec<String>,
+        /// The issuers of `iss_sub` identifiers.
+        issuers: Vec<String>,
+    },
+}
+
+impl Authority {
+    /// Whether it extends to `subject`. Of a complex subject each member counts whose format says whose it
+    /// is, and at least one must.
+    pub fn covers(&self, subject: &Subject) -> bool {
+        if *self == Self::Anybody {
+            return true;
+        }
+        match subject {
+            Subject::Simple(identifier) => self.judge(identifier) == Some(true),
+            Subject::Complex(complex) => {
+                let judged: Vec<bool> = complex.iter().filter_map(|(_, member)| self.judge(member)).collect();
+                !judged.is_empty() && judged.into_iter().all(|covered| covered)
+            }
+        }
+    }
+
+    /// Whether an identifier is covered; none if its format does not tell whose it is.
+    fn judge(&self, identifier: &Identifier) -> Option<bool> {
+        let Self::Over { email_domains, issuers } = self else { return Some(true) };
+        match identifier {
+            Identifier::Email { email, .. } => {
+                let (_, domain) = email.rsplit_once('@')?;
+                Some(email_domains.iter().any(|known| known.eq_ignore_ascii_case(domain)))
+            }
+            Identifier::IssSub { iss, .. } => Some(issuers.contains(iss)),
+            Identifier::Aliases { identifiers, .. } => {
+                let judged: Vec<bool> = identifiers.iter().filter_map(|alias| self.judge(alias)).collect();
+                (!judged.is_empty()).then(|| judged.into_iter().all(|covered| covered))
+            }
+            _ => None,
+        }
+    }
+}

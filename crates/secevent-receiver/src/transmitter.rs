@@ -1,0 +1,361 @@
+//! The client's side of SSF: finding a transmitter, and managing streams there.
+//!
+//! Decisions are made on status codes alone: the bodies of errors are nowhere defined (E-03). Where success
+//! is expected every 2xx is one, because older peers mix them up (LEGACY-31); only 202 says less.
+
+use crate::credentials::{Caller, contains};
+use crate::retry::retry_after;
+use crate::source::Peer;
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use secevent::{Clock, Invalid, Subject};
+use secevent_jose::Excerpt;
+use secevent_ssf::{
+    AddSubject, Change, CreateStream, DeliverBy, DeliveryRequest, Endpoint, RemoveSubject, StreamConfiguration,
+    StreamId, StreamStatus, Transport, TransmitterMetadata, TransportError, UpdateStatus, UpdateStream,
+    VerificationRequest,
+};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why a transmitter did not do what it was asked. The texts are safe to log: they hold no credentials.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// There is no answer.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The answer is no success.
+    #[error("the transmitter answered {status}: {excerpt}")]
+    Refused {
+        /// What the answer was: all that decisions are made on.
+        status: StatusCode,
+        /// How its body begins, for people.
+        excerpt: Excerpt,
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The answer is a success and cannot be read.
+    #[error("the transmitter's answer is malformed: {0}")]
+    Malformed(#[source] Invalid),
+    /// The answer speaks for another issuer; nothing of it is used (SSF-48, SSF-93).
+    #[error("the transmitter's answer is of another issuer: {0}")]
+    Issuer(#[source] Invalid),
+    /// The transmitter's metadata does not name such an endpoint.
+    #[error("the transmitter has no {0}")]
+    NoEndpoint(&'static str),
+    /// Our own credentials are of no use.
+    #[error("no access token: {0}")]
+    NoToken(String),
+    /// A stream exists already, and none of those that exist can be adopted without a choice being made.
+    #[error("a stream exists already, and which of {streams} to adopt is unclear")]
+    Ambiguous {
+        /// How many there are.
+        streams: usize,
+    },
+}
+
+impl ClientError {
+    /// The status of the answer, if there was one and it was no success.
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// How long the transmitter asks to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    pub(crate) fn refused(response: &Response<Bytes>) -> Self {
+        // Four bytes a character, and a little for the mark that it was cut.
+        let start = &response.body()[..response.body().len().min(4 * Excerpt::CHARS_MAX + 8)];
+        let excerpt = Excerpt::from(String::from_utf8_lossy(start).as_ref());
+        Self::Refused { status: response.status(), excerpt, retry_after: retry_after(response.headers()) }
+    }
+}
+
+/// The answer to a request that a transmitter may carry out later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer<T> {
+    /// It is carried out, and this is the result.
+    Done(T),
+    /// It is accepted and not yet decided (202, or a success without a body): read again later (E-12).
+    Pending,
+}
+
+/// A transmitter whose metadata was read, for everything that a receiver can ask of it.
+///
+/// ```no_run
+/// # async fn story(
+/// #     transport: std::sync::Arc<dyn secevent_ssf::Transport>,
+/// #     clock: std::sync::Arc<dyn secevent::Clock>,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
+/// use secevent_receiver::{Peer, TransmitterClient};
+///
+/// let peer = Peer::new("https://tr.example".parse()?);
+/// let client = TransmitterClient::discover(&peer, transport, clock).await?;
+/// for stream in client.list().await? {
+///     println!("{} sends {:?}", stream.stream_id, stream.events_delivered);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct TransmitterClient {
+    peer: Peer,
+    metadata: TransmitterMetadata,
+    caller: Arc<Caller>,
+}
+
+impl TransmitterClient {
+    /// Reads the transmitter's metadata. If it is not the peer's own, nothing of it is used (SSF-48, SSF-61).
+    pub async fn discover(
+        peer: &Peer,
+        transport: Arc<dyn Transport>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ClientError> {
+        let caller = Caller::new(Arc::clone(&transport), clock, peer.credentials.clone());
+        Self::discover_with(peer, &*transport, Arc::new(caller)).await
+    }
+
+    pub(crate) async fn discover_with(
+        peer: &Peer,
+        transport: &dyn Transport,
+        caller: Arc<Caller>,
+    ) -> Result<Self, ClientError> {
+        let metadata = metadata(peer, transport).await?;
+        Ok(Self { peer: peer.clone(), metadata, caller })
+    }
+
+    /// What the transmitter says of itself.
+    pub fn metadata(&self) -> &TransmitterMetadata {
+        &self.metadata
+    }
+
+    /// Creates a stream. One that turns out to be of another issuer is deleted again (SSF-93).
+    pub async fn create(&self, create: &CreateStream) -> Result<StreamConfiguration, ClientError> {
+        let body = create.to_exposed_json();
+        let request = post(self.configuration_endpoint()?, body);
+        let response = self.expect_success(request, create.delivery.as_ref()).await?;
+        match self.configuration(&response) {
+            Ok(configuration) => Ok(configuration),
+            Err(error) => {
+                if let Some(made) = stream_id_of(response.body()) {
+                    // The caller learns why; that the clean-up failed too would not help him.
+                    let _ = self.delete(&made).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Creates a stream, or takes over the one that exists already (409): the one with the same delivery, or
+    /// else the only one, brought into line with `create` (E-05, SSF-92).
+    pub async fn create_or_adopt(&self, create: &CreateStream) -> Result<StreamConfiguration, ClientError> {
+        match self.create(create).await {
+            Err(error) if error.status() == Some(StatusCode::CONFLICT) => {}
+            other => return other,
+        }
+        let mut streams = self.list().await?;
+        streams.retain(|stream| stream.iss == self.peer.issuer);
+        let existing = match streams.iter().position(|stream| has_delivery(stream, create.delivery.as_ref())) {
+            Some(place) => streams.swap_remove(place),
+            None if streams.len() == 1 => streams.swap_remove(0),
+            None => return Err(ClientError::Ambiguous { streams: streams.len() }),
+        };
+        self.bring_into_line(existing.stream_id, create).await
+    }
+
+    /// Changes an existing stream into what `create` asks for. Only members that are the receiver's to supply
+    /// are sent (E-10).
+    pub(crate) async fn bring_into_line(
+        &self,
+        stream_id: StreamId,
+        create: &CreateStream,
+    ) -> Result<StreamConfiguration, ClientError> {
+        let mut update = UpdateStream::new(stream_id);
+        update.delivery = create.delivery.clone().map_or(Change::Keep, Change::Set);
+        update.events_requested = create.events_requested.clone().map_or(Change::Keep, Change::Set);
+        update.description = create.description.clone().map_or(Change::Keep, Change::Set);
+        match self.update(&update).await? {
+            Answer::Done(configuration) => Ok(configuration),
+            Answer::Pending => self.read(&update.stream_id).await,
+        }
+    }
+
+    /// Reads the configuration of a stream.
+    pub async fn read(&self, stream_id: &StreamId) -> Result<StreamConfiguration, ClientError> {
+        let uri = with_query(self.configuration_endpoint()?, stream_id)?;
+        let response = self.expect_success(get(uri), None).await?;
+        self.configuration(&response)
+    }
+
+    /// Reads the configurations of all streams that are ours.
+    pub async fn list(&self) -> Result<Vec<StreamConfiguration>, ClientError> {
+        let request = get(self.configuration_endpoint()?.uri().clone());
+        let response = self.expect_success(request, None).await?;
+        StreamConfiguration::read_list(response.body(), self.peer.tolerance).map_err(ClientError::Malformed)
+    }
+
+    /// Changes some properties of a stream: `PATCH`.
+    pub async fn update(&self, update: &UpdateStream) -> Result<Answer<StreamConfiguration>, ClientError> {
+        let mut request = post(self.configuration_endpoint()?, update.to_exposed_json());
+        *request.method_mut() = Method::PATCH;
+        let delivery = match &update.delivery {
+            Change::Set(delivery) => Some(delivery),
+            Change::Keep | Change::Clear => None,
+        };
+        let response = self.expect_success(request, delivery).await?;
+        answer(&response, |response| self.configuration(response))
+    }
+
+    /// Deletes a stream.
+    pub async fn delete(&self, stream_id: &StreamId) -> Result<(), ClientError> {
+        let mut request = get(with_query(self.configuration_endpoint()?, stream_id)?);
+        *request.method_mut() = Method::DELETE;
+        self.expect_success(request, None).await.map(drop)
+    }
+
+    /// Reads the status of a stream.
+    pub async fn status(&self, stream_id: &StreamId) -> Result<StreamStatus, ClientError> {
+        let uri = with_query(self.endpoint("status_endpoint", self.metadata.status_endpoint.as_ref())?, stream_id)?;
+        let response = self.expect_success(get(uri), None).await?;
+        StreamStatus::read(response.body(), self.peer.tolerance).map_err(ClientError::Malformed)
+    }
+
+    /// Sets the status of a stream.
+    pub async fn set_status(&self, update: &UpdateStatus) -> Result<Answer<StreamStatus>, ClientError> {
+        let endpoint = self.endpoint("status_endpoint", self.metadata.status_endpoint.as_ref())?;
+        let response = self.expect_success(post(endpoint, update.to_json()), None).await?;
+        answer(&response, |response| {
+            StreamStatus::read(response.body(), self.peer.tolerance).map_err(ClientError::Malformed)
+        })
+    }
+
+    /// Adds a subject to a stream. Success is no promise that events about it will come (SSF-143).
+    pub async fn add_subject(
+        &self,
+        stream_id: &StreamId,
+        subject: &Subject,
+        verified: bool,
+    ) -> Result<(), ClientError> {
+        let endpoint = self.endpoint("add_subject_endpoint", self.metadata.add_subject_endpoint.as_ref())?;
+        let add = AddSubject { stream_id: stream_id.clone(), subject: subject.clone(), verified };
+        self.expect_success(post(endpoint, add.to_json()), None).await.map(drop)
+    }
+
+    /// Removes a subject from a stream. Events about it may still come for a while (SSF-151).
+    pub async fn remove_subject(&self, stream_id: &StreamId, subject: &Subject) -> Result<(), ClientError> {
+        let endpoint = self.endpoint("remove_subject_endpoint", self.metadata.remove_subject_endpoint.as_ref())?;
+        let remove = RemoveSubject { stream_id: stream_id.clone(), subject: subject.clone() };
+        self.expect_success(post(endpoint, remove.to_json()), None).await.map(drop)
+    }
+
+    /// Asks for a verification event. It comes on the stream, at its own time (SSF-160, SSF-161).
+    pub async fn verify(&self, stream_id: &StreamId, state: Option<&str>) -> Result<(), ClientError> {
+        let endpoint = self.endpoint("verification_endpoint", self.metadata.verification_endpoint.as_ref())?;
+        let request = VerificationRequest { stream_id: stream_id.clone(), state: state.map(str::to_owned) };
+        self.expect_success(post(endpoint, request.to_json()), None).await.map(drop)
+    }
+
+    /// Reads a configuration and makes sure that it is of the issuer whose metadata led here.
+    fn configuration(&self, response: &Response<Bytes>) -> Result<StreamConfiguration, ClientError> {
+        let configuration = StreamConfiguration::read(response.body(), self.peer.tolerance)
+            .map_err(ClientError::Malformed)?;
+        configuration.check_issuer(&self.peer.issuer).map_err(ClientError::Issuer)?;
+        Ok(configuration)
+    }
+
+    async fn expect_success(
+        &self,
+        request: Request<Bytes>,
+        delivery: Option<&DeliveryRequest>,
+    ) -> Result<Response<Bytes>, ClientError> {
+        let mut response = self.caller.send(request).await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        if let Some(DeliverBy::Push { authorization_header: Change::Set(secret), .. }) = delivery.map(|one| &one.by)
+            && contains(response.body(), secret.expose().as_bytes())
+        {
+            *response.body_mut() = Bytes::from_static(b"(withheld: it repeats a credential)");
+        }
+        Err(ClientError::refused(&response))
+    }
+
+    fn configuration_endpoint(&self) -> Result<&Endpoint, ClientError> {
+        self.endpoint("configuration_endpoint", self.metadata.configuration_endpoint.as_ref())
+    }
+
+    #[expect(clippy::unused_self, reason = "it reads as what it is: an endpoint of this transmitter")]
+    fn endpoint<'a>(&self, name: &'static str, named: Option<&'a Endpoint>) -> Result<&'a Endpoint, ClientError> {
+        named.ok_or(ClientError::NoEndpoint(name))
+    }
+}
+
+/// Reads a transmitter's metadata and makes sure that it is its own.
+pub(crate) async fn metadata(peer: &Peer, transport: &dyn Transport) -> Result<TransmitterMetadata, ClientError> {
+    let url = peer.well_known.url(&peer.issuer, peer.placement);
+    let uri = url.parse().map_err(|_| ClientError::Malformed(Invalid::new("issuer", "SSF-47", "must be a URL")))?;
+    let response = transport.send(get(uri)).await?;
+    if !response.status().is_success() {
+        return Err(ClientError::refused(&response));
+    }
+    let metadata = TransmitterMetadata::read(response.body(), peer.tolerance).map_err(ClientError::Malformed)?;
+    metadata.check_issuer(&peer.issuer).map_err(ClientError::Issuer)?;
+    Ok(metadata)
+}
+
+pub(crate) fn get(uri: Uri) -> Request<Bytes> {
+    let mut request = Request::new(Bytes::new());
+    *request.uri_mut() = uri;
+    request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+    request
+}
+
+fn post(endpoint: &Endpoint, json: String) -> Request<Bytes> {
+    let mut request = get(endpoint.uri().clone());
+    *request.method_mut() = Method::POST;
+    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    *request.body_mut() = Bytes::from(json);
+    request
+}
+
+fn with_query(endpoint: &Endpoint, stream_id: &StreamId) -> Result<Uri, ClientError> {
+    if stream_id.is_implicit() {
+        return Ok(endpoint.uri().clone());
+    }
+    let joint = if endpoint.as_str().contains('?') { '&' } else { '?' };
+    let url = format!("{endpoint}{joint}{}", stream_id.query());
+    url.parse().map_err(|_| ClientError::Malformed(Invalid::new("stream_id", "SSF-72", "does not fit into a URL")))
+}
+
+fn answer<T>(
+    response: &Response<Bytes>,
+    read: impl FnOnce(&Response<Bytes>) -> Result<T, ClientError>,
+) -> Result<Answer<T>, ClientError> {
+    if response.status() == StatusCode::ACCEPTED || response.body().is_empty() {
+        return Ok(Answer::Pending);
+    }
+    read(response).map(Answer::Done)
+}
+
+/// The stream that an answer names, whatever else is wrong with it.
+fn stream_id_of(body: &[u8]) -> Option<StreamId> {
+    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    StreamId::foreign(body.get("stream_id")?.as_str()?).ok()
+}
+
+fn has_delivery(stream: &StreamConfiguration, wanted: Option<&DeliveryRequest>) -> bool {
+    match wanted.map(|wanted| &wanted.by) {
+        Some(DeliverBy::Push { endpoint_url, .. }) => stream.delivery.endpoint_url == *endpoint_url,
+        Some(DeliverBy::Poll) | None => stream.delivery.method == secevent_ssf::Method::Poll,
+    }
+}

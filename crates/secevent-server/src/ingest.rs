@@ -1,0 +1,89 @@
+//! Events come in over HTTP: one as JSON, or many as lines of JSON.
+
+use crate::clients::Scope;
+use crate::context::{Context, is_type};
+use crate::problem::Problem;
+use crate::ssf::answer;
+use axum::extract::State;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
+use secevent::Invalid;
+use secevent_transmitter::{AcceptError, Accepted, Incoming};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Lines of one request at most.
+pub(crate) const LINES_MAX: usize = 1_000;
+/// The longest idempotency key, in bytes.
+const KEY_BYTES_MAX: usize = 256;
+
+/// `POST {issuer}/events`: 202 once the event, or all of them, are durable.
+pub(crate) async fn ingest(
+    State(context): State<Arc<Context>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let caller = context.clients.authenticate(&headers)?;
+    let kind = headers.get(CONTENT_TYPE).map_or("application/json", |kind| kind.to_str().unwrap_or_default());
+    let many = is_type(kind, "application/x-ndjson");
+    if !many && !is_type(kind, "application/json") {
+        return Err(Problem::unsupported_media_type("application/json or application/x-ndjson"));
+    }
+    let events = if many { lines(&context, &body)? } else { vec![event(&context, &body)?] };
+    caller.may(Scope::Write)?;
+    let key = idempotency_key(&headers)?.map(|key| (key, &body[..]));
+    let accepted = context.transmitter.accept(context.iss(), &caller.client.id, key, &events).await;
+    let accepted = accepted.map_err(|error| match error {
+        AcceptError::Invalid(breach) if !many => Problem::invalid(&without_place(&breach)),
+        other => Problem::from(other),
+    })?;
+    let told: Vec<Value> = accepted.iter().map(tell).collect();
+    let body = match (many, told) {
+        (false, told) => told.into_iter().next().unwrap_or_default(),
+        (true, told) => json!({ "events": told }),
+    };
+    Ok(answer(StatusCode::ACCEPTED, body.to_string()))
+}
+
+fn event(context: &Context, json: &[u8]) -> Result<Incoming, Invalid> {
+    Incoming::read(json, context.transmitter.vocabulary())
+}
+
+/// One event a line; empty lines are skipped. An error names the line, counted from 1.
+fn lines(context: &Context, body: &[u8]) -> Result<Vec<Incoming>, Problem> {
+    let mut events = Vec::new();
+    for (place, line) in body.split(|byte| *byte == b'\n').enumerate() {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        if events.len() == LINES_MAX {
+            return Err(Problem::bad_request(format!("a request may carry {LINES_MAX} events at most")));
+        }
+        let named = |error: Invalid| error.within(&format!("line {}", place + 1));
+        events.push(event(context, line).map_err(named)?);
+    }
+    if events.is_empty() {
+        return Err(Problem::bad_request("the request carries no event"));
+    }
+    Ok(events)
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    match value.to_str() {
+        Ok(key) if (1..=KEY_BYTES_MAX).contains(&key.len()) => Ok(Some(key)),
+        _ => Err(Problem::bad_request(format!("Idempotency-Key must be 1 to {KEY_BYTES_MAX} printable characters"))),
+    }
+}
+
+/// A single event has no place in a list that its producer would know of.
+fn without_place(breach: &Invalid) -> Invalid {
+    let member = breach.member().trim_start_matches("[0].").to_owned();
+    Invalid::new(member, breach.rule(), breach.problem().to_owned())
+}
+
+fn tell(accepted: &Accepted) -> Value {
+    json!({ "event_id": accepted.event_id, "txn": accepted.txn, "deliveries": accepted.deliveries })
+}

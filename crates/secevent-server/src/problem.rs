@@ -1,0 +1,166 @@
+//! Errors on the wire: RFC 9457 problem documents, in one place.
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use secevent::Invalid;
+use secevent_transmitter::{AcceptError, ManageError, PollError, TransmitterError};
+use serde::Serialize;
+use tracing::error;
+
+/// What a caller is told when a request fails. Clients decide by the status; the rest is for people (SEM-26).
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Problem {
+    #[serde(serialize_with = "as_number")]
+    status: StatusCode,
+    title: &'static str,
+    /// A short code, as push errors have one (E-03).
+    err: &'static str,
+    detail: String,
+    /// The member of the request that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    member: Option<String>,
+    /// The requirement that it breaks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'static str>,
+    #[serde(skip)]
+    challenge: Option<String>,
+    #[serde(skip)]
+    retry_after_seconds: Option<u32>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, title: &'static str, err: &'static str, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self { status, title, err, detail, member: None, rule: None, challenge: None, retry_after_seconds: None }
+    }
+
+    /// The request breaks a rule.
+    pub(crate) fn invalid(breach: &Invalid) -> Self {
+        let mut problem =
+            Self::new(StatusCode::BAD_REQUEST, "The request is not valid", "invalid_request", breach.to_string());
+        problem.member = Some(breach.member().to_owned()).filter(|member| !member.is_empty());
+        problem.rule = Some(breach.rule());
+        problem
+    }
+
+    /// A request that is malformed outside its body.
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "The request is not valid", "invalid_request", detail)
+    }
+
+    /// The caller has not shown who it is (RFC 6750 section 3.1).
+    pub(crate) fn unauthenticated(challenge: String, detail: &'static str) -> Self {
+        let problem = Self::new(StatusCode::UNAUTHORIZED, "Authentication is needed", "authentication_failed", detail);
+        Self { challenge: Some(challenge), ..problem }
+    }
+
+    /// The caller may not do this.
+    pub(crate) fn forbidden(challenge: String, detail: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::FORBIDDEN, "This is not allowed", "access_denied", detail);
+        Self { challenge: Some(challenge), ..problem }
+    }
+
+    /// There is nothing there, as far as this caller may know.
+    pub(crate) fn not_found(detail: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "There is no such thing", "not_found", detail)
+    }
+
+    /// The state of things does not allow it.
+    pub(crate) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "The request conflicts with what is there", "conflict", detail)
+    }
+
+    /// The body is of a type that is not read here.
+    pub(crate) fn unsupported_media_type(expected: &'static str) -> Self {
+        let detail = format!("the Content-Type must be {expected}");
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The type of the body is not supported", "invalid_request", detail)
+    }
+
+    /// The verb is not one of this resource.
+    pub(crate) fn method_not_allowed() -> Self {
+        let detail = "this resource does not know the method; see the Allow header";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed", "invalid_request", detail)
+    }
+
+    /// The body is longer than we read.
+    pub(crate) fn too_large(bytes_max: usize) -> Self {
+        let detail = format!("the body must not be longer than {bytes_max} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is too long", "invalid_request", detail)
+    }
+
+    fn ours(error: &TransmitterError) -> Self {
+        if let TransmitterError::UnknownIssuer(_) = error {
+            return Self::not_found("there is no such issuer");
+        }
+        // The caller is told that it can try again; the operator is told why, once, here.
+        error!(%error, "A request failed through no fault of its caller");
+        let detail = "the request could not be carried out, try again";
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not available at the moment", "unavailable", detail);
+        Self { retry_after_seconds: Some(1), ..problem }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self).expect("a problem is text and numbers");
+        let mut response = (self.status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(challenge) = self.challenge.and_then(|challenge| HeaderValue::try_from(challenge).ok()) {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+impl From<Invalid> for Problem {
+    fn from(breach: Invalid) -> Self {
+        Self::invalid(&breach)
+    }
+}
+
+impl From<ManageError> for Problem {
+    fn from(error: ManageError) -> Self {
+        match error {
+            ManageError::Invalid(breach) => Self::invalid(&breach),
+            ManageError::NoSuchStream => Self::not_found("there is no such stream"),
+            ManageError::TooManyStreams(_) | ManageError::Busy => Self::conflict(error.to_string()),
+            ManageError::Ours(error) => Self::ours(&error),
+            other => Self::conflict(other.to_string()),
+        }
+    }
+}
+
+impl From<PollError> for Problem {
+    fn from(error: PollError) -> Self {
+        match error {
+            PollError::Ours(error) => Self::ours(&error),
+            _ => Self::not_found("there is no such stream"),
+        }
+    }
+}
+
+impl From<AcceptError> for Problem {
+    fn from(error: AcceptError) -> Self {
+        match error {
+            AcceptError::Invalid(breach) => Self::invalid(&breach),
+            AcceptError::Ours(error) => Self::ours(&error),
+            error => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The idempotency key was used before",
+                "idempotency_key_reused",
+                error.to_string(),
+            ),
+        }
+    }
+}

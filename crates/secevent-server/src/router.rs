@@ -1,0 +1,86 @@
+//! Which request goes where. Nothing is decided here but that.
+
+use crate::clients::Clients;
+use crate::context::Context;
+use crate::oauth::{self, AuthorizationServer};
+use crate::problem::Problem;
+use crate::ssf::{metadata, poll, status, stream, verification};
+use crate::ingest;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use secevent_ssf::{Tolerance, metadata::well_known_url};
+use secevent_transmitter::Transmitter;
+use std::sync::Arc;
+
+/// Bodies of requests at most, in bytes.
+pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// The endpoints of a transmitter: for each of its issuers the well-known document and everything below the
+/// issuer's path; and one authorization server for all of them.
+pub(crate) fn transmitter(
+    transmitter: &Arc<Transmitter>,
+    clients: &Arc<Clients>,
+    public_url: &str,
+    tolerance: Tolerance,
+) -> Router {
+    let public_url = public_url.trim_end_matches('/');
+    let server = AuthorizationServer { issuer: public_url.to_owned(), clients: Arc::clone(clients) };
+    let mut router = Router::new()
+        .route("/oauth/token", post(oauth::token))
+        .route("/.well-known/oauth-authorization-server", get(oauth::configuration))
+        .with_state(Arc::new(server));
+    for config in transmitter.issuers() {
+        let issuer = config.url.clone();
+        let base = issuer.path().trim_end_matches('/').to_owned();
+        let well_known = well_known_url(&issuer)[issuer.origin().len()..].to_owned();
+        let resource = well_known.replace("ssf-configuration", "oauth-protected-resource");
+        let context = Arc::new(Context {
+            issuer,
+            transmitter: Arc::clone(transmitter),
+            clients: Arc::clone(clients),
+            tolerance,
+            authorization_server: public_url.to_owned(),
+        });
+        let below = |path: &str| format!("{base}{path}");
+        let endpoints = Router::new()
+            .route(&well_known, get(metadata::configuration))
+            .route(&resource, get(metadata::protected_resource))
+            .route(&below("/jwks.json"), get(metadata::jwks))
+            .route(
+                &below("/ssf/stream"),
+                get(stream::read)
+                    .post(stream::create)
+                    .patch(stream::update)
+                    .put(stream::replace)
+                    .delete(stream::delete),
+            )
+            .route(&below("/ssf/status"), get(status::read).post(status::set))
+            .route(&below("/ssf/verify"), post(verification::verify))
+            .route(&below("/poll/{stream}"), post(poll::poll))
+            .route(&below("/events"), post(ingest::ingest))
+            .with_state(context);
+        router = router.merge(endpoints);
+    }
+    bounded(router)
+}
+
+/// What holds for every endpoint: bodies are bounded, and what is not there is told as a problem.
+pub(crate) fn bounded(router: Router) -> Router {
+    router
+        .fallback(|| async { Problem::not_found("nothing is served at this address") })
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
+        .layer(axum::middleware::map_response(too_large_as_problem))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+}
+
+/// The body limit answers in plain text; callers get a problem document like everywhere else.
+async fn too_large_as_problem(response: axum::response::Response) -> axum::response::Response {
+    use axum::response::IntoResponse as _;
+    if response.status() == http::StatusCode::PAYLOAD_TOO_LARGE
+        && !response.headers().get(http::header::CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json")
+    {
+        return Problem::too_large(BODY_BYTES_MAX).into_response();
+    }
+    response
+}

@@ -1,0 +1,49 @@
+//! What anybody may know of a transmitter: its metadata and its public keys (SSF 1.0 section 7).
+
+use crate::context::Context;
+use crate::problem::Problem;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use secevent_ssf::{AuthorizationScheme, DefaultSubjects, Endpoint, Method, SpecVersion, TransmitterMetadata};
+use serde_json::json;
+use std::sync::Arc;
+
+/// `GET {host}/.well-known/ssf-configuration{issuer path}`
+pub(crate) async fn configuration(State(context): State<Arc<Context>>) -> Response {
+    let url = |path| Endpoint::parse_insecure(&context.url(path)).ok();
+    let mut metadata = TransmitterMetadata::new(context.issuer.clone());
+    metadata.spec_version = Some(SpecVersion::V1_0);
+    metadata.jwks_uri = url("/jwks.json");
+    metadata.delivery_methods_supported = vec![Method::Push.urn().to_owned(), Method::Poll.urn().to_owned()];
+    metadata.configuration_endpoint = url("/ssf/stream");
+    metadata.status_endpoint = url("/ssf/status");
+    metadata.verification_endpoint = url("/ssf/verify");
+    metadata.authorization_schemes = vec![AuthorizationScheme::new(AuthorizationScheme::OAUTH)];
+    metadata.default_subjects = Some(DefaultSubjects::All);
+    public(metadata.to_json())
+}
+
+/// `GET {issuer}/jwks.json`
+pub(crate) async fn jwks(State(context): State<Arc<Context>>) -> Result<Response, Problem> {
+    let keys = context.transmitter.public_keys(context.iss()).map_err(secevent_transmitter::ManageError::from)?;
+    Ok(public(keys.to_json()))
+}
+
+/// `GET {host}/.well-known/oauth-protected-resource{issuer path}` (RFC 9728): where to get access tokens.
+pub(crate) async fn protected_resource(State(context): State<Arc<Context>>) -> Response {
+    let scopes = crate::clients::Scope::ALL.map(crate::clients::Scope::name);
+    let metadata = json!({
+        "resource": context.iss(),
+        "authorization_servers": [context.authorization_server],
+        "scopes_supported": scopes,
+        "bearer_methods_supported": ["header"],
+    });
+    public(metadata.to_string())
+}
+
+/// JSON that may be kept for a while by anybody.
+pub(crate) fn public(json: String) -> Response {
+    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=300")];
+    (headers, json).into_response()
+}

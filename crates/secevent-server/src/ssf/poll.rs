@@ -1,0 +1,29 @@
+//! The poll endpoint of a stream (RFC 8936).
+
+use super::answer;
+use crate::clients::Scope;
+use crate::context::{Context, json_body};
+use crate::problem::Problem;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use secevent_ssf::StreamId;
+use secevent_ssf::poll::{PollLimits, PollRequest};
+use std::sync::Arc;
+
+/// `POST {issuer}/poll/{stream}`: acknowledge, and fetch what is there.
+pub(crate) async fn poll(
+    State(context): State<Arc<Context>>,
+    Path(stream): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let caller = context.clients.authenticate(&headers)?;
+    let request = PollRequest::read(&json_body(&headers, &body)?, PollLimits::default())?;
+    let stream: StreamId = stream.parse().map_err(|_| Problem::not_found("there is no such stream"))?;
+    context.transmitter.read_stream(context.iss(), &caller.client.id, &stream)?;
+    caller.may(Scope::Read)?;
+    let sets = context.transmitter.poll(&caller.client.id, &stream, &request).await?;
+    Ok(answer(StatusCode::OK, sets))
+}

@@ -1,0 +1,95 @@
+//! The configuration endpoint: create, read, list, update, replace, delete (SSF 1.0 section 8.1.1).
+//!
+//! Each handler checks in one order: who calls (401), whether the request can be read (400), whether the
+//! stream is there for this caller (404), whether the caller may (403), and then what is asked for.
+
+use super::{answer, done};
+use crate::clients::Scope;
+use crate::context::{Context, json_body, needed_stream_id, stream_id};
+use crate::problem::Problem;
+use axum::extract::{RawQuery, State};
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use secevent_ssf::{CreateStream, ReplaceStream, StreamConfiguration, UpdateStream};
+use std::sync::Arc;
+
+/// `POST`: create a stream.
+pub(crate) async fn create(
+    State(context): State<Arc<Context>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let caller = context.clients.authenticate(&headers)?;
+    let request = CreateStream::read(&json_body(&headers, &body)?, context.tolerance)?;
+    caller.may(Scope::Manage)?;
+    if !request.supplied.is_empty() {
+        return Err(Problem::bad_request("a new stream's iss, aud and event lists are the transmitter's to supply"));
+    }
+    let created = context.transmitter.create_stream(context.iss(), &caller.client, request).await?;
+    Ok(answer(StatusCode::CREATED, created.to_json()))
+}
+
+/// `GET`: one stream, or all of the caller's.
+pub(crate) async fn read(
+    State(context): State<Arc<Context>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = context.clients.authenticate(&headers)?;
+    let json = match stream_id(query.as_deref())? {
+        Some(id) => {
+            let found = context.transmitter.read_stream(context.iss(), &caller.client.id, &id)?;
+            caller.may(Scope::Read)?;
+            found.to_json()
+        }
+        None => {
+            caller.may(Scope::Read)?;
+            let all = context.transmitter.list_streams(context.iss(), &caller.client.id);
+            StreamConfiguration::list_to_json(&all)
+        }
+    };
+    Ok(answer(StatusCode::OK, json))
+}
+
+/// `PATCH`: change what the request names.
+pub(crate) async fn update(
+    State(context): State<Arc<Context>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let caller = context.clients.authenticate(&headers)?;
+    let request = UpdateStream::read(&json_body(&headers, &body)?, context.tolerance)?;
+    context.transmitter.read_stream(context.iss(), &caller.client.id, &request.stream_id)?;
+    caller.may(Scope::Manage)?;
+    let updated = context.transmitter.update_stream(context.iss(), &caller.client.id, request).await?;
+    Ok(answer(StatusCode::OK, updated.to_json()))
+}
+
+/// `PUT`: replace what the receiver supplies.
+pub(crate) async fn replace(
+    State(context): State<Arc<Context>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let caller = context.clients.authenticate(&headers)?;
+    let request = ReplaceStream::read(&json_body(&headers, &body)?, context.tolerance)?;
+    context.transmitter.read_stream(context.iss(), &caller.client.id, &request.stream_id)?;
+    caller.may(Scope::Manage)?;
+    let replaced = context.transmitter.replace_stream(context.iss(), &caller.client.id, request).await?;
+    Ok(answer(StatusCode::OK, replaced.to_json()))
+}
+
+/// `DELETE`: end a stream.
+pub(crate) async fn delete(
+    State(context): State<Arc<Context>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = context.clients.authenticate(&headers)?;
+    let id = needed_stream_id(query.as_deref())?;
+    context.transmitter.read_stream(context.iss(), &caller.client.id, &id)?;
+    caller.may(Scope::Manage)?;
+    context.transmitter.delete_stream(context.iss(), &caller.client.id, &id).await?;
+    Ok(done(StatusCode::NO_CONTENT))
+}

@@ -1,0 +1,87 @@
+//! The way out: one method, a request in, a response out.
+//!
+//! The engines of `secevent-transmitter` and `secevent-receiver` see the network through [`Transport`] alone.
+//! `secevent-http` implements it for the real one, the simulator for a bad one.
+
+use bytes::Bytes;
+use http::{Request, Response};
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// A future in a box, so that traits with such futures can be used as `dyn`.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Sends a request to another party and waits for its whole answer.
+///
+/// An implementation bounds everything: connecting, the time until the answer is complete, the size of the
+/// answer. It follows no redirects, because a redirect would carry credentials elsewhere (E-99), and it
+/// retries nothing: that is for the caller to decide. Dropping the future gives the attempt up; the other
+/// party may have acted on it all the same.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::{Request, Response};
+/// use secevent_ssf::{BoxFuture, Transport, TransportError};
+///
+/// /// Answers every request with 202.
+/// struct Agreeable;
+///
+/// impl Transport for Agreeable {
+///     fn send(&self, _: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
+///         Box::pin(async { Ok(secevent_ssf::push::accepted()) })
+///     }
+/// }
+///
+/// let transport: std::sync::Arc<dyn Transport> = std::sync::Arc::new(Agreeable);
+/// ```
+pub trait Transport: Send + Sync {
+    /// Sends `request`, whose URI is absolute. Every status code is an answer, not an error.
+    fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>>;
+}
+
+impl<T: Transport + ?Sized> Transport for Arc<T> {
+    fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
+        self.as_ref().send(request)
+    }
+}
+
+/// Why there is no answer. The texts are for operators: they are never sent to the other party.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// No connection: the name does not resolve, nobody listens, the connection broke.
+    #[error("the peer cannot be reached: {0}")]
+    Unreachable(String),
+    /// Connected or not, the answer did not come in time.
+    #[error("the peer did not answer in time: {0}")]
+    Timeout(String),
+    /// The certificate does not hold, or the two ends share no version or cipher of TLS.
+    #[error("TLS failed: {0}")]
+    Tls(String),
+    /// Our own address guard forbids the address. Nothing was sent.
+    #[error("the address is not allowed: {0}")]
+    AddressRefused(String),
+    /// The answer is longer than this many bytes, and was not read further.
+    #[error("the answer is longer than {bytes_max} bytes")]
+    BodyTooLarge {
+        /// The bound.
+        bytes_max: usize,
+    },
+    /// What came back is not HTTP.
+    #[error("the peer does not speak HTTP: {0}")]
+    Protocol(String),
+}
+
+impl TransportError {
+    /// A short name of the class, for metrics and stored attempts.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Timeout(_) => "timeout",
+            Self::Tls(_) => "tls",
+            Self::AddressRefused(_) => "address_refused",
+            Self::BodyTooLarge { .. } => "body_too_large",
+            Self::Protocol(_) => "protocol",
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Events, and the deliveries that are owed to streams.
+
+use crate::{BoxFuture, Epoch, StoreError};
+use bytes::Bytes;
+use secevent::Timestamp;
+use std::fmt;
+use std::sync::Arc;
+
+/// An event's place in the order of acceptance, across all streams of one store. The first is 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sequence(pub u64);
+
+/// A stream's number within one store. Numbers are never given twice, so that a delivery's identifier can
+/// never mean another stream's delivery (SEM-1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamNumber(pub u32);
+
+impl fmt::Display for StreamNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The number of an immutable rendering: how an event becomes the claims of a SET for one stream (SEM-3).
+/// Deliveries keep the number that was current when they were recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rendering(pub u32);
+
+/// The two queues of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Queue {
+    /// Verification and stream-updated events: they go ahead of the backlog (SEM-7).
+    Control,
+    /// Everything else, in order per subject.
+    Regular,
+}
+
+/// An event that is to be recorded, with the deliveries that it is owed as.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// When it was accepted: the `iat` of its SETs.
+    pub accepted_at: Timestamp,
+    /// The claims that all its SETs share, as the inside of a JSON object: `"txn":…,"sub_id":…,"events":…`.
+    pub body: Bytes,
+    /// Fingerprints of the identifiers by which its deliveries are kept in order (SEM-5).
+    pub lanes: Arc<[u64]>,
+    /// What the producer calls it, so that a repeat can be told.
+    pub idempotency: Option<Idempotency>,
+    /// To whom it is owed.
+    pub owed: Vec<Owed>,
+}
+
+/// A producer's name for one event (SEM-15).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Idempotency {
+    /// Who calls it so: names of different producers do not meet.
+    pub scope: String,
+    /// The name.
+    pub key: String,
+    /// A digest of what was sent under this name.
+    pub digest: [u8; 32],
+}
+
+/// One delivery that an event is owed as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owed {
+    /// To which stream.
+    pub stream: StreamNumber,
+    /// In which of its queues.
+    pub queue: Queue,
+    /// How it is rendered.
+    pub rendering: Rendering,
+}
+
+/// What became of an event that was to be recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is stored, and survives a crash.
+    New {
+        /// In which life of the writer.
+        epoch: Epoch,
+        /// Its place.
+        sequence: Sequence,
+    },
+    /// Its name was used before for the same content: nothing was stored, this is the first answer.
+    Repeated {
+        /// In which life of the writer the first was recorded.
+        epoch: Epoch,
+        /// The place of the first.
+        sequence: Sequence,
+        /// To how many streams the first was owed.
+        deliveries: u32,
+    },
+    /// Its name was used before for other content, or that of another event of the same call was: nothing of
+    /// the call was stored, and all its events are answered so.
+    Different,
+}
+
+/// One SET that is owed to one stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// In which life of the writer the event was recorded: part of the delivery's identifier.
+    pub epoch: Epoch,
+    /// The event's place.
+    pub sequence: Sequence,
+    /// To which stream.
+    pub stream: StreamNumber,
+    /// In which of its queues.
+    pub queue: Queue,
+    /// How it is rendered.
+    pub rendering: Rendering,
+    /// When the event was accepted.
+    pub accepted_at: Timestamp,
+    /// The claims that all SETs of the event share.
+    pub body: Bytes,
+    /// Fingerprints of the identifiers that keep it in order.
+    pub lanes: Arc<[u64]>,
+    /// How often it was attempted and refused or unanswered, as far as that was stored.
+    pub attempts: u32,
+    /// Not to be attempted again before this.
+    pub due_at: Timestamp,
+}
+
+/// Deliveries of one queue of one stream, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The deliveries, by sequence.
+    pub deliveries: Vec<Delivery>,
+    /// Whether there are more behind the last one.
+    pub more: bool,
+}
+
+/// What became of a delivery after an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// The event's place.
+    pub sequence: Sequence,
+    /// The stream.
+    pub stream: StreamNumber,
+    /// The queue.
+    pub queue: Queue,
+    /// The verdict.
+    pub verdict: Verdict,
+}
+
+/// How an attempt ended for the delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The receiver has it.
+    Acked,
+    /// The receiver refused it for good; the text says why. It is counted among the dead.
+    Rejected(String),
+    /// It was given up: too old, or its stream is gone. Counted.
+    Abandoned(String),
+    /// To be tried again.
+    Retry {
+        /// Not before this.
+        at: Timestamp,
+        /// How often it has been attempted.
+        attempts: u32,
+    },
+}
+
+/// How much is owed to a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Deliveries that are not settled.
+    pub pending: u64,
+    /// When the oldest of them was accepted.
+    pub oldest: Option<Timestamp>,
+    /// Deliveries that were refused for good.
+    pub rejected: u64,
+    /// Deliveries that were given up.
+    pub abandoned: u64,
+}
+
+/// Keeps events and deliveries. Sequences are given in the order of commits, as [`Outbox::page`] sees them.
+pub trait Outbox: Send + Sync {
+    /// Records events with their deliveries, all or none. Once this returns they survive a crash.
+    fn record(&self, events: Vec<NewEvent>) -> BoxFuture<'_, Result<Vec<Recorded>, StoreError>>;
+
+    /// The unsettled deliveries of a queue behind `after`, due or not, `limit` at most.
+    fn page(
+        &self,
+        stream: StreamNumber,
+        queue: Queue,
+        after: Sequence,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Page, StoreError>>;
+
+    /// The delivery at this place, unless it is settled or never was.
+    fn delivery(
+        &self,
+        stream: StreamNumber,
+        sequence: Sequence,
+    ) -> BoxFuture<'_, Result<Option<Delivery>, StoreError>>;
+
+    /// Settles deliveries. Repeating a settlement changes nothing; one that names no unsettled delivery is
+    /// ignored. A crash may undo what was settled in the last moment: it costs a repeated delivery, no loss.
+    fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Gives up everything that is owed to a stream, as counted drops. Returns how many that were.
+    fn drop_stream(&self, stream: StreamNumber) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// How much is owed to a stream.
+    fn backlog(&self, stream: StreamNumber) -> BoxFuture<'_, Result<Backlog, StoreError>>;
+
+    /// The streams to which something is owed.
+    fn owing(&self) -> BoxFuture<'_, Result<Vec<StreamNumber>, StoreError>>;
+
+    /// Forgets producers' names for events from before `before`, and bodies that nothing is owed of and that
+    /// are older; a bounded number at a time. Returns whether there is more to do.
+    fn trim(&self, before: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Names who is told of each commit. The observer sees groups in commit order and must not block; what it
+    /// misses it finds by [`Outbox::page`]. There is one: a second call replaces the first.
+    fn observe(&self, observer: Arc<dyn CommitObserver>);
+}
+
+/// Is told what has just become durable.
+pub trait CommitObserver: Send + Sync {
+    /// These deliveries are stored. Each comes with the place of the delivery before it in the same queue, if
+    /// the writer knows it: an observer whose last seen place is another one has missed some (SEM-12).
+    fn committed(&self, deliveries: Vec<(Delivery, Option<Sequence>)>);
+}

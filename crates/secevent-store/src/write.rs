@@ -1,0 +1,260 @@
+//! What can be asked of a store's writer, and what it answers: the write verbs of all ports as values.
+
+use crate::{
+    Idempotency, NewEvent, Owed, Receipt, Received, Recorded, Sequence, Settlement, StreamNumber, Verdict,
+    Version,
+};
+use bytes::Bytes;
+use secevent::Timestamp;
+
+/// One call of a write verb. It is applied whole, or refused whole.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// [`Outbox::record`](crate::Outbox::record).
+    Record(Vec<NewEvent>),
+    /// [`Outbox::settle`](crate::Outbox::settle).
+    Settle(Vec<Settlement>),
+    /// A bounded step of [`Outbox::drop_stream`](crate::Outbox::drop_stream).
+    DropStream(StreamNumber),
+    /// [`Documents::put`](crate::Documents::put).
+    Put {
+        /// The document's name.
+        name: String,
+        /// The version that it must have.
+        expected: Version,
+        /// Its new content; none deletes it.
+        body: Option<Bytes>,
+    },
+    /// [`Documents::new_stream_number`](crate::Documents::new_stream_number).
+    NewStreamNumber,
+    /// [`Inbox::receive`](crate::Inbox::receive).
+    Receive(Vec<Received>),
+    /// [`Inbox::handled`](crate::Inbox::handled).
+    Handled(Vec<u64>),
+    /// [`Inbox::failed`](crate::Inbox::failed).
+    Failed {
+        /// The SET's place.
+        place: u64,
+        /// Whether it leaves for the dead.
+        dead: bool,
+    },
+    /// A bounded step of [`Outbox::trim`](crate::Outbox::trim).
+    Trim(Timestamp),
+    /// A bounded step of [`Inbox::forget`](crate::Inbox::forget).
+    Forget(Timestamp),
+}
+
+/// The answer to a [`Write`] of the same name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// What became of each event.
+    Recorded(Vec<Recorded>),
+    /// How many deliveries this step dropped.
+    Dropped {
+        /// How many.
+        deliveries: u64,
+        /// Whether the stream is owed more, so that another step is needed.
+        more: bool,
+    },
+    /// The document's new version.
+    Put(Version),
+    /// A number that was never given before.
+    StreamNumber(StreamNumber),
+    /// What became of each SET.
+    Received(Vec<Receipt>),
+    /// It is done: the answer to `Settle`, `Handled` and `Failed`.
+    Done,
+    /// The step is done: the answer to `Trim` and `Forget`.
+    Cleared {
+        /// Whether there is more to do.
+        more: bool,
+    },
+}
+
+/// How much a writer has to do for a write.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Weight {
+    /// Rows that it touches, about.
+    pub(crate) rows: usize,
+    /// Bytes that it holds in memory until it is committed, about.
+    pub(crate) bytes: usize,
+}
+
+impl Write {
+    /// Whether nobody loses anything if this waits a moment for company (SEM-13).
+    pub fn is_lazy(&self) -> bool {
+        match self {
+            Self::Settle(_) | Self::Handled(_) | Self::Failed { .. } | Self::Trim(_) | Self::Forget(_) => {
+                true
+            }
+            Self::Record(_)
+            | Self::DropStream(_)
+            | Self::Put { .. }
+            | Self::NewStreamNumber
+            | Self::Receive(_) => false,
+        }
+    }
+
+    /// Whether this brings new work in. Everything else finishes work that was taken on.
+    pub(crate) fn is_intake(&self) -> bool {
+        matches!(self, Self::Record(_) | Self::Receive(_))
+    }
+
+    pub(crate) fn weight(&self) -> Weight {
+        let (rows, bytes) = match self {
+            Self::Record(events) => events.iter().fold((0, 0), |(rows, bytes), event| {
+                (rows + 1 + event.owed.len(), bytes + bytes_of_event(event))
+            }),
+            Self::Settle(settlements) => {
+                (settlements.len(), settlements.iter().map(bytes_of_settlement).sum())
+            }
+            Self::Put { name, body, .. } => (1, name.len() + body.as_ref().map_or(0, Bytes::len)),
+            Self::Receive(sets) => (2 * sets.len(), sets.iter().map(bytes_of_set).sum()),
+            Self::Handled(places) => (places.len(), size_of_val(places.as_slice())),
+            // A step of these is bounded by the store, and large.
+            Self::DropStream(_) | Self::Trim(_) | Self::Forget(_) => (512, 0),
+            Self::NewStreamNumber | Self::Failed { .. } => (1, 0),
+        };
+        Weight { rows: rows.max(1), bytes: bytes + size_of::<Self>() }
+    }
+}
+
+fn bytes_of_event(event: &NewEvent) -> usize {
+    let named = |name: &Idempotency| name.scope.len() + name.key.len();
+    size_of::<NewEvent>()
+        + event.body.len()
+        + size_of_val(event.lanes.as_ref())
+        + event.owed.len() * size_of::<Owed>()
+        + event.idempotency.as_ref().map_or(0, named)
+}
+
+fn bytes_of_settlement(settlement: &Settlement) -> usize {
+    size_of::<Settlement>()
+        + match &settlement.verdict {
+            Verdict::Rejected(reason) | Verdict::Abandoned(reason) => reason.len(),
+            Verdict::Acked | Verdict::Retry { .. } => 0,
+        }
+}
+
+fn bytes_of_set(set: &Received) -> usize {
+    size_of::<Received>() + set.source.len() + set.iss.len() + set.jti.len() + set.token.len()
+}
+
+// A writer that answers something else than what it was asked has a bug, and its caller cannot go on.
+impl Written {
+    pub(crate) fn recorded(self) -> Vec<Recorded> {
+        match self {
+            Self::Recorded(recorded) => recorded,
+            other => unreachable!("`Record` was answered by {other:?}"),
+        }
+    }
+
+    pub(crate) fn dropped(self) -> (u64, bool) {
+        match self {
+            Self::Dropped { deliveries, more } => (deliveries, more),
+            other => unreachable!("`DropStream` was answered by {other:?}"),
+        }
+    }
+
+    pub(crate) fn version(self) -> Version {
+        match self {
+            Self::Put(version) => version,
+            other => unreachable!("`Put` was answered by {other:?}"),
+        }
+    }
+
+    pub(crate) fn stream_number(self) -> StreamNumber {
+        match self {
+            Self::StreamNumber(number) => number,
+            other => unreachable!("`NewStreamNumber` was answered by {other:?}"),
+        }
+    }
+
+    pub(crate) fn receipts(self) -> Vec<Receipt> {
+        match self {
+            Self::Received(receipts) => receipts,
+            other => unreachable!("`Receive` was answered by {other:?}"),
+        }
+    }
+
+    pub(crate) fn done(self) {
+        debug_assert_eq!(self, Self::Done, "a settlement was answered by something else");
+    }
+
+    pub(crate) fn more(self) -> bool {
+        match self {
+            Self::Cleared { more } => more,
+            other => unreachable!("`Trim` or `Forget` was answered by {other:?}"),
+        }
+    }
+}
+
+/// The places that were committed last in each queue, so that each new delivery can name the one before it.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    last: std::collections::HashMap<(StreamNumber, crate::Queue), Sequence>,
+}
+
+impl Links {
+    /// The deliveries that a group has made durable, in commit order, without those that it dropped again.
+    pub(crate) fn follow(
+        &mut self,
+        writes: &[Write],
+        answers: &[Result<Written, crate::StoreError>],
+    ) -> Vec<(crate::Delivery, Option<Sequence>)> {
+        let mut committed = Vec::new();
+        for (write, answer) in writes.iter().zip(answers) {
+            match (write, answer) {
+                (Write::Record(events), Ok(Written::Recorded(recorded))) => {
+                    for (event, recorded) in events.iter().zip(recorded) {
+                        if let Recorded::New { epoch, sequence } = *recorded {
+                            self.follow_event(event, epoch, sequence, &mut committed);
+                        }
+                    }
+                }
+                (Write::DropStream(stream), Ok(_)) => {
+                    committed.retain(|(delivery, _): &(crate::Delivery, _)| delivery.stream != *stream);
+                    self.last.retain(|(of, _), _| of != stream);
+                }
+                _ => {}
+            }
+        }
+        committed
+    }
+
+    fn follow_event(
+        &mut self,
+        event: &NewEvent,
+        epoch: crate::Epoch,
+        sequence: Sequence,
+        committed: &mut Vec<(crate::Delivery, Option<Sequence>)>,
+    ) {
+        for owed in &event.owed {
+            let before = self.last.insert((owed.stream, owed.queue), sequence);
+            if before != Some(sequence) {
+                committed.push((delivery_of(event, epoch, sequence, *owed), before));
+            }
+        }
+    }
+}
+
+/// A delivery as it is when its event has just been recorded.
+pub(crate) fn delivery_of(
+    event: &NewEvent,
+    epoch: crate::Epoch,
+    sequence: Sequence,
+    owed: Owed,
+) -> crate::Delivery {
+    crate::Delivery {
+        epoch,
+        sequence,
+        stream: owed.stream,
+        queue: owed.queue,
+        rendering: owed.rendering,
+        accepted_at: event.accepted_at,
+        body: event.body.clone(),
+        lanes: event.lanes.clone(),
+        attempts: 0,
+        due_at: event.accepted_at,
+    }
+}

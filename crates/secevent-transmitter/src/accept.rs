@@ -1,0 +1,243 @@
+//! An event comes in: checked, matched, recorded; and only then is its producer told.
+
+use crate::transmitter::{Transmitter, TransmitterError};
+use crate::{IssuerConfig, render};
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use secevent::{Identifier, Invalid, Strictness, Subject, Timestamp};
+use secevent_ssf::Status;
+use secevent_store::{Idempotency, NewEvent, Owed, Queue, Recorded};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+
+/// An event as its producer tells it.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// The event type's URI, as its definition has it.
+    uri: String,
+    subject: Subject,
+    data: Box<RawValue>,
+    occurred_at: Option<Timestamp>,
+    txn: Option<String>,
+}
+
+/// An event that is durable now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The event's own identifier.
+    pub event_id: String,
+    /// The `txn` of all its SETs.
+    pub txn: String,
+    /// To how many streams it is owed.
+    pub deliveries: usize,
+}
+
+/// Why an event was not accepted. Nothing of it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// The event breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The same idempotency key came with another event before.
+    #[error("this idempotency key was used for another event")]
+    KeyUsedForAnotherEvent,
+    /// Our own trouble.
+    #[error(transparent)]
+    Ours(#[from] TransmitterError),
+}
+
+/// What one text of a producer may be.
+const TEXT_CHARS_MAX: usize = 256;
+
+impl Incoming {
+    /// Reads an event: `{"type", "subject", "data"?, "occurred_at"?, "txn"?}`. Members that are not known are
+    /// an error here, because a slip in an event must not go unnoticed.
+    pub fn read(json: &[u8], vocabulary: &secevent::Vocabulary) -> Result<Self, Invalid> {
+        let text = secevent::json::check(json, secevent::json::Limits::TOKEN)?;
+        let mut members: serde_json::Map<String, Value> =
+            serde_json::from_str(text).map_err(|error| rule("", format!("is not JSON: {error}")))?;
+        let name = text_of(&mut members, "type")?.ok_or_else(|| rule("type", "is required and missing"))?;
+        let Some(definition) = vocabulary.find(&name) else {
+            return Err(rule("type", "is no event type that is known here"));
+        };
+        let subject = members.remove("subject").ok_or_else(|| rule("subject", "is required and missing"))?;
+        let subject = Subject::from_value(subject, Strictness::Strict).map_err(|error| error.within("subject"))?;
+        let data = members.remove("data").unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+        definition.check_value(&data, Strictness::Strict).map_err(|error| error.within("data"))?;
+        definition
+            .check_subject(&subject)
+            .map_err(|error| Invalid::new("subject", error.rule(), error.problem().to_owned()))?;
+        let occurred_at = match members.remove("occurred_at") {
+            None => None,
+            Some(at) => Some(serde_json::from_value(at).map_err(|_| {
+                Invalid::new("occurred_at", "SET-19", "must be a number of seconds since the epoch")
+            })?),
+        };
+        let txn = text_of(&mut members, "txn")?;
+        if let Some(unknown) = members.keys().next() {
+            return Err(rule(unknown, "is no member of an event: use type, subject, data, occurred_at, txn"));
+        }
+        let data = serde_json::value::to_raw_value(&data).map_err(|error| rule("data", error.to_string()))?;
+        Ok(Self { uri: definition.uri().to_owned(), subject, data, occurred_at, txn })
+    }
+
+    /// The claims that all SETs of this event share, as the inside of a JSON object. `txn` comes first if the
+    /// producer named one, which is how [`render::claims`] tells.
+    pub(crate) fn body(&self) -> Bytes {
+        let json = |value: &dyn Fn() -> serde_json::Result<String>| value().expect("text and JSON are JSON");
+        let mut body = String::with_capacity(self.data.get().len() + self.uri.len() + 192);
+        if let Some(txn) = &self.txn {
+            body += "\"txn\":";
+            body += &json(&|| serde_json::to_string(txn));
+            body += ",";
+        }
+        if let Some(toe) = &self.occurred_at {
+            body += "\"toe\":";
+            body += &json(&|| serde_json::to_string(toe));
+            body += ",";
+        }
+        body += "\"sub_id\":";
+        body += &json(&|| serde_json::to_string(&self.subject));
+        body += ",\"events\":{";
+        body += &json(&|| serde_json::to_string(&self.uri));
+        body += ":";
+        body += self.data.get();
+        body += "}";
+        Bytes::from(body)
+    }
+}
+
+impl Transmitter {
+    /// Accepts events: all of them or none. Once this returns they are durable, each with all its deliveries.
+    ///
+    /// `producer` tells producers apart; `key` is the name that the producer gives to this call, so that a
+    /// repeat gets the first answer (SEM-15), and `content` is what was sent under that name.
+    pub async fn accept(
+        &self,
+        issuer: &str,
+        producer: &str,
+        key: Option<(&str, &[u8])>,
+        events: &[Incoming],
+    ) -> Result<Vec<Accepted>, AcceptError> {
+        let issuer = self.issuer(issuer)?;
+        let now = self.clock.now();
+        for (place, event) in events.iter().enumerate() {
+            let late = event.occurred_at.is_some_and(|at| at.as_seconds() > now.as_seconds());
+            if late {
+                let problem = "must not be in the future";
+                return Err(Invalid::new("occurred_at", "SET-19", problem).within(&format!("[{place}]")).into());
+            }
+        }
+        let records = events.iter().enumerate().map(|(place, event)| {
+            let idempotency = key.map(|(key, content)| idempotency(issuer.config(), producer, key, content, place));
+            self.record_of(issuer.config(), event, now, idempotency)
+        });
+        let records: Vec<NewEvent> = records.collect();
+        let owed: Vec<usize> = records.iter().map(|record| record.owed.len()).collect();
+        let recorded = self.store.record(records).await.map_err(TransmitterError::from)?;
+        let answers = recorded.into_iter().zip(events).zip(owed).map(|((recorded, event), owed)| {
+            let (epoch, sequence, deliveries) = match recorded {
+                Recorded::New { epoch, sequence } => (epoch, sequence, owed),
+                Recorded::Repeated { epoch, sequence, deliveries } => {
+                    (epoch, sequence, usize::try_from(deliveries).unwrap_or(usize::MAX))
+                }
+                Recorded::Different => return Err(AcceptError::KeyUsedForAnotherEvent),
+            };
+            let event_id = render::event_id(epoch, sequence, &self.codec);
+            let txn = event.txn.clone().unwrap_or_else(|| event_id.clone());
+            Ok(Accepted { event_id, txn, deliveries })
+        });
+        answers.collect()
+    }
+
+    fn record_of(
+        &self,
+        issuer: &IssuerConfig,
+        event: &Incoming,
+        now: Timestamp,
+        idempotency: Option<Idempotency>,
+    ) -> NewEvent {
+        let owed = self.table.matching(issuer.url.as_str(), &event.uri).into_iter().map(|entry| {
+            let settings = entry.settings();
+            Owed {
+                stream: settings.stream.number(),
+                queue: Queue::Regular,
+                rendering: settings.stream.rendering(),
+            }
+        });
+        NewEvent {
+            accepted_at: now,
+            body: event.body(),
+            lanes: lanes(&event.subject),
+            idempotency,
+            owed: owed.collect(),
+        }
+    }
+
+    /// Records an event of SSF itself for one stream, ahead of its backlog (SEM-7).
+    pub(crate) async fn record_control<E: secevent::EventType>(
+        &self,
+        entry: &crate::table::Entry,
+        event: &E,
+    ) -> Result<(), TransmitterError> {
+        let settings = entry.settings();
+        if settings.stream.status == Status::Disabled {
+            return Ok(());
+        }
+        let subject = Subject::Simple(Identifier::opaque(&settings.stream.id).expect("a stream's id is not empty"));
+        let data = serde_json::value::to_raw_value(event).expect("an event of SSF is JSON");
+        let event = Incoming { uri: E::URI.to_owned(), subject, data, occurred_at: None, txn: None };
+        let owed = Owed {
+            stream: settings.stream.number(),
+            queue: Queue::Control,
+            rendering: settings.stream.rendering(),
+        };
+        let record = NewEvent {
+            accepted_at: self.clock.now(),
+            body: event.body(),
+            lanes: lanes(&event.subject),
+            idempotency: None,
+            owed: vec![owed],
+        };
+        self.store.record(vec![record]).await?;
+        Ok(())
+    }
+}
+
+/// Fingerprints of the identifiers that keep an event's deliveries in order. Two identifiers that happen to
+/// share one are kept in order too: that costs a wait, no promise.
+fn lanes(subject: &Subject) -> Arc<[u64]> {
+    let fingerprint = |bytes: &[u8]| {
+        let digest = digest::digest(&digest::SHA256, bytes);
+        u64::from_be_bytes(digest.as_ref()[..8].try_into().expect("a digest has 32 bytes"))
+    };
+    subject.lanes().iter().map(|key| fingerprint(key.as_bytes())).collect()
+}
+
+fn idempotency(issuer: &IssuerConfig, producer: &str, key: &str, content: &[u8], place: usize) -> Idempotency {
+    let digest = digest::digest(&digest::SHA256, content);
+    Idempotency {
+        scope: format!("{producer} {}", issuer.url),
+        key: if place == 0 { key.to_owned() } else { format!("{key} {place}") },
+        digest: digest.as_ref().try_into().expect("SHA-256 gives 32 bytes"),
+    }
+}
+
+fn text_of(members: &mut serde_json::Map<String, Value>, name: &'static str) -> Result<Option<String>, Invalid> {
+    match members.remove(name) {
+        None => Ok(None),
+        Some(Value::String(text)) if text.is_empty() => Err(rule(name, "must not be empty")),
+        Some(Value::String(text)) if text.chars().count() > TEXT_CHARS_MAX => {
+            Err(rule(name, format!("must not be longer than {TEXT_CHARS_MAX} characters")))
+        }
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(rule(name, "must be a string")),
+    }
+}
+
+/// The shape of an incoming event is our own rule, not a standard's.
+fn rule(member: &str, problem: impl Into<std::borrow::Cow<'static, str>>) -> Invalid {
+    Invalid::new(member, "ingest", problem)
+}

@@ -1,0 +1,321 @@
+//! Streams and their life: created, read, changed, paused, verified, deleted (SSF 1.0 section 8.1).
+//!
+//! The story of each request is told here; the server's handlers translate it from and to HTTP.
+
+use crate::render::RenderedAs;
+use crate::stream::{Stream, Target};
+use crate::table::{Entry, Settings};
+use crate::transmitter::{Transmitter, TransmitterError};
+use secevent::ssf::Verification;
+use secevent::{Audience, Invalid, Issuer};
+use secevent_ssf::{
+    Change, CreateStream, DeliverBy, Delivery, DeliveryRequest, Endpoint, Method, ReplaceStream, Spelling, Status,
+    StreamConfiguration, StreamId, StreamStatus, UpdateStatus, UpdateStream, VerificationRequest,
+};
+use secevent_store::{StoreError, Version};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Why a stream is not what the receiver asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManageError {
+    /// The request breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The client has no such stream. Whether somebody else has is not told.
+    #[error("there is no such stream")]
+    NoSuchStream,
+    /// The client has as many streams as it may have.
+    #[error("the client has {0} streams, and may not have more")]
+    TooManyStreams(usize),
+    /// The stream is being changed by somebody else at this moment.
+    #[error("the stream is being changed at this moment")]
+    Busy,
+    /// Our own trouble.
+    #[error(transparent)]
+    Ours(TransmitterError),
+}
+
+impl From<TransmitterError> for ManageError {
+    fn from(error: TransmitterError) -> Self {
+        match error {
+            TransmitterError::Store(StoreError::Conflict) => Self::Busy,
+            error => Self::Ours(error),
+        }
+    }
+}
+
+impl From<StoreError> for ManageError {
+    fn from(error: StoreError) -> Self {
+        TransmitterError::from(error).into()
+    }
+}
+
+/// A receiver, as authorization tells it: whose streams it may see, and what it is called in `aud`.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Its id.
+    pub id: String,
+    /// The `aud` of its SETs.
+    pub audience: Audience,
+}
+
+impl Transmitter {
+    /// Creates a stream, and asks its receiver for a sign of life by a verification event.
+    pub async fn create_stream(
+        &self,
+        issuer: &str,
+        client: &Client,
+        request: CreateStream,
+    ) -> Result<StreamConfiguration, ManageError> {
+        self.issuer(issuer)?;
+        let has = self.streams_of(issuer, &client.id).count();
+        if has >= self.config.streams_per_client_max {
+            return Err(ManageError::TooManyStreams(has));
+        }
+        let id = self.random_id();
+        let asked = request.delivery.unwrap_or_else(DeliveryRequest::poll);
+        let stream = Stream {
+            form: Stream::FORM,
+            number: self.store.new_stream_number().await?.0,
+            client: client.id.clone(),
+            issuer: issuer.to_owned(),
+            target: self.target(&id, &asked, None),
+            events_requested: request.events_requested,
+            description: request.description,
+            status: Status::Enabled,
+            reason: None,
+            rendering: 1,
+            renderings: BTreeMap::from([(
+                1,
+                RenderedAs { iss: issuer.to_owned(), aud: client.audience.clone() },
+            )]),
+            created_at: self.clock.now(),
+            id,
+        };
+        let version = self.write(&stream, Version(0)).await?;
+        let settings = self.settings(stream, version);
+        let entry = self.table.insert(settings, self.config.pushes_per_stream_max);
+        // Some receivers wait for it before they trust the stream; it carries no state (SSF 1.0 section 8.1.4.2).
+        self.record_control(&entry, &Verification::default()).await?;
+        Ok(self.configuration(&entry.settings()))
+    }
+
+    /// The configuration of a client's stream.
+    pub fn read_stream(&self, issuer: &str, client: &str, id: &StreamId) -> Result<StreamConfiguration, ManageError> {
+        Ok(self.configuration(&self.stream_of(issuer, client, id)?.settings()))
+    }
+
+    /// The configurations of all streams of a client.
+    pub fn list_streams(&self, issuer: &str, client: &str) -> Vec<StreamConfiguration> {
+        self.streams_of(issuer, client).map(|entry| self.configuration(&entry.settings())).collect()
+    }
+
+    /// Changes what the request names, and leaves the rest (PATCH).
+    pub async fn update_stream(
+        &self,
+        issuer: &str,
+        client: &str,
+        request: UpdateStream,
+    ) -> Result<StreamConfiguration, ManageError> {
+        let entry = self.stream_of(issuer, client, &request.stream_id)?;
+        let settings = entry.settings();
+        // The values are compared as the receiver last saw them, before anything changes (E-10).
+        request.supplied.check_against(&self.configuration(&settings))?;
+        let mut stream = settings.stream.clone();
+        match request.delivery {
+            Change::Keep => {}
+            Change::Clear => stream.target = self.target(&stream.id, &DeliveryRequest::poll(), None),
+            Change::Set(asked) => stream.target = self.changed_target(&settings, &asked)?,
+        }
+        match request.events_requested {
+            Change::Keep => {}
+            change => stream.events_requested = change.set(),
+        }
+        match request.description {
+            Change::Keep => {}
+            change => stream.description = change.set(),
+        }
+        self.change(&entry, &settings, stream).await
+    }
+
+    /// Replaces everything that the receiver supplies (PUT): what the request leaves out is gone.
+    pub async fn replace_stream(
+        &self,
+        issuer: &str,
+        client: &str,
+        request: ReplaceStream,
+    ) -> Result<StreamConfiguration, ManageError> {
+        let entry = self.stream_of(issuer, client, &request.stream_id)?;
+        let settings = entry.settings();
+        request.supplied.check_against(&self.configuration(&settings))?;
+        let asked = request.delivery.unwrap_or_else(DeliveryRequest::poll);
+        let target = self.changed_target(&settings, &asked)?;
+        let stream = Stream {
+            target,
+            events_requested: request.events_requested,
+            description: request.description,
+            ..settings.stream.clone()
+        };
+        self.change(&entry, &settings, stream).await
+    }
+
+    /// Deletes a stream. What was still owed to it is dropped, and counted as such.
+    pub async fn delete_stream(&self, issuer: &str, client: &str, id: &StreamId) -> Result<(), ManageError> {
+        let entry = self.stream_of(issuer, client, id)?;
+        let settings = entry.settings();
+        self.store.put(&Stream::document(&settings.stream.id), settings.version, None).await?;
+        self.table.remove(&entry);
+        // A driver that is at work sees this and ends; nothing new is sent (SEM-16).
+        let stopped = Stream { status: Status::Disabled, ..settings.stream.clone() };
+        self.table.stop(&entry, Settings { stream: stopped, events_delivered: Vec::new(), ..(*settings).clone() });
+        entry.outgoing().clear();
+        self.store.drop_stream(settings.stream.number()).await?;
+        Ok(())
+    }
+
+    /// The status of a client's stream.
+    pub fn stream_status(&self, issuer: &str, client: &str, id: &StreamId) -> Result<StreamStatus, ManageError> {
+        Ok(status_of(&self.stream_of(issuer, client, id)?.settings().stream))
+    }
+
+    /// Sets a stream's status, as its receiver asks. A paused stream keeps what it is owed, a disabled one
+    /// keeps nothing.
+    pub async fn set_stream_status(
+        &self,
+        issuer: &str,
+        client: &str,
+        request: UpdateStatus,
+    ) -> Result<StreamStatus, ManageError> {
+        let entry = self.stream_of(issuer, client, &request.stream_id)?;
+        let settings = entry.settings();
+        let stream = Stream { status: request.status, reason: request.reason, ..settings.stream.clone() };
+        self.change(&entry, &settings, stream).await?;
+        if request.status == Status::Disabled {
+            entry.outgoing().clear();
+            self.store.drop_stream(settings.stream.number()).await?;
+        }
+        self.wake(&entry);
+        Ok(status_of(&entry.settings().stream))
+    }
+
+    /// Sends a verification event with the receiver's state. It goes ahead of the backlog, so that it is there
+    /// within seconds (E-35).
+    pub async fn verify_stream(
+        &self,
+        issuer: &str,
+        client: &str,
+        request: VerificationRequest,
+    ) -> Result<(), ManageError> {
+        let entry = self.stream_of(issuer, client, &request.stream_id)?;
+        if entry.settings().stream.status != Status::Enabled {
+            let problem = "is of a stream that is not enabled, so nothing can be sent to verify it";
+            return Err(Invalid::new("stream_id", "E-14", problem).into());
+        }
+        self.record_control(&entry, &Verification { state: request.state }).await?;
+        Ok(())
+    }
+
+    fn stream_of(&self, issuer: &str, client: &str, id: &StreamId) -> Result<Arc<Entry>, ManageError> {
+        let own = |entry: &Arc<Entry>| {
+            let settings = entry.settings();
+            settings.stream.client == client && settings.stream.issuer == issuer
+        };
+        self.table.by_id(id.as_str()).filter(own).ok_or(ManageError::NoSuchStream)
+    }
+
+    fn streams_of(&self, issuer: &str, client: &str) -> impl Iterator<Item = Arc<Entry>> {
+        self.table.all().into_iter().filter(move |entry| {
+            let settings = entry.settings();
+            settings.stream.client == client && settings.stream.issuer == issuer
+        })
+    }
+
+    async fn change(
+        &self,
+        entry: &Arc<Entry>,
+        before: &Settings,
+        stream: Stream,
+    ) -> Result<StreamConfiguration, ManageError> {
+        let version = self.write(&stream, before.version).await?;
+        self.table.replace(entry, self.settings(stream, version));
+        self.wake(entry);
+        Ok(self.configuration(&entry.settings()))
+    }
+
+    async fn write(&self, stream: &Stream, expected: Version) -> Result<Version, StoreError> {
+        let body = serde_json::to_vec(stream).expect("a stream is text and numbers");
+        self.store.put(&Stream::document(&stream.id), expected, Some(body.into())).await
+    }
+
+    fn changed_target(&self, settings: &Settings, asked: &DeliveryRequest) -> Result<Target, Invalid> {
+        let current = &settings.stream.target;
+        let stored = match current {
+            Target::Push { authorization, .. } => authorization.as_deref(),
+            Target::Poll { .. } => None,
+        };
+        asked.check_authorization_kept(&self.delivery(&settings.stream), stored.is_some())?;
+        Ok(self.target(&settings.stream.id, asked, stored))
+    }
+
+    fn target(&self, id: &str, asked: &DeliveryRequest, stored: Option<&str>) -> Target {
+        let words = asked.spelling.into();
+        match &asked.by {
+            DeliverBy::Poll => Target::Poll { words },
+            DeliverBy::Push { endpoint_url, authorization_header } => Target::Push {
+                endpoint_url: endpoint_url.as_str().to_owned(),
+                authorization: match authorization_header {
+                    Change::Keep => stored.map(str::to_owned),
+                    Change::Clear => None,
+                    Change::Set(value) => {
+                        let place = Stream::authorization_place(id);
+                        Some(self.vault.seal(&place, value.expose().as_bytes()))
+                    }
+                },
+                words,
+            },
+        }
+    }
+
+    fn configuration(&self, settings: &Settings) -> StreamConfiguration {
+        let stream = &settings.stream;
+        let rendered_as = stream.rendered_as(stream.rendering()).expect("a stream has its current rendering");
+        let supported = self.issuer(&stream.issuer).map(|issuer| issuer.events_supported().to_vec());
+        StreamConfiguration {
+            stream_id: stream.stream_id(),
+            iss: issuer_of(&stream.issuer),
+            aud: rendered_as.aud.clone(),
+            delivery: self.delivery(stream),
+            events_supported: supported.ok(),
+            events_requested: stream.events_requested.clone(),
+            events_delivered: settings.events_delivered.clone(),
+            min_verification_interval_seconds: None,
+            inactivity_timeout_seconds: None,
+            description: stream.description.clone(),
+            format: None,
+        }
+    }
+
+    fn delivery(&self, stream: &Stream) -> Delivery {
+        let (method, url, words) = match &stream.target {
+            Target::Push { endpoint_url, words, .. } => (Method::Push, endpoint_url.clone(), *words),
+            Target::Poll { words } => (Method::Poll, poll_url(&issuer_of(&stream.issuer), &stream.id), *words),
+        };
+        let endpoint_url = Endpoint::parse_insecure(&url).expect("it was checked when the stream was made");
+        Delivery { method, endpoint_url, spelling: Spelling::from(words) }
+    }
+}
+
+/// Where a stream is polled: below its issuer, a URL for each stream (SSF 1.0 section 6.1.2).
+fn poll_url(issuer: &Issuer, id: &str) -> String {
+    format!("{}/poll/{id}", issuer.as_str().trim_end_matches('/'))
+}
+
+fn issuer_of(url: &str) -> Issuer {
+    Issuer::parse_insecure(url).expect("a stream's issuer was one that configuration declared")
+}
+
+fn status_of(stream: &Stream) -> StreamStatus {
+    StreamStatus { stream_id: stream.stream_id(), status: stream.status, reason: stream.reason.clone() }
+}

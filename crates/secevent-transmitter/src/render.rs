@@ -1,0 +1,90 @@
+//! From a stored delivery to the claims of its SET. The claims follow from what is stored and from nothing
+//! else, so that they are the same at every attempt (I2).
+
+use secevent::Audience;
+use secevent_store::{Delivery, Epoch, Jti, JtiCodec, Sequence, StreamNumber};
+use serde::{Deserialize, Serialize};
+
+/// How events become SETs for one stream. It never changes: other settings make a new one, with the next
+/// number, and deliveries that were recorded before keep theirs (SEM-3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenderedAs {
+    /// The `iss` of the SETs.
+    pub iss: String,
+    /// Their `aud`.
+    pub aud: Audience,
+}
+
+/// The identifier of the delivery's SET.
+pub(crate) fn jti(delivery: &Delivery, codec: &JtiCodec) -> String {
+    codec.encode(Jti { epoch: delivery.epoch, sequence: delivery.sequence, stream: delivery.stream, generation: 0 })
+}
+
+/// The event's own identifier: the `txn` of every SET that it becomes, unless the producer named one (SEM-2).
+pub(crate) fn event_id(epoch: Epoch, sequence: Sequence, codec: &JtiCodec) -> String {
+    codec.encode(Jti { epoch, sequence, stream: StreamNumber(0), generation: 0 })
+}
+
+/// The claims of the delivery's SET as JSON text.
+pub(crate) fn claims(delivery: &Delivery, rendered_as: &RenderedAs, jti: &str, codec: &JtiCodec) -> Vec<u8> {
+    let mut json = Vec::with_capacity(delivery.body.len() + 256);
+    json.extend_from_slice(b"{\"iss\":");
+    write(&mut json, &rendered_as.iss);
+    json.extend_from_slice(b",\"jti\":");
+    write(&mut json, &jti);
+    json.extend_from_slice(b",\"iat\":");
+    write(&mut json, &delivery.accepted_at.as_seconds());
+    json.extend_from_slice(b",\"aud\":");
+    write(&mut json, &rendered_as.aud);
+    if !delivery.body.starts_with(b"\"txn\":") {
+        json.extend_from_slice(b",\"txn\":");
+        write(&mut json, &event_id(delivery.epoch, delivery.sequence, codec));
+    }
+    json.push(b',');
+    json.extend_from_slice(&delivery.body);
+    json.push(b'}');
+    json
+}
+
+fn write(json: &mut Vec<u8>, value: &impl Serialize) {
+    serde_json::to_writer(json, value).expect("strings and numbers are JSON, and memory does not fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use secevent::{Profile, Set, Timestamp};
+    use secevent_store::{Queue, Rendering, StoreKey};
+
+    #[test]
+    fn claims_are_a_set_and_stay_the_same() {
+        let codec = JtiCodec::new(&StoreKey::new([1; 16]));
+        let body = r#""sub_id":{"format":"opaque","id":"a"},"events":{"https://x.example/e":{}}"#;
+        let mut delivery = Delivery {
+            epoch: Epoch(1),
+            sequence: Sequence(5),
+            stream: StreamNumber(2),
+            queue: Queue::Regular,
+            rendering: Rendering(1),
+            accepted_at: Timestamp::from_millis(1_999),
+            body: Bytes::from_static(body.as_bytes()),
+            lanes: [].into(),
+            attempts: 0,
+            due_at: Timestamp::default(),
+        };
+        let rendered_as = RenderedAs { iss: "https://tr.example".to_owned(), aud: "https://rp.example".into() };
+        let render = |delivery: &Delivery| claims(delivery, &rendered_as, &jti(delivery, &codec), &codec);
+        let first = render(&delivery);
+        let set = Set::read(&first, Profile::Ssf).unwrap();
+        assert_eq!((set.iss(), set.iat().as_seconds()), ("https://tr.example", 1));
+        assert_eq!(set.claims().txn, Some(event_id(Epoch(1), Sequence(5), &codec)));
+        assert_ne!(Some(set.jti()), set.claims().txn.as_deref());
+
+        delivery.attempts = 7;
+        assert_eq!(render(&delivery), first);
+
+        delivery.body = Bytes::from(format!("\"txn\":\"mine\",{body}"));
+        assert_eq!(Set::read(&render(&delivery), Profile::Ssf).unwrap().claims().txn.as_deref(), Some("mine"));
+    }
+}

@@ -1,0 +1,185 @@
+//! What an answer means, and when to try again: pure functions.
+
+use http::StatusCode;
+use rand::{Rng, RngExt as _};
+use secevent::{Fault, Timestamp};
+use secevent_ssf::push::{self, ErrorCode};
+use std::time::Duration;
+
+/// What became of one push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The receiver has the SET (RFC 8935 section 2.2).
+    Accepted,
+    /// The receiver refuses this SET, and would refuse it again.
+    Rejected(String),
+    /// The receiver is not to be had just now: the trouble is the stream's, not the SET's (SEM-8).
+    Trouble(Trouble),
+}
+
+/// Why nothing can be delivered to a receiver at the moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What kind of trouble.
+    pub kind: TroubleKind,
+    /// What the operator should know.
+    pub detail: String,
+    /// How long the receiver asks to wait.
+    pub retry_after: Option<Duration>,
+}
+
+/// Kinds of trouble with a receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TroubleKind {
+    /// No connection, or no answer in time.
+    Unreachable,
+    /// TLS failed: a certificate that does not fit, a version too old.
+    Tls,
+    /// The receiver is overloaded or broken: 408, 429, 5xx.
+    Busy,
+    /// Our credentials are refused: 401, 403, or the codes that mean the same.
+    Credentials,
+    /// The receiver does not accept our issuer or key.
+    Trust,
+    /// The address is one that the address guard does not let through.
+    Guard,
+}
+
+/// Reads a receiver's answer. Only an answer about the token is the token's trouble (SEM-8).
+pub fn classify(status: StatusCode, retry_after: Option<Duration>, error: Option<&push::Error>) -> Outcome {
+    let trouble = |kind| {
+        let detail = match error {
+            Some(error) => format!("{status}, {}: {}", error.err.as_str(), error.description),
+            None => status.to_string(),
+        };
+        Outcome::Trouble(Trouble { kind, detail, retry_after })
+    };
+    let fault = error.and_then(|error| match &error.err {
+        ErrorCode::Known(fault) => Some(*fault),
+        ErrorCode::Other(_) => None,
+    });
+    match (status, fault) {
+        // 202 is the standard's answer; others that say success are taken for what they mean.
+        (status, _) if status.is_success() => Outcome::Accepted,
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => trouble(TroubleKind::Credentials),
+        (StatusCode::BAD_REQUEST, Some(Fault::AuthenticationFailed | Fault::AccessDenied)) => {
+            trouble(TroubleKind::Credentials)
+        }
+        (StatusCode::BAD_REQUEST, Some(Fault::InvalidKey | Fault::InvalidIssuer)) => trouble(TroubleKind::Trust),
+        (StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS | StatusCode::TOO_EARLY, _) => {
+            trouble(TroubleKind::Busy)
+        }
+        (status, _) if status.is_server_error() => trouble(TroubleKind::Busy),
+        (status, _) => Outcome::Rejected(match error {
+            Some(error) => format!("{}: {}", error.err.as_str(), error.description),
+            None => format!("the receiver answered {status}"),
+        }),
+    }
+}
+
+/// How long to wait between attempts. Units: seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct RetryPolicy {
+    /// The bound of the first delay. Default: 1 s.
+    pub delay_first: Duration,
+    /// The bound of every delay. Default: 5 min.
+    pub delay_max: Duration,
+    /// How old a delivery may get before it is abandoned. Default: 7 days.
+    pub age_max: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            delay_first: Duration::from_secs(1),
+            delay_max: Duration::from_secs(300),
+            age_max: Duration::from_secs(7 * 24 * 3600),
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// The delay after `failures` failures in a row: exponential with full jitter, so that receivers that come
+    /// back are not met by everybody at once. What the receiver asks for counts between our own bounds.
+    pub fn delay(&self, failures: u32, retry_after: Option<Duration>, chance: &mut dyn Rng) -> Duration {
+        let doubled = self.delay_first.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
+        let bound = doubled.min(self.delay_max);
+        let jittered = bound.mul_f64(chance.random_range(0.0..=1.0)).max(self.delay_first / 10);
+        match retry_after {
+            Some(asked) => asked.clamp(jittered, self.delay_max),
+            None => jittered,
+        }
+    }
+
+    /// Whether a delivery of this age is to be given up.
+    pub fn is_too_old(&self, accepted_at: Timestamp, now: Timestamp) -> bool {
+        now.since(accepted_at) > self.age_max
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    fn error(err: &str) -> push::Error {
+        push::Error { err: err.to_owned().into(), description: "because".to_owned() }
+    }
+
+    #[test]
+    fn whose_trouble_an_answer_is() {
+        use TroubleKind::{Busy, Credentials, Trust};
+        let kind = |status: u16, err: Option<&str>| {
+            let error = err.map(error);
+            match classify(StatusCode::from_u16(status).unwrap(), None, error.as_ref()) {
+                Outcome::Accepted => "accepted".to_owned(),
+                Outcome::Rejected(_) => "rejected".to_owned(),
+                Outcome::Trouble(trouble) => format!("{:?}", trouble.kind),
+            }
+        };
+        for (status, err, expected) in [
+            (202, None, "accepted".to_owned()),
+            (200, None, "accepted".to_owned()),
+            (400, Some("invalid_request"), "rejected".to_owned()),
+            (400, Some("invalid_audience"), "rejected".to_owned()),
+            (400, Some("brand_new"), "rejected".to_owned()),
+            (400, None, "rejected".to_owned()),
+            (400, Some("authentication_failed"), format!("{Credentials:?}")),
+            (400, Some("invalid_key"), format!("{Trust:?}")),
+            (401, None, format!("{Credentials:?}")),
+            (403, None, format!("{Credentials:?}")),
+            (404, None, "rejected".to_owned()),
+            (302, None, "rejected".to_owned()),
+            (429, None, format!("{Busy:?}")),
+            (503, None, format!("{Busy:?}")),
+        ] {
+            assert_eq!(kind(status, err), expected, "{status} {err:?}");
+        }
+    }
+
+    #[test]
+    fn delays_grow_within_their_bounds() {
+        let policy = RetryPolicy::default();
+        let mut chance = StdRng::seed_from_u64(7);
+        for failures in [1, 2, 3, 10, 31, 32, 33, u32::MAX] {
+            for _ in 0..100 {
+                let delay = policy.delay(failures, None, &mut chance);
+                let bound = Duration::from_secs(1_u64.checked_shl(failures - 1).unwrap_or(u64::MAX)).min(policy.delay_max);
+                assert!(delay >= policy.delay_first / 10 && delay <= bound, "{failures}: {delay:?}");
+            }
+        }
+        let asked = policy.delay(1, Some(Duration::from_secs(30)), &mut chance);
+        assert_eq!(asked, Duration::from_secs(30));
+        let asked = policy.delay(1, Some(Duration::from_secs(86_400)), &mut chance);
+        assert_eq!(asked, policy.delay_max);
+    }
+
+    #[test]
+    fn old_deliveries_are_given_up() {
+        let policy = RetryPolicy::default();
+        let accepted = Timestamp::from_seconds(1_000);
+        assert!(!policy.is_too_old(accepted, accepted.plus(policy.age_max)));
+        assert!(policy.is_too_old(accepted, accepted.plus(policy.age_max + Duration::from_secs(1))));
+    }
+}

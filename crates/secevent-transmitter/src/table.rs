@@ -1,0 +1,147 @@
+//! The streams in memory, and the index that tells to which of them an event is owed.
+
+use crate::outgoing::Outgoing;
+use crate::stream::Stream;
+use secevent_ssf::Status;
+use secevent_store::StreamNumber;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use tokio::sync::Notify;
+
+/// All streams of one transmitter. Locks are held for a look-up, never across a wait.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    inner: RwLock<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    by_id: HashMap<String, Arc<Entry>>,
+    by_number: HashMap<StreamNumber, Arc<Entry>>,
+    /// Issuer, then event type, to the streams that get it: events are matched by look-up, never by a scan.
+    by_event: HashMap<String, HashMap<String, BTreeSet<StreamNumber>>>,
+}
+
+/// One stream: its settings, what it has to send, and the bell that says that something changed.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    settings: RwLock<Arc<Settings>>,
+    outgoing: Mutex<Outgoing>,
+    /// Rings when there is something to send, or when settings change.
+    pub(crate) changed: Notify,
+}
+
+/// A stream's settings at one moment, with what follows from them.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) stream: Stream,
+    /// The version of its document.
+    pub(crate) version: secevent_store::Version,
+    /// The event types that it gets, by URI.
+    pub(crate) events_delivered: Vec<String>,
+}
+
+impl Entry {
+    fn new(settings: Settings, window_max: usize) -> Self {
+        Self {
+            settings: RwLock::new(Arc::new(settings)),
+            outgoing: Mutex::new(Outgoing::new(window_max)),
+            changed: Notify::new(),
+        }
+    }
+
+    /// The settings as they are now.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What it has to send.
+    pub(crate) fn outgoing(&self) -> MutexGuard<'_, Outgoing> {
+        self.outgoing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Takes a stream in.
+    pub(crate) fn insert(&self, settings: Settings, window_max: usize) -> Arc<Entry> {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        let (id, number) = (settings.stream.id.clone(), settings.stream.number());
+        inner.index(&settings);
+        let entry = Arc::new(Entry::new(settings, window_max));
+        inner.by_id.insert(id, Arc::clone(&entry));
+        inner.by_number.insert(number, Arc::clone(&entry));
+        entry
+    }
+
+    /// Gives a stream other settings. An event that is accepted from here on sees them.
+    pub(crate) fn replace(&self, entry: &Entry, settings: Settings) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        inner.unindex(&entry.settings());
+        inner.index(&settings);
+        *entry.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        entry.changed.notify_waiters();
+    }
+
+    /// Takes a stream out.
+    pub(crate) fn remove(&self, entry: &Entry) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        let settings = entry.settings();
+        inner.unindex(&settings);
+        inner.by_id.remove(&settings.stream.id);
+        inner.by_number.remove(&settings.stream.number());
+        entry.changed.notify_waiters();
+    }
+
+    /// Gives a stream that was taken out the settings that whoever still holds it is to see.
+    pub(crate) fn stop(&self, entry: &Entry, settings: Settings) {
+        *entry.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        entry.changed.notify_waiters();
+    }
+
+    /// The stream of this identifier.
+    pub(crate) fn by_id(&self, id: &str) -> Option<Arc<Entry>> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner).by_id.get(id).cloned()
+    }
+
+    /// The stream of this number.
+    pub(crate) fn by_number(&self, number: StreamNumber) -> Option<Arc<Entry>> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner).by_number.get(&number).cloned()
+    }
+
+    /// The streams of an issuer that an event of this type is owed to.
+    pub(crate) fn matching(&self, issuer: &str, event: &str) -> Vec<Arc<Entry>> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        let numbers = inner.by_event.get(issuer).and_then(|events| events.get(event));
+        numbers.into_iter().flatten().filter_map(|number| inner.by_number.get(number).cloned()).collect()
+    }
+
+    /// All streams, in the order of their numbers.
+    pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        let mut numbered: Vec<_> = inner.by_number.iter().collect();
+        numbered.sort_unstable_by_key(|(number, _)| **number);
+        numbered.into_iter().map(|(_, entry)| Arc::clone(entry)).collect()
+    }
+}
+
+impl Inner {
+    /// A paused stream is owed events for later, a disabled one is owed nothing (SSF 1.0 section 8.1.2.1).
+    fn index(&mut self, settings: &Settings) {
+        if settings.stream.status == Status::Disabled {
+            return;
+        }
+        let events = self.by_event.entry(settings.stream.issuer.clone()).or_default();
+        for event in &settings.events_delivered {
+            events.entry(event.clone()).or_default().insert(settings.stream.number());
+        }
+    }
+
+    fn unindex(&mut self, settings: &Settings) {
+        let Some(events) = self.by_event.get_mut(&settings.stream.issuer) else { return };
+        for event in &settings.events_delivered {
+            if let Some(numbers) = events.get_mut(event) {
+                numbers.remove(&settings.stream.number());
+            }
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The transmitter: what all its parts share, how it starts and how it ends.
+
+use crate::issuer::{IssuerConfig, IssuerState};
+use crate::retry::RetryPolicy;
+use crate::sign::SigningPool;
+use crate::stream::Stream;
+use crate::table::{Entry, Settings, Table};
+use bytes::Bytes;
+use secevent::{Clock, Vocabulary};
+use secevent_jose::JwkSet;
+use secevent_ssf::{Transport, TransportError};
+use secevent_store::{
+    CommitObserver, Delivery, JtiCodec, Sequence, Store, StoreError, StoreKey, Unsealable, Vault, Version,
+};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+
+/// How a transmitter works. Every bound can be changed; none can be left out.
+#[derive(Clone, Debug)]
+pub struct TransmitterConfig {
+    /// The issuers that it speaks for.
+    pub issuers: Vec<IssuerConfig>,
+    /// Deliveries on their way at once, to all receivers together. Default: 512.
+    pub pushes_max: usize,
+    /// Deliveries on their way at once to one receiver. Default: 64.
+    pub pushes_per_stream_max: usize,
+    /// How long a receiver may take to answer a push. Default: 10 s.
+    pub push_timeout: Duration,
+    /// How failed pushes are repeated.
+    pub retry: RetryPolicy,
+    /// How long a poll waits for something to deliver. Default: 30 s.
+    pub poll_wait_max: Duration,
+    /// SETs in one poll answer at most. Default: 100.
+    pub poll_sets_max: usize,
+    /// How long a poller has to acknowledge before a SET is handed out again. Default: 60 s.
+    pub poll_visibility: Duration,
+    /// Streams that one client may have. Default: 10.
+    pub streams_per_client_max: usize,
+    /// Threads that sign with RSA. Default: one for each processor.
+    pub signing_threads: usize,
+    /// Allow push endpoints that are plain `http`: for development on loopback alone. Default: no.
+    pub allow_plain_http: bool,
+}
+
+impl TransmitterConfig {
+    /// The defaults, for these issuers.
+    pub fn new(issuers: Vec<IssuerConfig>) -> Self {
+        Self {
+            issuers,
+            pushes_max: 512,
+            pushes_per_stream_max: 64,
+            push_timeout: Duration::from_secs(10),
+            retry: RetryPolicy::default(),
+            poll_wait_max: Duration::from_secs(30),
+            poll_sets_max: 100,
+            poll_visibility: Duration::from_secs(60),
+            streams_per_client_max: 10,
+            signing_threads: std::thread::available_parallelism().map_or(1, usize::from),
+            allow_plain_http: false,
+        }
+    }
+}
+
+/// Our own trouble.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransmitterError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A stored secret cannot be opened.
+    #[error(transparent)]
+    Sealed(#[from] Unsealable),
+    /// The configuration makes no sense.
+    #[error("{0}")]
+    Config(String),
+    /// No such issuer is configured.
+    #[error("the issuer {0} is not configured")]
+    UnknownIssuer(String),
+}
+
+/// Accepts events, keeps streams, and delivers SETs to them.
+///
+/// It sees ports alone: a [`Store`] to remember, a [`Transport`] to send, a [`Clock`] to tell the time.
+pub struct Transmitter {
+    pub(crate) config: TransmitterConfig,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) vault: Vault,
+    pub(crate) vocabulary: Vocabulary,
+    pub(crate) codec: JtiCodec,
+    pub(crate) table: Table,
+    pub(crate) signing: SigningPool,
+    pub(crate) pushes: Arc<Semaphore>,
+    pub(crate) chance: Mutex<rand::rngs::StdRng>,
+    issuers: BTreeMap<String, IssuerState>,
+    runtime: Handle,
+    closing: watch::Sender<bool>,
+    this: Weak<Self>,
+}
+
+impl Transmitter {
+    /// Starts: opens the issuers' keys, reads the streams, and takes up what is owed to them.
+    ///
+    /// `seed` is the source of chance: for identifiers and for jitter.
+    pub async fn start(
+        config: TransmitterConfig,
+        store: Arc<dyn Store>,
+        transport: Arc<dyn Transport>,
+        clock: Arc<dyn Clock>,
+        vault: Vault,
+        vocabulary: Vocabulary,
+        seed: [u8; 32],
+    ) -> Result<Arc<Self>, TransmitterError> {
+        use rand::SeedableRng as _;
+        let mut chance = rand::rngs::StdRng::from_seed(seed);
+        let codec = JtiCodec::new(&store_key(store.as_ref(), &vault, &mut chance).await?);
+        let mut issuers = BTreeMap::new();
+        for issuer in &config.issuers {
+            let state = IssuerState::open(issuer.clone(), &vocabulary, store.as_ref(), &vault).await?;
+            issuers.insert(issuer.url.to_string(), state);
+        }
+        let transmitter = Arc::new_cyclic(|this| Self {
+            pushes: Arc::new(Semaphore::new(config.pushes_max)),
+            signing: SigningPool::new(config.signing_threads),
+            table: Table::default(),
+            chance: Mutex::new(chance),
+            runtime: Handle::current(),
+            closing: watch::Sender::new(false),
+            this: Weak::clone(this),
+            config,
+            store,
+            transport,
+            clock,
+            vault,
+            vocabulary,
+            codec,
+            issuers,
+        });
+        transmitter.read_streams().await?;
+        transmitter.store.observe(Arc::clone(&transmitter) as Arc<dyn CommitObserver>);
+        for entry in transmitter.table.all() {
+            transmitter.wake(&entry);
+        }
+        Ok(transmitter)
+    }
+
+    /// Stops sending, and waits for what is on its way: each push ends or is given up within its timeout. What
+    /// is not settled by then goes out again after the next start.
+    pub async fn close(&self) {
+        self.closing.send_replace(true);
+        for entry in self.table.all() {
+            entry.changed.notify_waiters();
+        }
+        let all = u32::try_from(self.config.pushes_max).unwrap_or(u32::MAX);
+        let patience = self.config.push_timeout + Duration::from_secs(1);
+        // Whoever holds a permit is on its way; with all of them in hand nobody is.
+        let _ = tokio::time::timeout(patience, self.pushes.acquire_many(all)).await;
+    }
+
+    /// The issuers that it speaks for.
+    pub fn issuers(&self) -> impl Iterator<Item = &IssuerConfig> {
+        self.issuers.values().map(IssuerState::config)
+    }
+
+    /// The public keys of an issuer: what its `jwks_uri` serves.
+    pub fn public_keys(&self, issuer: &str) -> Result<JwkSet, TransmitterError> {
+        Ok(self.issuer(issuer)?.public_keys())
+    }
+
+    /// The event types that it knows.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    pub(crate) fn issuer(&self, url: &str) -> Result<&IssuerState, TransmitterError> {
+        self.issuers.get(url).ok_or_else(|| TransmitterError::UnknownIssuer(url.to_owned()))
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    /// Sees to it that somebody looks at a stream that may have something to send.
+    pub(crate) fn wake(&self, entry: &Arc<Entry>) {
+        if self.should_be_driven(entry) {
+            let this = self.this.upgrade().expect("whoever calls holds the transmitter");
+            self.runtime.spawn(this.drive(Arc::clone(entry)));
+        }
+        // A driver or a poller that looks away just now must not miss it, and several pollers may wait.
+        entry.changed.notify_waiters();
+        entry.changed.notify_one();
+    }
+
+    async fn read_streams(&self) -> Result<(), TransmitterError> {
+        const PAGE: usize = 500;
+        let mut after: Option<String> = None;
+        loop {
+            let documents = self.store.list("stream/", after.as_deref(), PAGE).await?;
+            for document in &documents {
+                let stream: Stream = serde_json::from_slice(&document.body)
+                    .map_err(|error| StoreError::Corrupt(format!("{}: {error}", document.name)))?;
+                let settings = self.settings(stream, document.version);
+                self.table.insert(settings, self.config.pushes_per_stream_max);
+            }
+            match documents.into_iter().last() {
+                Some(last) => after = Some(last.name),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// A stream's settings with what follows from them now. An issuer that is gone from configuration delivers
+    /// nothing.
+    pub(crate) fn settings(&self, stream: Stream, version: Version) -> Settings {
+        let supported = self.issuers.get(&stream.issuer).map_or(&[][..], IssuerState::events_supported);
+        let asked = |event: &&String| stream.events_requested.as_ref().is_some_and(|asked| asked.contains(event));
+        let events_delivered = supported.iter().filter(asked).cloned().collect();
+        Settings { stream, version, events_delivered }
+    }
+}
+
+impl CommitObserver for Transmitter {
+    fn committed(&self, deliveries: Vec<(Delivery, Option<Sequence>)>) {
+        let mut woken: Vec<Arc<Entry>> = Vec::new();
+        for (delivery, previous) in deliveries {
+            let Some(entry) = self.table.by_number(delivery.stream) else { continue };
+            entry.outgoing().hand_over(delivery, previous);
+            if !woken.iter().any(|known| Arc::ptr_eq(known, &entry)) {
+                woken.push(entry);
+            }
+        }
+        for entry in woken {
+            self.wake(&entry);
+        }
+    }
+}
+
+/// The key under which identifiers are made: drawn once, when the store is new.
+async fn store_key(
+    store: &dyn Store,
+    vault: &Vault,
+    chance: &mut rand::rngs::StdRng,
+) -> Result<StoreKey, TransmitterError> {
+    use rand::RngExt as _;
+    const NAME: &str = "store-key";
+    loop {
+        if let Some(document) = store.get(NAME).await? {
+            let damaged = || StoreError::Corrupt(format!("{NAME} is not a sealed key"));
+            let sealed = std::str::from_utf8(&document.body).map_err(|_| damaged())?;
+            let key = vault.open(NAME, sealed)?.try_into().map_err(|_| damaged())?;
+            return Ok(StoreKey::new(key));
+        }
+        let key: [u8; 16] = chance.random();
+        match store.put(NAME, Version(0), Some(Bytes::from(vault.seal(NAME, &key)))).await {
+            Ok(_) | Err(StoreError::Conflict) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+impl Transmitter {
+    pub(crate) fn random_id(&self) -> String {
+        use rand::RngExt as _;
+        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
+        format!("{:032x}", chance.random::<u128>())
+    }
+}
+
+impl fmt::Debug for Transmitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transmitter").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// A transport for a transmitter whose streams are all polled: it sends nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoTransport;
+
+impl Transport for NoTransport {
+    fn send(
+        &self,
+        _: http::Request<Bytes>,
+    ) -> secevent_ssf::BoxFuture<'_, Result<http::Response<Bytes>, TransportError>> {
+        Box::pin(async { Err(TransportError::Unreachable("this transmitter does not push".to_owned())) })
+    }
+}
