@@ -17,7 +17,7 @@ use std::process::{Command, Output, Stdio};
 pub(crate) struct Options {
     /// One target of fuzz/targets; without it all of them.
     target: Option<String>,
-    /// Inputs to try in each target [default: 20000].
+    /// Inputs to try in each target [default: 100000].
     #[arg(long)]
     runs: Option<u64>,
     /// Try 5 million inputs, and go on from what earlier long runs found.
@@ -164,7 +164,7 @@ const CANARY_SINGS: &str = "the canary sings";
 
 /// The same inputs in each run of one build, so that a failure in CI fails again at home.
 const SEED: u32 = 1;
-const RUNS_SHORT: u64 = 20_000;
+const RUNS_SHORT: u64 = 100_000;
 const RUNS_LONG: u64 = 5_000_000;
 /// The canary's five bytes were found within 150 000 runs for each seed tried.
 const RUNS_CANARY: u64 = 2_000_000;

@@ -13,7 +13,9 @@ pub(crate) const BYTES_MAX: usize = 1024 * 1024;
 pub(crate) fn read(argument: Option<&str>, what: &str) -> Result<Vec<u8>, Failure> {
     let text = match argument.map(str::trim) {
         None | Some("-") => stdin(argument, what)?,
-        Some(text) if is_json(text.as_bytes()) || looks_like_token(text) => bounded(text.as_bytes(), "the argument")?,
+        Some(text) if is_json(text.as_bytes()) || looks_like_token(text) => {
+            bounded(text.as_bytes(), "the argument")?
+        }
         Some("") => return Err(Failure::misuse(format!("{what} is empty"))),
         Some(path) => file(Path::new(path), what)?,
     };

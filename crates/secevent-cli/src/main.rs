@@ -1,10 +1,19 @@
 //! The `secevent` command: the only place where a database, a network, a clock and a terminal are chosen.
 
+mod access;
 mod clock;
+mod config;
+mod demo;
+mod emit;
+mod input;
+mod node;
+mod output;
+mod serve;
 mod set;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
 
 /// Security events: make, check, send and receive Security Event Tokens.
 ///
@@ -18,6 +27,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Demo),
+    Serve(serve::Serve),
+    Emit(emit::Emit),
     /// Make, sign, verify, decode and lint tokens; no server needed.
     #[command(subcommand)]
     Set(set::Command),
@@ -25,6 +37,24 @@ enum Command {
 
 fn main() -> ExitCode {
     match Cli::parse().command {
+        Command::Demo(args) => run("warn", demo::run(args)),
+        Command::Serve(args) => run("info", serve::run(args)),
+        Command::Emit(args) => run("warn", emit::run(args)),
         Command::Set(command) => set::run(command),
+    }
+}
+
+/// Runs a command that talks to the network. It logs to standard error, as much as `SECEVENT_LOG` says.
+fn run(log: &str, command: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    let filter = EnvFilter::try_from_env("SECEVENT_LOG").unwrap_or_else(|_| EnvFilter::new(log));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(command));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("secevent: {error:#}");
+            ExitCode::from(output::EXIT_FAILED)
+        }
     }
 }

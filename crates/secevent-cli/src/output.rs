@@ -4,6 +4,7 @@
 //! terminal. Colours appear on a terminal only, and never when `NO_COLOR` is set.
 
 use anstyle::{AnsiColor, Style};
+use secevent::lint::Finding;
 use secevent::{Invalid, Timestamp};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -35,6 +36,9 @@ pub(crate) struct Failure {
     rule: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fix: Option<String>,
+    /// What else is wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    also: Vec<Finding>,
 }
 
 impl Failure {
@@ -54,12 +58,12 @@ impl Failure {
     }
 
     fn new(exit: u8, code: &'static str, message: String) -> Self {
-        Self { exit, code, message, member: None, rule: None, fix: None }
+        Self { exit, code, message, member: None, rule: None, fix: None, also: Vec::new() }
     }
 
     /// The same as misuse: the bytes came as an argument.
     #[must_use]
-    pub(crate) fn as_misuse(mut self) -> Self {
+    pub(crate) fn into_misuse(mut self) -> Self {
         (self.exit, self.code) = (EXIT_MISUSE, "misuse");
         self
     }
@@ -79,6 +83,27 @@ impl Failure {
         self
     }
 
+    /// With what else is wrong.
+    #[must_use]
+    pub(crate) fn also(mut self, findings: Vec<Finding>) -> Self {
+        self.also = findings;
+        self
+    }
+
+    /// With fixes in the words of the command at hand, where it has some for a member and a rule.
+    #[must_use]
+    pub(crate) fn mended_by(mut self, fix: impl Fn(&str, &str) -> Option<&'static str>) -> Self {
+        if let Some(fix) = self.rule.and_then(|rule| fix(self.member.as_deref().unwrap_or_default(), rule)) {
+            self.fix = Some(fix.to_owned());
+        }
+        for finding in &mut self.also {
+            if let Some(fix) = fix(&finding.member, finding.rule) {
+                finding.fix = fix.to_owned();
+            }
+        }
+        self
+    }
+
     /// Tells it on standard error, as text or as a line of JSON.
     pub(crate) fn report(&self, json: bool) {
         #[derive(Serialize)]
@@ -93,6 +118,21 @@ impl Failure {
         let mut text = format!("{BAD}error:{BAD:#} {}\n", safe(&self.message));
         if let Some(fix) = &self.fix {
             let _ = writeln!(text, "  {BOLD}fix:{BOLD:#} {}", safe(fix));
+        }
+        for finding in &self.also {
+            let place = if finding.member.is_empty() {
+                "the document".to_owned()
+            } else {
+                format!("`{}`", finding.member)
+            };
+            let _ = writeln!(
+                text,
+                "  {BOLD}also:{BOLD:#} {} {} [{}]",
+                safe(&place),
+                safe(&finding.message),
+                finding.rule
+            );
+            let _ = writeln!(text, "  {BOLD}fix:{BOLD:#} {}", safe(&finding.fix));
         }
         text
     }
@@ -152,7 +192,8 @@ fn escape(text: &str, write: impl Fn(&mut String, u32) -> std::fmt::Result) -> S
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         // Direction overrides make text read as something else; control characters move the cursor.
-        let acts = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let acts =
+            matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if (character.is_control() && character != '\n') || acts {
             let _ = write(&mut out, character.into());
         } else {
@@ -185,7 +226,7 @@ pub(crate) fn pretty(json: &str, indent: usize) -> String {
             _ if in_string => out.push(character),
             '{' | '[' => {
                 out.push(character);
-                while characters.next_if(|next| next.is_ascii_whitespace()).is_some() {}
+                while characters.next_if(char::is_ascii_whitespace).is_some() {}
                 if let Some(end) = characters.next_if(|next| matches!(next, '}' | ']')) {
                     out.push(end);
                 } else {
@@ -223,9 +264,9 @@ pub(crate) fn parse_time(text: &str) -> Result<Timestamp, String> {
     if let Ok(seconds) = text.parse::<i64>() {
         return Ok(Timestamp::from_seconds(seconds));
     }
-    let time: jiff::Timestamp = text
-        .parse()
-        .map_err(|_| "use a time as in 2026-01-31T12:00:00Z, or the number of seconds since 1970".to_owned())?;
+    let time: jiff::Timestamp = text.parse().map_err(|_| {
+        "use a time as in 2026-01-31T12:00:00Z, or the number of seconds since 1970".to_owned()
+    })?;
     Ok(Timestamp::from_micros(time.as_microsecond()))
 }
 

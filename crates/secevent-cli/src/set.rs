@@ -11,24 +11,25 @@ mod token;
 mod verify;
 
 use crate::clock::SystemClock;
-use crate::output::Failure;
 use clap::Subcommand;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use secevent::{Clock as _, Profile, Timestamp, Vocabulary};
 use std::process::ExitCode;
 
-/// The subcommands of `secevent set`.
+const EXIT_CODES: &str = "Exit codes: 0 done, or valid; 1 not valid, or failed; 2 misuse.
+
+Input is an argument, the name of a file, or standard input (- or nothing), of at most 1 MiB.
+Results go to standard output, all else to standard error. With --json an error is one line:
+{error: {code, message, member?, rule?, fix?, also?}}.";
+
+/// The subcommands of `secevent set`. What each is for stands with its arguments.
 #[derive(Debug, Subcommand)]
+#[command(after_long_help = EXIT_CODES)]
 pub(crate) enum Command {
-    /// Make the claims of a token about one event.
     New(new::Args),
-    /// Sign claims: print the compact token.
     Sign(sign::Args),
-    /// Verify a token against its issuer's keys, and tell each check.
     Verify(verify::Args),
-    /// Show what a token says, without verifying anything.
     Decode(decode::Args),
-    /// Tell everything that is wrong with a token, by which rule, and how to mend it.
     Lint(lint::Args),
 }
 

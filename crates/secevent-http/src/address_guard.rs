@@ -61,7 +61,9 @@ impl AddressGuard {
             return refuse(RefusalReason::Port);
         }
         let alone = METADATA_SERVICES.contains(&meant);
-        let admitted = |network: &IpNet| network.contains(&ip) && (!alone || network.prefix_len() == network.max_prefix_len());
+        let admitted = |network: &IpNet| {
+            network.contains(&ip) && (!alone || network.prefix_len() == network.max_prefix_len())
+        };
         if self.allow_networks.iter().any(admitted) {
             return Ok(());
         }
@@ -350,7 +352,9 @@ mod tests {
                 .map(|network| network.parse().unwrap())
                 .to_vec(),
             ports: Ports::Only(BTreeSet::from([443, 8443, 9000])),
-            own_listeners: ["10.0.0.5:8443", "[::]:9000", "127.0.0.1:8443"].map(|own| own.parse().unwrap()).to_vec(),
+            own_listeners: ["10.0.0.5:8443", "[::]:9000", "127.0.0.1:8443"]
+                .map(|own| own.parse().unwrap())
+                .to_vec(),
         };
         let cases = [
             ("10.0.0.4:8443", None),
@@ -385,8 +389,10 @@ mod tests {
 
     #[test]
     fn a_connection_whose_two_ends_are_one_machine() {
-        let guard = AddressGuard { own_listeners: vec!["0.0.0.0:443".parse().unwrap()], ..Default::default() };
-        let check = |local: &str, peer: &str| guard.check_connected(local.parse().unwrap(), peer.parse().unwrap());
+        let guard =
+            AddressGuard { own_listeners: vec!["0.0.0.0:443".parse().unwrap()], ..Default::default() };
+        let check =
+            |local: &str, peer: &str| guard.check_connected(local.parse().unwrap(), peer.parse().unwrap());
         assert!(check("8.8.8.8:50000", "8.8.8.8:443").is_err());
         assert!(check("8.8.8.8:50000", "8.8.8.8:8443").is_ok());
         assert!(check("8.8.8.8:50000", "8.8.4.4:443").is_ok());

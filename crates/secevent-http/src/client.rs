@@ -95,7 +95,8 @@ impl Client {
         destination: &Arc<Destination>,
         stage: &AtomicUsize,
     ) -> Result<Response<Bytes>, TransportError> {
-        let bytes_max = request.extensions().get().map_or(self.response_bytes_max, |ResponseLimit(bytes)| *bytes);
+        let bytes_max =
+            request.extensions().get().map_or(self.response_bytes_max, |ResponseLimit(bytes)| *bytes);
         let agent = HeaderValue::from_static(concat!("secevent/", env!("CARGO_PKG_VERSION")));
         request.headers_mut().entry(USER_AGENT).or_insert(agent);
         let head_only = request.method() == http::Method::HEAD;
@@ -116,7 +117,9 @@ impl Client {
                 Err(error) => return Err(classify(&error.into_error(), destination)),
             }
         }
-        Err(TransportError::Unreachable(format!("{destination}: {SENDINGS_MAX} connections closed before the request")))
+        Err(TransportError::Unreachable(format!(
+            "{destination}: {SENDINGS_MAX} connections closed before the request"
+        )))
     }
 }
 
@@ -173,7 +176,9 @@ async fn read(
     let (mut parts, mut incoming) = response.into_parts();
     parts.extensions.clear();
     // An announced length spares the reading; it binds nobody, so the bytes are counted all the same.
-    if !head_only && usize::try_from(incoming.size_hint().lower()).is_ok_and(|announced| announced > bytes_max) {
+    if !head_only
+        && usize::try_from(incoming.size_hint().lower()).is_ok_and(|announced| announced > bytes_max)
+    {
         return Err(TransportError::BodyTooLarge { bytes_max });
     }
     let mut body = BytesMut::new();
@@ -197,7 +202,8 @@ fn classify(error: &hyper::Error, destination: &Destination) -> TransportError {
     if let Some(tls) = io_error.and_then(tls_error) {
         return TransportError::Tls(format!("{destination}: {tls}"));
     }
-    let broken = error.is_incomplete_message() || error.is_canceled() || error.is_closed() || error.is_timeout();
+    let broken =
+        error.is_incomplete_message() || error.is_canceled() || error.is_closed() || error.is_timeout();
     // The other end says with GOAWAY or RST_STREAM that it will not answer; it speaks HTTP/2 well enough to.
     let gone = http2_error.is_some_and(|error| error.is_remote() && (error.is_go_away() || error.is_reset()));
     let text = match error.source() {
@@ -221,7 +227,8 @@ fn innermost(error: &hyper::Error) -> &(dyn Error + 'static) {
 /// How many connections may turn out to be closed before a byte of the request is sent.
 const SENDINGS_MAX: usize = 8;
 
-const STAGES: [&str; 4] = ["starting", "waiting for a connection", "waiting for an answer", "reading the answer"];
+const STAGES: [&str; 4] =
+    ["starting", "waiting for a connection", "waiting for an answer", "reading the answer"];
 const CONNECTING: usize = 1;
 const ANSWERING: usize = 2;
 const READING: usize = 3;

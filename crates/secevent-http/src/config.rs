@@ -132,6 +132,8 @@ pub enum ConfigError {
         reason: String,
     },
     /// No certificate could ever be verified.
-    #[error("certificates cannot be verified: {0}; install the system's CA certificates or set `extra_ca_pem`")]
+    #[error(
+        "certificates cannot be verified: {0}; install the system's CA certificates or set `extra_ca_pem`"
+    )]
     NoTrust(String),
 }

@@ -38,9 +38,13 @@ impl Connector {
             Ok(Ok(stream)) => Ok(Socket::over(Stream::Tls(Box::new(stream)))),
             Ok(Err(error)) => Err(match tls_error(&error) {
                 Some(tls) => TransportError::Tls(format!("{destination}: {tls}")),
-                None => TransportError::Unreachable(format!("{destination}: the TLS handshake broke off: {error}")),
+                None => TransportError::Unreachable(format!(
+                    "{destination}: the TLS handshake broke off: {error}"
+                )),
             }),
-            Err(_) => Err(TransportError::Timeout(format!("{destination}: the TLS handshake did not finish"))),
+            Err(_) => {
+                Err(TransportError::Timeout(format!("{destination}: the TLS handshake did not finish")))
+            }
         }
     }
 
@@ -57,7 +61,9 @@ impl Connector {
                 Ok(Err(error)) => {
                     return Err(TransportError::Unreachable(format!("{destination}: not resolved: {error}")));
                 }
-                Err(_) => return Err(TransportError::Timeout(format!("{destination}: not resolved in time"))),
+                Err(_) => {
+                    return Err(TransportError::Timeout(format!("{destination}: not resolved in time")));
+                }
             },
         };
         if addresses.is_empty() {

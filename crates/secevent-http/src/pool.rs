@@ -109,7 +109,10 @@ impl Pool {
     }
 
     /// A connection to `destination`, idle, shared or new, as soon as the limits allow.
-    pub(crate) async fn lease(self: &Arc<Self>, destination: &Arc<Destination>) -> Result<Lease, TransportError> {
+    pub(crate) async fn lease(
+        self: &Arc<Self>,
+        destination: &Arc<Destination>,
+    ) -> Result<Lease, TransportError> {
         let (user, gates) = self.enter(destination);
         for _ in 0..OPENINGS_MAX {
             if self.shared(destination).is_some() {
@@ -132,12 +135,15 @@ impl Pool {
             };
             return Ok(Lease::One(OneLease { one: Some(one), reused, user, turn: Some(turn) }));
         }
-        Err(TransportError::Unreachable(format!("{destination}: connections are closed as soon as they are open")))
+        Err(TransportError::Unreachable(format!(
+            "{destination}: connections are closed as soon as they are open"
+        )))
     }
 
     pub(crate) fn counts(&self) -> ConnectionCounts {
         let state = self.state();
-        let unused = |host: &Host| usize::from(host.shared.as_ref().is_some_and(|shared| shared.streams == 0));
+        let unused =
+            |host: &Host| usize::from(host.shared.as_ref().is_some_and(|shared| shared.streams == 0));
         ConnectionCounts {
             open: self.limits.connections_max - self.open.available_permits(),
             idle: state.hosts.values().map(|host| host.idle.len() + unused(host)).sum(),
@@ -148,7 +154,11 @@ impl Pool {
 
     /// Opens a connection. As long as it is not known which version of HTTP a host speaks, one request at a time
     /// tries, since one connection over HTTP/2 does for all of them; the others share its failure as well.
-    async fn open(self: &Arc<Self>, destination: &Arc<Destination>, gates: &Gates) -> Result<Opened, TransportError> {
+    async fn open(
+        self: &Arc<Self>,
+        destination: &Arc<Destination>,
+        gates: &Gates,
+    ) -> Result<Opened, TransportError> {
         if !destination.https || self.speaks(destination) == Some(Version::Http1) {
             return self.connect(destination, gates).await;
         }
@@ -161,7 +171,8 @@ impl Pool {
             drop(failure);
             return self.connect(destination, gates).await;
         }
-        if let (true, Some(failure)) = (gates.firsts_ended.load(Ordering::Acquire) != ended, failure.as_ref()) {
+        if let (true, Some(failure)) = (gates.firsts_ended.load(Ordering::Acquire) != ended, failure.as_ref())
+        {
             return Err(failure.clone());
         }
         let opened = self.connect(destination, gates).await;
@@ -170,7 +181,11 @@ impl Pool {
         opened
     }
 
-    async fn connect(self: &Arc<Self>, destination: &Arc<Destination>, gates: &Gates) -> Result<Opened, TransportError> {
+    async fn connect(
+        self: &Arc<Self>,
+        destination: &Arc<Destination>,
+        gates: &Gates,
+    ) -> Result<Opened, TransportError> {
         // Whoever has a turn has a connection to open: the permit is there, or comes with a socket that is closing.
         let of_host = acquire(&gates.open).await;
         let of_all = self.room().await;
@@ -233,7 +248,8 @@ impl Pool {
 
     fn close_longest_idle(&self) {
         let mut state = self.state();
-        let longest = state.hosts.iter().filter_map(|(key, host)| Some((host.unused_since()?, Arc::clone(key))));
+        let longest =
+            state.hosts.iter().filter_map(|(key, host)| Some((host.unused_since()?, Arc::clone(key))));
         let Some((since, key)) = longest.min_by_key(|(since, _)| *since) else { return };
         let Some(host) = state.hosts.get_mut(&key) else { return };
         match host.idle.front() {

@@ -1,6 +1,6 @@
 //! The JOSE header of a token (RFC 7515 section 4).
 
-use crate::{Algorithm, Jwk, VerifyError};
+use crate::{Algorithm, AlgorithmError, Jwk, VerifyError};
 use secevent::Invalid;
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::borrow::Cow;
@@ -61,7 +61,7 @@ impl Header {
 /// The members we act upon, as they are written.
 #[derive(Default)]
 struct Members {
-    alg: Option<String>,
+    alg: Option<Result<Algorithm, AlgorithmError>>,
     kid: Option<String>,
     typ: Option<String>,
     cty: Option<String>,
@@ -96,7 +96,7 @@ impl Members {
             return Err(invalid("cty", "JWTBCP-05", "announces a nested token, which is not accepted"));
         }
         let alg = self.alg.ok_or_else(|| invalid("alg", "JWTBCP-01", "is missing"))?;
-        Ok(Header { algorithm: alg.parse()?, kid: self.kid, typ: self.typ, cty: self.cty })
+        Ok(Header { algorithm: alg?, kid: self.kid, typ: self.typ, cty: self.cty })
     }
 }
 
@@ -115,7 +115,7 @@ fn invalid(member: &str, rule: &'static str, problem: impl Into<Cow<'static, str
     VerifyError::Malformed(Invalid::new(member, rule, problem).within("header"))
 }
 
-/// A member's name, borrowed from the text unless it is written with escapes.
+/// The name of a member or an algorithm, borrowed from the text unless it is written with escapes.
 #[derive(serde::Deserialize, PartialEq)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -146,7 +146,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
                 members.refused.get_or_insert(member);
             };
             match name.0.as_ref() {
-                "alg" => members.alg = Some(map.next_value()?),
+                "alg" => members.alg = Some(map.next_value::<Name<'de>>()?.0.parse()),
                 "kid" => members.kid = Some(map.next_value()?),
                 "typ" => members.typ = Some(map.next_value()?),
                 "cty" => members.cty = Some(map.next_value()?),
@@ -170,7 +170,6 @@ impl<'de> Visitor<'de> for MembersVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::AlgorithmError;
 
     fn read(json: &str) -> Result<Header, VerifyError> {
         Header::from_json(json.as_bytes())

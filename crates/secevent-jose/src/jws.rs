@@ -124,14 +124,14 @@ impl<'a> Compact<'a> {
             let problem = format!("must not be longer than {bytes_max} bytes");
             return Err(Invalid::new("", "JWTBCP-19", problem).into());
         }
-        let mut parts = token.splitn(6, |&byte| byte == b'.');
+        let no_token = || Invalid::new("", "SET-01", "must be three parts with dots between them");
+        // A text is searched for dots many bytes at a time, and base64url is nothing but text.
+        let text = std::str::from_utf8(token).map_err(|_| no_token())?;
+        let mut parts = text.splitn(6, '.').map(str::as_bytes);
         let parts = [(); 6].map(|()| parts.next());
         let [Some(header), Some(payload), Some(signature), None, ..] = parts else {
-            return Err(if parts[4].is_some() && parts[5].is_none() {
-                VerifyError::Encrypted
-            } else {
-                Invalid::new("", "SET-01", "must be three parts with dots between them").into()
-            });
+            let is_encrypted = parts[4].is_some() && parts[5].is_none();
+            return Err(if is_encrypted { VerifyError::Encrypted } else { no_token().into() });
         };
         Ok(Self {
             signing_input: &token[..header.len() + 1 + payload.len()],

@@ -49,7 +49,11 @@ struct Token {
 }
 
 impl Caller {
-    pub(crate) fn new(transport: Arc<dyn Transport>, clock: Arc<dyn Clock>, credentials: Credentials) -> Self {
+    pub(crate) fn new(
+        transport: Arc<dyn Transport>,
+        clock: Arc<dyn Clock>,
+        credentials: Credentials,
+    ) -> Self {
         Self { transport, clock, credentials, token: tokio::sync::Mutex::default() }
     }
 
@@ -190,7 +194,9 @@ fn form_encode(text: &str, form: &mut String) {
     for byte in text.bytes() {
         match byte {
             b' ' => form.push('+'),
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' => form.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' => {
+                form.push(char::from(byte));
+            }
             _ => write!(form, "%{byte:02X}").expect("a string takes any text"),
         }
     }

@@ -11,6 +11,7 @@ use secevent_ssf::{Endpoint, Transport};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::OwnedMutexGuard;
 use tracing::{info, warn};
 
 /// The keys cannot be had at the moment: that is nobody's fault and will pass.
@@ -32,7 +33,7 @@ pub struct JwksCache {
     algorithms: Algorithms,
     state: Mutex<State>,
     /// Held by the one who fetches.
-    fetching: tokio::sync::Mutex<()>,
+    fetching: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -71,21 +72,21 @@ impl JwksCache {
             keys_at: source.keys_at.clone(),
             algorithms: source.algorithms,
             state: Mutex::default(),
-            fetching: tokio::sync::Mutex::default(),
+            fetching: Arc::default(),
         }
     }
 
     /// The keys, fetched if there are none or if they are out of date.
-    pub async fn keys(&self) -> Result<Arc<IssuerKeys>, KeysUnavailable> {
+    pub async fn keys(self: &Arc<Self>) -> Result<Arc<IssuerKeys>, KeysUnavailable> {
         if let Some(fresh) = self.fresh() {
             return Ok(fresh);
         }
-        let _turn = self.fetching.lock().await;
+        let turn = Arc::clone(&self.fetching).lock_owned().await;
         if let Some(fresh) = self.fresh() {
             return Ok(fresh);
         }
         let old = self.state().keys.clone();
-        match (self.fetch(Self::FAILURE_PAUSE).await, old) {
+        match (self.fetch(turn, Duration::ZERO).await, old) {
             (Fetch::New(keys), _) | (_, Some(keys)) => Ok(keys),
             (Fetch::Failed(error), None) => Err(error),
             (Fetch::TooSoon, None) => Err(KeysUnavailable("the last try is a moment ago".to_owned())),
@@ -94,22 +95,23 @@ impl JwksCache {
 
     /// Newer keys than `known`, in which a `kid` is missing. None if these are the newest: fetched just now,
     /// or too short a time ago to ask again.
-    pub async fn keys_after(&self, known: &Arc<IssuerKeys>) -> Result<Option<Arc<IssuerKeys>>, KeysUnavailable> {
-        let _turn = self.fetching.lock().await;
-        let last_try = {
+    pub async fn keys_after(
+        self: &Arc<Self>,
+        known: &Arc<IssuerKeys>,
+    ) -> Result<Option<Arc<IssuerKeys>>, KeysUnavailable> {
+        let turn = Arc::clone(&self.fetching).lock_owned().await;
+        let last_failed = {
             let state = self.state();
             if let Some(keys) = state.keys.as_ref().filter(|keys| !Arc::ptr_eq(keys, known)) {
                 return Ok(Some(Arc::clone(keys)));
             }
-            state.last_try
+            state.last_try.is_some_and(|last| last.failed)
         };
-        match self.fetch(Self::COOL_DOWN).await {
+        match self.fetch(turn, Self::COOL_DOWN).await {
             Fetch::New(keys) => Ok(Some(keys)),
             Fetch::Failed(error) => Err(error),
             // Whether the key exists is not known while the keys cannot be had.
-            Fetch::TooSoon if last_try.is_some_and(|last| last.failed) => {
-                Err(KeysUnavailable("the last try failed".to_owned()))
-            }
+            Fetch::TooSoon if last_failed => Err(KeysUnavailable("the last try failed".to_owned())),
             Fetch::TooSoon => Ok(None),
         }
     }
@@ -119,28 +121,33 @@ impl JwksCache {
         state.keys.clone().filter(|_| self.clock.now() < state.fresh_until)
     }
 
-    /// Fetches the keys, unless the last try is less than `pause` ago. The caller holds `fetching`.
-    async fn fetch(&self, pause: Duration) -> Fetch {
+    /// Fetches the keys, unless they were fetched less than `pause` ago or could not be fetched a moment ago.
+    /// It goes on when the caller is dropped: a stranger who hangs up must not keep us from having keys.
+    async fn fetch(self: &Arc<Self>, turn: OwnedMutexGuard<()>, pause: Duration) -> Fetch {
         let now = self.clock.now();
-        {
-            let mut state = self.state();
-            if let Some(last) = state.last_try {
-                // Our own failure is tried again sooner than a stranger's token is believed.
-                let pause = if last.failed { Self::FAILURE_PAUSE } else { pause };
-                if now < last.at.plus(pause) && (last.failed || now < state.fresh_until) {
-                    return Fetch::TooSoon;
-                }
+        if let Some(last) = self.state().last_try {
+            let pause = if last.failed { Self::FAILURE_PAUSE } else { pause };
+            if now < last.at.plus(pause) {
+                return Fetch::TooSoon;
             }
-            // Counted as failed until it is done: the caller may be dropped on the way.
-            state.last_try = Some(Try { at: now, failed: true });
         }
-        let fetched = self.fetch_now().await;
+        let this = Arc::clone(self);
+        let fetch = tokio::spawn(async move {
+            let fetched = this.fetch_now().await;
+            let fetched = this.keep(fetched, now);
+            drop(turn);
+            fetched
+        });
+        fetch.await.unwrap_or_else(|error| Fetch::Failed(KeysUnavailable(error.to_string())))
+    }
+
+    fn keep(&self, fetched: Result<(IssuerKeys, Duration), KeysUnavailable>, now: Timestamp) -> Fetch {
         let mut state = self.state();
+        state.last_try = Some(Try { at: now, failed: fetched.is_err() });
         match fetched {
             Ok((keys, age)) => {
                 let keys = Arc::new(keys);
                 info!(issuer = %self.peer.issuer, keys = keys.keys().keys().len(), "Fetched the transmitter's keys");
-                state.last_try = Some(Try { at: now, failed: false });
                 state.fresh_until = now.plus(age);
                 state.keys = Some(Arc::clone(&keys));
                 Fetch::New(keys)
@@ -157,7 +164,8 @@ impl JwksCache {
     async fn fetch_now(&self) -> Result<(IssuerKeys, Duration), KeysUnavailable> {
         let unavailable = |error: &dyn fmt::Display| KeysUnavailable(error.to_string());
         let endpoint = self.locate().await?;
-        let response = self.transport.send(get(endpoint.uri().clone())).await.map_err(|error| unavailable(&error))?;
+        let response =
+            self.transport.send(get(endpoint.uri().clone())).await.map_err(|error| unavailable(&error))?;
         if !response.status().is_success() {
             return Err(unavailable(&format!("the key endpoint answered {}", response.status())));
         }

@@ -127,7 +127,8 @@ impl Source {
     }
 }
 
-const COMPLEX_MEMBERS: [&str; 7] = ["user", "device", "session", "application", "tenant", "org_unit", "group"];
+const COMPLEX_MEMBERS: [&str; 7] =
+    ["user", "device", "session", "application", "tenant", "org_unit", "group"];
 
 /// About whom a source may speak (SEM-20). What it says about others is recorded and not acted on.
 ///

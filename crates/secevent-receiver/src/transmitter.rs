@@ -12,9 +12,9 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use secevent::{Clock, Invalid, Subject};
 use secevent_jose::Excerpt;
 use secevent_ssf::{
-    AddSubject, Change, CreateStream, DeliverBy, DeliveryRequest, Endpoint, RemoveSubject, StreamConfiguration,
-    StreamId, StreamStatus, Transport, TransmitterMetadata, TransportError, UpdateStatus, UpdateStream,
-    VerificationRequest,
+    AddSubject, Change, CreateStream, DeliverBy, DeliveryRequest, Endpoint, RemoveSubject,
+    StreamConfiguration, StreamId, StreamStatus, TransmitterMetadata, Transport, TransportError,
+    UpdateStatus, UpdateStream, VerificationRequest,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -165,7 +165,8 @@ impl TransmitterClient {
         }
         let mut streams = self.list().await?;
         streams.retain(|stream| stream.iss == self.peer.issuer);
-        let existing = match streams.iter().position(|stream| has_delivery(stream, create.delivery.as_ref())) {
+        let existing = match streams.iter().position(|stream| has_delivery(stream, create.delivery.as_ref()))
+        {
             Some(place) => streams.swap_remove(place),
             None if streams.len() == 1 => streams.swap_remove(0),
             None => return Err(ClientError::Ambiguous { streams: streams.len() }),
@@ -225,7 +226,8 @@ impl TransmitterClient {
 
     /// Reads the status of a stream.
     pub async fn status(&self, stream_id: &StreamId) -> Result<StreamStatus, ClientError> {
-        let uri = with_query(self.endpoint("status_endpoint", self.metadata.status_endpoint.as_ref())?, stream_id)?;
+        let uri =
+            with_query(self.endpoint("status_endpoint", self.metadata.status_endpoint.as_ref())?, stream_id)?;
         let response = self.expect_success(get(uri), None).await?;
         StreamStatus::read(response.body(), self.peer.tolerance).map_err(ClientError::Malformed)
     }
@@ -253,14 +255,16 @@ impl TransmitterClient {
 
     /// Removes a subject from a stream. Events about it may still come for a while (SSF-151).
     pub async fn remove_subject(&self, stream_id: &StreamId, subject: &Subject) -> Result<(), ClientError> {
-        let endpoint = self.endpoint("remove_subject_endpoint", self.metadata.remove_subject_endpoint.as_ref())?;
+        let endpoint =
+            self.endpoint("remove_subject_endpoint", self.metadata.remove_subject_endpoint.as_ref())?;
         let remove = RemoveSubject { stream_id: stream_id.clone(), subject: subject.clone() };
         self.expect_success(post(endpoint, remove.to_json()), None).await.map(drop)
     }
 
     /// Asks for a verification event. It comes on the stream, at its own time (SSF-160, SSF-161).
     pub async fn verify(&self, stream_id: &StreamId, state: Option<&str>) -> Result<(), ClientError> {
-        let endpoint = self.endpoint("verification_endpoint", self.metadata.verification_endpoint.as_ref())?;
+        let endpoint =
+            self.endpoint("verification_endpoint", self.metadata.verification_endpoint.as_ref())?;
         let request = VerificationRequest { stream_id: stream_id.clone(), state: state.map(str::to_owned) };
         self.expect_success(post(endpoint, request.to_json()), None).await.map(drop)
     }
@@ -282,7 +286,8 @@ impl TransmitterClient {
         if response.status().is_success() {
             return Ok(response);
         }
-        if let Some(DeliverBy::Push { authorization_header: Change::Set(secret), .. }) = delivery.map(|one| &one.by)
+        if let Some(DeliverBy::Push { authorization_header: Change::Set(secret), .. }) =
+            delivery.map(|one| &one.by)
             && contains(response.body(), secret.expose().as_bytes())
         {
             *response.body_mut() = Bytes::from_static(b"(withheld: it repeats a credential)");
@@ -295,20 +300,29 @@ impl TransmitterClient {
     }
 
     #[expect(clippy::unused_self, reason = "it reads as what it is: an endpoint of this transmitter")]
-    fn endpoint<'a>(&self, name: &'static str, named: Option<&'a Endpoint>) -> Result<&'a Endpoint, ClientError> {
+    fn endpoint<'a>(
+        &self,
+        name: &'static str,
+        named: Option<&'a Endpoint>,
+    ) -> Result<&'a Endpoint, ClientError> {
         named.ok_or(ClientError::NoEndpoint(name))
     }
 }
 
 /// Reads a transmitter's metadata and makes sure that it is its own.
-pub(crate) async fn metadata(peer: &Peer, transport: &dyn Transport) -> Result<TransmitterMetadata, ClientError> {
+pub(crate) async fn metadata(
+    peer: &Peer,
+    transport: &dyn Transport,
+) -> Result<TransmitterMetadata, ClientError> {
     let url = peer.well_known.url(&peer.issuer, peer.placement);
-    let uri = url.parse().map_err(|_| ClientError::Malformed(Invalid::new("issuer", "SSF-47", "must be a URL")))?;
+    let uri =
+        url.parse().map_err(|_| ClientError::Malformed(Invalid::new("issuer", "SSF-47", "must be a URL")))?;
     let response = transport.send(get(uri)).await?;
     if !response.status().is_success() {
         return Err(ClientError::refused(&response));
     }
-    let metadata = TransmitterMetadata::read(response.body(), peer.tolerance).map_err(ClientError::Malformed)?;
+    let metadata =
+        TransmitterMetadata::read(response.body(), peer.tolerance).map_err(ClientError::Malformed)?;
     metadata.check_issuer(&peer.issuer).map_err(ClientError::Issuer)?;
     Ok(metadata)
 }
@@ -334,7 +348,8 @@ fn with_query(endpoint: &Endpoint, stream_id: &StreamId) -> Result<Uri, ClientEr
     }
     let joint = if endpoint.as_str().contains('?') { '&' } else { '?' };
     let url = format!("{endpoint}{joint}{}", stream_id.query());
-    url.parse().map_err(|_| ClientError::Malformed(Invalid::new("stream_id", "SSF-72", "does not fit into a URL")))
+    url.parse()
+        .map_err(|_| ClientError::Malformed(Invalid::new("stream_id", "SSF-72", "does not fit into a URL")))
 }
 
 fn answer<T>(

@@ -31,12 +31,12 @@ pub(crate) async fn ingest(
     if !many && !is_type(kind, "application/json") {
         return Err(Problem::unsupported_media_type("application/json or application/x-ndjson"));
     }
-    let events = if many { lines(&context, &body)? } else { vec![event(&context, &body)?] };
+    let (lines, events) = if many { lines(&context, &body)? } else { (Vec::new(), vec![event(&context, &body)?]) };
     caller.may(Scope::Write)?;
     let key = idempotency_key(&headers)?.map(|key| (key, &body[..]));
     let accepted = context.transmitter.accept(context.iss(), &caller.client.id, key, &events).await;
     let accepted = accepted.map_err(|error| match error {
-        AcceptError::Invalid(breach) if !many => Problem::invalid(&without_place(&breach)),
+        AcceptError::Invalid { place, breach } if many => Problem::invalid(&at_line(lines[place], breach)),
         other => Problem::from(other),
     })?;
     let told: Vec<Value> = accepted.iter().map(tell).collect();
@@ -51,23 +51,27 @@ fn event(context: &Context, json: &[u8]) -> Result<Incoming, Invalid> {
     Incoming::read(json, context.transmitter.vocabulary())
 }
 
-/// One event a line; empty lines are skipped. An error names the line, counted from 1.
-fn lines(context: &Context, body: &[u8]) -> Result<Vec<Incoming>, Problem> {
-    let mut events = Vec::new();
-    for (place, line) in body.split(|byte| *byte == b'\n').enumerate() {
+/// One event a line, with the lines' numbers; empty lines are skipped. An error names the line.
+fn lines(context: &Context, body: &[u8]) -> Result<(Vec<usize>, Vec<Incoming>), Problem> {
+    let (mut lines, mut events) = (Vec::new(), Vec::new());
+    for (number, line) in (1..).zip(body.split(|byte| *byte == b'\n')) {
         if line.trim_ascii().is_empty() {
             continue;
         }
         if events.len() == LINES_MAX {
             return Err(Problem::bad_request(format!("a request may carry {LINES_MAX} events at most")));
         }
-        let named = |error: Invalid| error.within(&format!("line {}", place + 1));
-        events.push(event(context, line).map_err(named)?);
+        events.push(event(context, line).map_err(|breach| at_line(number, breach))?);
+        lines.push(number);
     }
     if events.is_empty() {
         return Err(Problem::bad_request("the request carries no event"));
     }
-    Ok(events)
+    Ok((lines, events))
+}
+
+fn at_line(number: usize, breach: Invalid) -> Invalid {
+    breach.within(&format!("line {number}"))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
@@ -76,12 +80,6 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
         Ok(key) if (1..=KEY_BYTES_MAX).contains(&key.len()) => Ok(Some(key)),
         _ => Err(Problem::bad_request(format!("Idempotency-Key must be 1 to {KEY_BYTES_MAX} printable characters"))),
     }
-}
-
-/// A single event has no place in a list that its producer would know of.
-fn without_place(breach: &Invalid) -> Invalid {
-    let member = breach.member().trim_start_matches("[0].").to_owned();
-    Invalid::new(member, breach.rule(), breach.problem().to_owned())
 }
 
 fn tell(accepted: &Accepted) -> Value {

@@ -8,9 +8,11 @@ mod context;
 mod ingest;
 mod oauth;
 mod problem;
+mod receive;
 mod router;
 mod server;
 mod ssf;
 
 pub use clients::{ClientConfig, Scope};
+pub use receive::receiver_router;
 pub use server::{ServerConfig, serve, transmitter_router};

@@ -50,7 +50,9 @@ pub(crate) async fn token(
     if twice {
         return refusal("invalid_request", "a parameter is there twice");
     }
-    let value = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    // A parameter without a value counts as left out (RFC 6749 section 3.2).
+    let named = |name: &str| form.iter().find(|(key, value)| key == name && !value.is_empty());
+    let value = |name: &str| named(name).map(|(_, value)| value.as_str());
     match value("grant_type") {
         Some("client_credentials") => {}
         Some(_) => return refusal("unsupported_grant_type", "only client_credentials is supported"),
@@ -84,7 +86,12 @@ fn basic_credentials(value: &HeaderValue) -> Option<(String, String)> {
     let decoded = STANDARD.decode(encoded.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
     let decoded = String::from_utf8(decoded).ok()?;
     let (id, secret) = decoded.split_once(':')?;
-    let plain = |text: &str| form_pairs(text.as_bytes()).into_iter().next().map_or_else(String::new, |(name, _)| name);
+    // Clients that forget to encode are understood as far as that is possible: what ends a name in a form, and
+    // stands in many a secret in base64, is plain text here.
+    let plain = |text: &str| {
+        let one_name = text.replace('&', "%26").replace('=', "%3D");
+        form_pairs(one_name.as_bytes()).into_iter().next().map_or_else(String::new, |(name, _)| name)
+    };
     Some((plain(id), plain(secret)))
 }
 

@@ -153,7 +153,7 @@ impl From<PollError> for Problem {
 impl From<AcceptError> for Problem {
     fn from(error: AcceptError) -> Self {
         match error {
-            AcceptError::Invalid(breach) => Self::invalid(&breach),
+            AcceptError::Invalid { breach, .. } => Self::invalid(&breach),
             AcceptError::Ours(error) => Self::ours(&error),
             error => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,

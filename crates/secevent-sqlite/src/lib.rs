@@ -1,1 +1,201 @@
-//! The secevent store in one SQLite file
+//! The secevent store in one SQLite file.
+//!
+//! One thread writes, and commits whatever has arrived as one transaction ([`GroupCommit`]); a few threads
+//! read; one carries the write-ahead log into the database. An answered call has been through `fsync`.
+//!
+//! ```
+//! use secevent_sqlite::{Options, SqliteStore};
+//! use secevent_store::{Documents, Epoch, Version};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let path = directory.path().join("secevent.db");
+//! // The epoch is drawn at random whenever a server starts.
+//! let store = SqliteStore::open(&path, Options::new(Epoch(0x5eed)))?;
+//! store.put("stream/a", Version::default(), Some("{}".into())).await?;
+//! # Ok::<(), secevent_store::StoreError>(())
+//! # }).unwrap();
+//! ```
+//!
+//! What is laid out how, and why:
+//!
+//! - Rows grow at one end and are trimmed at the other; nothing is written in random order. Names that strangers
+//!   choose are found by sorted runs of fingerprints instead of a unique index.
+//! - Events are written once. What changes with each settlement is kept apart from them, in small rows.
+//! - Steps that could be long, such as trimming and the end of a stream, go in bounded steps between groups.
+
+mod checkpoint;
+mod documents;
+mod failure;
+mod fingerprint;
+mod inbox;
+mod meta;
+mod migrations;
+mod open;
+mod outbox;
+mod readers;
+mod recent;
+mod writer;
+
+pub use open::Options;
+
+use bytes::Bytes;
+use checkpoint::{Checkpointer, Checkpoints};
+use failure::Failure;
+use readers::Readers;
+use secevent::Timestamp;
+use secevent_store::{
+    Backlog, BoxFuture, CommitObserver, Delivery, Document, Documents, GroupCommit, Inbox, NewEvent, Outbox,
+    Page, Queue, Receipt, Received, Recorded, Sequence, Settlement, StoreError, Stored, StreamNumber,
+    Version,
+};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use writer::Writer;
+
+/// A store in one SQLite file (two more lie beside it while it is open: the log and its index).
+///
+/// Dropping the last handle commits what was taken on, carries the log into the database and lets the file go.
+/// That blocks for as long as it takes, some milliseconds.
+pub struct SqliteStore {
+    path: PathBuf,
+    // They end in this order, so that nobody reads any more when the log is emptied.
+    readers: Readers,
+    _checkpointer: Checkpointer,
+    writer: GroupCommit,
+}
+
+impl SqliteStore {
+    /// Opens the store in this file, and makes it if there is none.
+    ///
+    /// [`StoreError::Unusable`] if another server has it open, if a newer release wrote it or if it is somebody
+    /// else's database; [`StoreError::Corrupt`] if it is damaged or no database at all.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Arc<Self>, StoreError> {
+        let path = path.as_ref();
+        let opened = Self::open_file(path, options).map_err(StoreError::from);
+        Ok(Arc::new(opened.map_err(|error| open::name_the_file(error, path))?))
+    }
+
+    fn open_file(path: &Path, options: Options) -> Result<Self, Failure> {
+        let (path, lock) = open::take(path)?;
+        let mut connection = open::connect(&path, open::WRITER_CACHE_KIB)?;
+        migrations::migrate(&mut connection, migrations::MIGRATIONS)?;
+        let checkpoints = Arc::new(Checkpoints::new(options.log_pages_max));
+        let writer = Writer::new(connection, options.epoch, checkpoints.clone(), lock)?;
+        let reader = |_| open::connect_to_read(&path);
+        let readers = (0..options.readers.max(1)).map(reader).collect::<Result<_, _>>()?;
+        let readers = Readers::start(readers)?;
+        let checkpointer =
+            Checkpointer::start(open::connect(&path, open::CHECKPOINT_CACHE_KIB)?, checkpoints)?;
+        let writer =
+            GroupCommit::start(writer, options.group).map_err(|error| Failure::System(error.to_string()))?;
+        Ok(Self { path, readers, _checkpointer: checkpointer, writer })
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Outbox for SqliteStore {
+    fn record(&self, events: Vec<NewEvent>) -> BoxFuture<'_, Result<Vec<Recorded>, StoreError>> {
+        self.writer.record(events)
+    }
+
+    fn page(
+        &self,
+        stream: StreamNumber,
+        queue: Queue,
+        after: Sequence,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Page, StoreError>> {
+        self.readers.read(move |connection| outbox::page(connection, stream, queue, after, limit))
+    }
+
+    fn delivery(
+        &self,
+        stream: StreamNumber,
+        sequence: Sequence,
+    ) -> BoxFuture<'_, Result<Option<Delivery>, StoreError>> {
+        self.readers.read(move |connection| outbox::delivery(connection, stream, sequence))
+    }
+
+    fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.writer.settle(settlements)
+    }
+
+    fn drop_stream(&self, stream: StreamNumber) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.writer.drop_stream(stream)
+    }
+
+    fn backlog(&self, stream: StreamNumber) -> BoxFuture<'_, Result<Backlog, StoreError>> {
+        self.readers.read(move |connection| outbox::backlog(connection, stream))
+    }
+
+    fn owing(&self) -> BoxFuture<'_, Result<Vec<StreamNumber>, StoreError>> {
+        self.readers.read(outbox::owing)
+    }
+
+    fn trim(&self, before: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.writer.trim(before)
+    }
+
+    fn observe(&self, observer: Arc<dyn CommitObserver>) {
+        self.writer.observe(observer);
+    }
+}
+
+impl Inbox for SqliteStore {
+    fn receive(&self, sets: Vec<Received>) -> BoxFuture<'_, Result<Vec<Receipt>, StoreError>> {
+        self.writer.receive(sets)
+    }
+
+    fn waiting(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, StoreError>> {
+        self.readers.read(move |connection| inbox::waiting(connection, after, limit))
+    }
+
+    fn handled(&self, places: Vec<u64>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.writer.handled(places)
+    }
+
+    fn failed(&self, place: u64, dead: bool) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.writer.failed(place, dead)
+    }
+
+    fn forget(&self, before: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.writer.forget(before)
+    }
+}
+
+impl Documents for SqliteStore {
+    fn get(&self, name: &str) -> BoxFuture<'_, Result<Option<Document>, StoreError>> {
+        let name = name.to_owned();
+        self.readers.read(move |connection| documents::get(connection, &name))
+    }
+
+    fn list(
+        &self,
+        beginning: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Document>, StoreError>> {
+        let (beginning, after) = (beginning.to_owned(), after.map(str::to_owned));
+        self.readers.read(move |connection| documents::list(connection, &beginning, after.as_deref(), limit))
+    }
+
+    fn put(
+        &self,
+        name: &str,
+        expected: Version,
+        body: Option<Bytes>,
+    ) -> BoxFuture<'_, Result<Version, StoreError>> {
+        self.writer.put(name, expected, body)
+    }
+
+    fn new_stream_number(&self) -> BoxFuture<'_, Result<StreamNumber, StoreError>> {
+        self.writer.new_stream_number()
+    }
+}

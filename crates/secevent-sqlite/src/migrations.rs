@@ -90,7 +90,8 @@ mod tests {
         for migrations in [&[FIRST][..], &[FIRST], &[FIRST, SECOND], &[FIRST, SECOND]] {
             migrate(&mut connection, migrations).unwrap();
         }
-        let row = connection.query_row("SELECT count(*), max(c) FROM a", [], |row| Ok((row.get(0)?, row.get(1)?)));
+        let row =
+            connection.query_row("SELECT count(*), max(c) FROM a", [], |row| Ok((row.get(0)?, row.get(1)?)));
         assert_eq!(row.unwrap(), (1, "x".to_owned()));
     }
 

@@ -79,7 +79,9 @@ impl Recent {
             let mut fingerprints = Vec::with_capacity(Self::HEAD_MAX);
             let mut parts = parts.query([self.part(number, 0), self.part(number, 0xff)])?;
             while let Some(part) = parts.next()? {
-                fingerprints.extend(entries(part.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?).map(|(f, _)| f));
+                fingerprints.extend(
+                    entries(part.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?).map(|(f, _)| f),
+                );
             }
             self.runs.push(Run { number, newest, filter: Filter::new(&fingerprints) });
         }
@@ -160,7 +162,8 @@ impl Recent {
         // The newest run stays, so that numbers of runs go on from it. Its entries are too old to count.
         let newest = self.runs.last().map(|run| run.number);
         let old = self.runs.iter().map(|run| (run.number, run.newest));
-        let old = old.filter(|(number, at)| *at < before && Some(*number) != newest).map(|(number, _)| number);
+        let old =
+            old.filter(|(number, at)| *at < before && Some(*number) != newest).map(|(number, _)| number);
         let old: Vec<i64> = old.take(RUNS).collect();
         for number in &old {
             let mut delete = connection.prepare_cached("DELETE FROM run_parts WHERE id BETWEEN ?1 AND ?2")?;
@@ -245,7 +248,8 @@ impl Filter {
 
 fn probes(fingerprint: u64) -> impl Iterator<Item = (usize, u64)> {
     // The high bits choose the block: the bits in it must come from all of them.
-    let mixed = fingerprint.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed =
+        fingerprint.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (0..Filter::PROBES).map(move |probe| {
         let bits = mixed >> (64 - 9 * (probe + 1)) & 0x1ff;
         let word = usize::try_from(bits >> 6).expect("three bits");

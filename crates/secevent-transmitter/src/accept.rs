@@ -9,6 +9,7 @@ use secevent_ssf::Status;
 use secevent_store::{Idempotency, NewEvent, Owed, Queue, Recorded};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// An event as its producer tells it.
@@ -37,9 +38,14 @@ pub struct Accepted {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcceptError {
-    /// The event breaks a rule.
-    #[error(transparent)]
-    Invalid(#[from] Invalid),
+    /// An event breaks a rule.
+    #[error("event {place}: {breach}")]
+    Invalid {
+        /// Which of the events, counted from 0.
+        place: usize,
+        /// What is wrong with it.
+        breach: Invalid,
+    },
     /// The same idempotency key came with another event before.
     #[error("this idempotency key was used for another event")]
     KeyUsedForAnotherEvent,
@@ -56,22 +62,23 @@ impl Incoming {
     /// an error here, because a slip in an event must not go unnoticed.
     pub fn read(json: &[u8], vocabulary: &secevent::Vocabulary) -> Result<Self, Invalid> {
         let text = secevent::json::check(json, secevent::json::Limits::TOKEN)?;
-        let mut members: serde_json::Map<String, Value> =
-            serde_json::from_str(text).map_err(|error| rule("", format!("is not JSON: {error}")))?;
+        // What the event says is kept as it is written: numbers and unknown members are not ours to change.
+        let mut members: Members<'_> =
+            serde_json::from_str(text).map_err(|_| rule("", "must be a JSON object"))?;
         let name = text_of(&mut members, "type")?.ok_or_else(|| rule("type", "is required and missing"))?;
         let Some(definition) = vocabulary.find(&name) else {
             return Err(rule("type", "is no event type that is known here"));
         };
-        let subject = members.remove("subject").ok_or_else(|| rule("subject", "is required and missing"))?;
+        let subject = value_of(&mut members, "subject").ok_or_else(|| rule("subject", "is required and missing"))?;
         let subject = Subject::from_value(subject, Strictness::Strict).map_err(|error| error.within("subject"))?;
-        let data = members.remove("data").unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-        definition.check_value(&data, Strictness::Strict).map_err(|error| error.within("data"))?;
+        let data = members.remove("data").map_or_else(nothing, ToOwned::to_owned);
+        definition.check(data.get(), Strictness::Strict).map_err(|error| error.within("data"))?;
         definition
             .check_subject(&subject)
             .map_err(|error| Invalid::new("subject", error.rule(), error.problem().to_owned()))?;
         let occurred_at = match members.remove("occurred_at") {
             None => None,
-            Some(at) => Some(serde_json::from_value(at).map_err(|_| {
+            Some(at) => Some(serde_json::from_str(at.get()).map_err(|_| {
                 Invalid::new("occurred_at", "SET-19", "must be a number of seconds since the epoch")
             })?),
         };
@@ -79,13 +86,12 @@ impl Incoming {
         if let Some(unknown) = members.keys().next() {
             return Err(rule(unknown, "is no member of an event: use type, subject, data, occurred_at, txn"));
         }
-        let data = serde_json::value::to_raw_value(&data).map_err(|error| rule("data", error.to_string()))?;
         Ok(Self { uri: definition.uri().to_owned(), subject, data, occurred_at, txn })
     }
 
     /// The claims that all SETs of this event share, as the inside of a JSON object. `txn` comes first if the
     /// producer named one, which is how [`render::claims`] tells.
-    pub(crate) fn body(&self) -> Bytes {
+    pub(crate) fn body(&self, accepted_at: Timestamp) -> Bytes {
         let json = |value: &dyn Fn() -> serde_json::Result<String>| value().expect("text and JSON are JSON");
         let mut body = String::with_capacity(self.data.get().len() + self.uri.len() + 192);
         if let Some(txn) = &self.txn {
@@ -93,9 +99,11 @@ impl Incoming {
             body += &json(&|| serde_json::to_string(txn));
             body += ",";
         }
-        if let Some(toe) = &self.occurred_at {
+        if let Some(occurred_at) = self.occurred_at {
+            // `iat` has no fraction of a second, and nothing happens after it was told (SET-19).
+            let toe = occurred_at.min(accepted_at.floor_to_second());
             body += "\"toe\":";
-            body += &json(&|| serde_json::to_string(toe));
+            body += &json(&|| serde_json::to_string(&toe));
             body += ",";
         }
         body += "\"sub_id\":";
@@ -126,8 +134,8 @@ impl Transmitter {
         for (place, event) in events.iter().enumerate() {
             let late = event.occurred_at.is_some_and(|at| at.as_seconds() > now.as_seconds());
             if late {
-                let problem = "must not be in the future";
-                return Err(Invalid::new("occurred_at", "SET-19", problem).within(&format!("[{place}]")).into());
+                let breach = Invalid::new("occurred_at", "SET-19", "must not be in the future");
+                return Err(AcceptError::Invalid { place, breach });
             }
         }
         let records = events.iter().enumerate().map(|(place, event)| {
@@ -169,7 +177,7 @@ impl Transmitter {
         });
         NewEvent {
             accepted_at: now,
-            body: event.body(),
+            body: event.body(now),
             lanes: lanes(&event.subject),
             idempotency,
             owed: owed.collect(),
@@ -194,9 +202,10 @@ impl Transmitter {
             queue: Queue::Control,
             rendering: settings.stream.rendering(),
         };
+        let now = self.clock.now();
         let record = NewEvent {
-            accepted_at: self.clock.now(),
-            body: event.body(),
+            accepted_at: now,
+            body: event.body(now),
             lanes: lanes(&event.subject),
             idempotency: None,
             owed: vec![owed],
@@ -220,13 +229,24 @@ fn idempotency(issuer: &IssuerConfig, producer: &str, key: &str, content: &[u8],
     let digest = digest::digest(&digest::SHA256, content);
     Idempotency {
         scope: format!("{producer} {}", issuer.url),
-        key: if place == 0 { key.to_owned() } else { format!("{key} {place}") },
+        // No key has a line break in it, so no other key is this one.
+        key: if place == 0 { key.to_owned() } else { format!("{key}\n{place}") },
         digest: digest.as_ref().try_into().expect("SHA-256 gives 32 bytes"),
     }
 }
 
-fn text_of(members: &mut serde_json::Map<String, Value>, name: &'static str) -> Result<Option<String>, Invalid> {
-    match members.remove(name) {
+type Members<'a> = BTreeMap<String, &'a RawValue>;
+
+fn value_of(members: &mut Members<'_>, name: &str) -> Option<Value> {
+    members.remove(name).map(|value| serde_json::from_str(value.get()).expect("it was read as JSON before"))
+}
+
+fn nothing() -> Box<RawValue> {
+    RawValue::from_string("{}".to_owned()).expect("an empty object is JSON")
+}
+
+fn text_of(members: &mut Members<'_>, name: &'static str) -> Result<Option<String>, Invalid> {
+    match value_of(members, name) {
         None => Ok(None),
         Some(Value::String(text)) if text.is_empty() => Err(rule(name, "must not be empty")),
         Some(Value::String(text)) if text.chars().count() > TEXT_CHARS_MAX => {

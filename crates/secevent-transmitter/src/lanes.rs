@@ -6,7 +6,7 @@
 //! for each other.
 
 use secevent::Timestamp;
-use secevent_store::{Delivery, Queue, Sequence};
+use secevent_store::{Delivery, Epoch, Queue, Sequence};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// A delivery's place among those of its stream: control events come first.
@@ -22,6 +22,8 @@ pub(crate) struct Lanes {
     ready: BTreeSet<Place>,
     /// First in all their lanes, and to be tried again later.
     later: BTreeSet<(Timestamp, Place)>,
+    /// How many of the deliveries are control events.
+    control: usize,
 }
 
 #[derive(Debug)]
@@ -33,11 +35,16 @@ struct Waiting {
 
 impl Lanes {
     /// Takes a delivery in. One that is already there is ignored.
-    pub(crate) fn add(&mut self, delivery: Delivery) {
+    pub(crate) fn add(&mut self, mut delivery: Delivery) {
         let place = (delivery.queue, delivery.sequence);
         if self.deliveries.contains_key(&place) {
             return;
         }
+        if delivery.due_at <= delivery.accepted_at {
+            // Never put off: it need not wait for a time that has come already.
+            delivery.due_at = Timestamp::default();
+        }
+        self.control += usize::from(delivery.queue == Queue::Control);
         let mut blocked = 0;
         for lane in delivery.lanes.iter() {
             let tickets = self.lanes.entry(*lane).or_default();
@@ -73,6 +80,7 @@ impl Lanes {
     /// A delivery is done: it leaves, and those that waited for it move up. Returns whether it was there.
     pub(crate) fn settle(&mut self, place: Place) -> bool {
         let Some(settled) = self.deliveries.remove(&place) else { return false };
+        self.control -= usize::from(settled.delivery.queue == Queue::Control);
         self.ready.remove(&place);
         self.later.remove(&(settled.delivery.due_at, place));
         for lane in settled.delivery.lanes.iter() {
@@ -105,6 +113,20 @@ impl Lanes {
         self.deliveries.len()
     }
 
+    /// How many of one queue are held.
+    pub(crate) fn held(&self, queue: Queue) -> usize {
+        match queue {
+            Queue::Control => self.control,
+            Queue::Regular => self.deliveries.len() - self.control,
+        }
+    }
+
+    /// The place of the delivery with this sequence, in whichever queue it is, if it is held.
+    pub(crate) fn place(&self, epoch: Epoch, sequence: Sequence) -> Option<Place> {
+        let places = [Queue::Control, Queue::Regular].map(|queue| (queue, sequence));
+        places.into_iter().find(|place| self.deliveries.get(place).is_some_and(|one| one.delivery.epoch == epoch))
+    }
+
     fn unblock(&mut self, place: Place) {
         let waiting = self.deliveries.get_mut(&place).expect("a ticket's delivery is held");
         waiting.blocked -= 1;
@@ -125,7 +147,7 @@ impl Lanes {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use secevent_store::{Epoch, Rendering, StreamNumber};
+    use secevent_store::{Rendering, StreamNumber};
 
     const NOW: Timestamp = Timestamp::from_seconds(100);
 

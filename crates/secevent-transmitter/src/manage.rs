@@ -15,6 +15,7 @@ use secevent_ssf::{
 use secevent_store::{StoreError, Version};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tracing::warn;
 
 /// Why a stream is not what the receiver asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,7 +99,10 @@ impl Transmitter {
         let settings = self.settings(stream, version);
         let entry = self.table.insert(settings, self.config.pushes_per_stream_max);
         // Some receivers wait for it before they trust the stream; it carries no state (SSF 1.0 section 8.1.4.2).
-        self.record_control(&entry, &Verification::default()).await?;
+        // The stream is there without it, and its receiver can ask for another one.
+        if let Err(error) = self.record_control(&entry, &Verification::default()).await {
+            warn!(stream.id = %entry.settings().stream.id, %error, "A new stream gets no verification event");
+        }
         Ok(self.configuration(&entry.settings()))
     }
 
@@ -171,7 +175,10 @@ impl Transmitter {
         let stopped = Stream { status: Status::Disabled, ..settings.stream.clone() };
         self.table.stop(&entry, Settings { stream: stopped, events_delivered: Vec::new(), ..(*settings).clone() });
         entry.outgoing().clear();
-        self.store.drop_stream(settings.stream.number()).await?;
+        if let Err(error) = self.store.drop_stream(settings.stream.number()).await {
+            // The stream is gone all the same; the next start drops what is left.
+            warn!(stream.id = %settings.stream.id, %error, "What was owed to a deleted stream is not dropped yet");
+        }
         Ok(())
     }
 
@@ -190,6 +197,10 @@ impl Transmitter {
     ) -> Result<StreamStatus, ManageError> {
         let entry = self.stream_of(issuer, client, &request.stream_id)?;
         let settings = entry.settings();
+        if settings.stream.status == Status::Disabled && request.status != Status::Disabled {
+            // An event that was being accepted while the stream was disabled, or a failure of the store then.
+            self.store.drop_stream(settings.stream.number()).await?;
+        }
         let stream = Stream { status: request.status, reason: request.reason, ..settings.stream.clone() };
         self.change(&entry, &settings, stream).await?;
         if request.status == Status::Disabled {
@@ -239,6 +250,9 @@ impl Transmitter {
         stream: Stream,
     ) -> Result<StreamConfiguration, ManageError> {
         let version = self.write(&stream, before.version).await?;
+        if stream.target != before.stream.target {
+            entry.outgoing().start_afresh();
+        }
         self.table.replace(entry, self.settings(stream, version));
         self.wake(entry);
         Ok(self.configuration(&entry.settings()))

@@ -1,12 +1,14 @@
 //! Poll delivery (RFC 8936): the same deliveries, handed out to whoever asks for the stream.
 
+use crate::lanes::Place;
 use crate::stream::Target;
 use crate::table::Entry;
 use crate::transmitter::{Transmitter, TransmitterError};
 use bytes::Bytes;
+use secevent::Timestamp;
 use secevent_ssf::poll::{self, PollRequest};
 use secevent_ssf::{Status, StreamId};
-use secevent_store::{Queue, Settlement, Verdict};
+use secevent_store::{Jti, Settlement, Verdict};
 use std::time::Duration;
 use tracing::info;
 
@@ -44,8 +46,8 @@ impl Transmitter {
             tokio::pin!(changed);
             changed.as_mut().enable();
 
-            let sets = if sets_max == 0 { Vec::new() } else { self.hand_out(&entry, sets_max).await? };
             let now = self.clock.now();
+            let sets = if sets_max == 0 { Vec::new() } else { self.hand_out(&entry, sets_max, now).await? };
             // To acknowledge and want nothing is answered at once, which the standard leaves open (E-95).
             let answer = !sets.is_empty() || request.return_immediately || sets_max == 0 || self.is_closing();
             if answer || tokio::time::Instant::now() >= give_up_at {
@@ -54,7 +56,7 @@ impl Transmitter {
                 let pairs = sets.iter().map(|(jti, token)| (jti.as_str(), token.as_str()));
                 return Ok(poll::write(pairs, more));
             }
-            let due = entry.outgoing().next_due().map_or(Duration::MAX, |due| due.since(now));
+            let due = entry.outgoing().next_poll_at(now).map_or(Duration::MAX, |due| due.since(self.clock.now()));
             tokio::select! {
                 biased;
                 () = changed => {}
@@ -75,16 +77,15 @@ impl Transmitter {
         let number = entry.settings().stream.number();
         let mut settlements = Vec::new();
         for (jti, verdict) in acked.chain(refused) {
-            let Some(place) = self.codec.decode(jti, number) else { continue };
-            let sequence = place.sequence;
-            // The identifier does not say which queue the delivery is in; at most one of the two has it.
-            let mut outgoing = entry.outgoing();
-            let held = [Queue::Control, Queue::Regular].into_iter().find(|queue| outgoing.settle((*queue, sequence)));
-            let queues = held.map_or(vec![Queue::Control, Queue::Regular], |queue| vec![queue]);
-            let of = |queue| Settlement { sequence, stream: number, queue, verdict: verdict.clone() };
-            settlements.extend(queues.into_iter().map(of));
+            let Some(named) = self.codec.decode(jti, number) else { continue };
+            if let Some((queue, sequence)) = self.unsettled(entry, &named).await? {
+                settlements.push(Settlement { sequence, stream: number, queue, verdict });
+            }
         }
         if !settlements.is_empty() {
+            for settled in &settlements {
+                entry.outgoing().settle((settled.queue, settled.sequence));
+            }
             // What became free may be what another poller waits for.
             entry.changed.notify_waiters();
             self.store.settle(settlements).await?;
@@ -92,12 +93,31 @@ impl Transmitter {
         Ok(())
     }
 
-    async fn hand_out(&self, entry: &Entry, sets_max: usize) -> Result<Vec<(String, String)>, TransmitterError> {
+    /// The delivery that an identifier names, if it is not settled yet: it may have been handed out before a
+    /// restart. One of another epoch is another delivery that had the same place before the store was restored
+    /// from a backup (SEM-1).
+    async fn unsettled(&self, entry: &Entry, named: &Jti) -> Result<Option<Place>, TransmitterError> {
+        if let Some(place) = entry.outgoing().place(named.epoch, named.sequence) {
+            return Ok(Some(place));
+        }
+        let stored = self.store.delivery(named.stream, named.sequence).await?;
+        Ok(stored.filter(|stored| stored.epoch == named.epoch).map(|stored| (stored.queue, stored.sequence)))
+    }
+
+    async fn hand_out(
+        &self,
+        entry: &Entry,
+        sets_max: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(String, String)>, TransmitterError> {
         if entry.settings().stream.status != Status::Enabled {
             return Ok(Vec::new());
         }
-        self.read_ahead(entry).await?;
-        let now = self.clock.now();
+        if let Err(error) = self.read_ahead(entry).await {
+            // Other pollers may have left the reading to this one.
+            entry.changed.notify_waiters();
+            return Err(error.into());
+        }
         let again_at = now.plus(self.config.poll_visibility);
         let mut sets = Vec::new();
         while sets.len() < sets_max {

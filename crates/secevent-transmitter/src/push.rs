@@ -4,6 +4,7 @@
 //! memory, sends through the transport, and has outcomes stored as they come, many at once.
 
 use crate::lanes::Place;
+use crate::outgoing::Reading;
 use crate::render;
 use crate::retry::{Outcome, Trouble, TroubleKind, classify};
 use crate::stream::Target;
@@ -20,23 +21,27 @@ use tracing::{debug, info, warn};
 /// How long to wait before asking a store again that failed.
 const STORE_PAUSE: Duration = Duration::from_millis(200);
 
-/// A delivery that came back from an attempt.
+/// A delivery that came back from an attempt, or from one that was called off.
 struct Returned {
     delivery: Delivery,
-    outcome: Outcome,
+    outcome: Option<Outcome>,
 }
 
 impl Transmitter {
     /// Whether a driver is to be started for this stream. At most one runs at a time.
     pub(crate) fn should_be_driven(&self, entry: &Entry) -> bool {
-        let settings = entry.settings();
-        let wanted = matches!(settings.stream.target, Target::Push { .. })
-            && settings.stream.status == Status::Enabled
-            && !self.is_closing();
+        let wanted = self.may_push_to(entry);
         let mut outgoing = entry.outgoing();
         let start = wanted && !outgoing.driven && !outgoing.is_idle();
         outgoing.driven |= start;
         start
+    }
+
+    /// Whether the stream is one that is pushed to, now.
+    fn may_push_to(&self, entry: &Entry) -> bool {
+        let settings = entry.settings();
+        let stream = &settings.stream;
+        matches!(stream.target, Target::Push { .. }) && stream.status == Status::Enabled && !self.is_closing()
     }
 
     /// Sends what the stream has to send, until there is nothing more.
@@ -44,26 +49,31 @@ impl Transmitter {
         let (returned_to, mut returned) = mpsc::unbounded_channel::<Returned>();
         let mut settlements: Vec<Settlement> = Vec::new();
         let mut storing = None;
+        // The place in the line for one of the permits that all streams share, and what came of it.
+        let (mut in_line, mut permit) = (None, None);
         loop {
             let changed = entry.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
 
-            let sending = entry.settings().stream.status == Status::Enabled && !self.is_closing();
-            let mut failed = false;
-            if sending {
-                failed = self.read_ahead(&entry).await.is_err();
-                self.send_what_may(&entry, &returned_to);
-            }
+            let failed = self.may_push_to(&entry) && self.read_ahead(&entry).await.is_err();
+            let now = self.clock.now();
+            let lacks_permit = self.send_what_may(&entry, now, permit.take(), &returned_to);
+            in_line = match (lacks_permit, in_line) {
+                (false, _) => None,
+                (true, None) => Some(Box::pin(Arc::clone(&self.pushes).acquire_owned())),
+                (true, waiting) => waiting,
+            };
             if storing.is_none() && !settlements.is_empty() {
                 let batch = std::mem::take(&mut settlements);
                 let stored = self.store.settle(batch.clone());
                 storing = Some(Box::pin(async move { stored.await.map_err(|error| (error, batch)) }));
             }
-            if storing.is_none() && self.may_end(&entry, sending) {
+            if storing.is_none() && self.may_end(&entry) {
                 return;
             }
-            let pause = if failed { Some(STORE_PAUSE) } else { self.until_due(&entry) };
+            let due = entry.outgoing().next_push_at(now).filter(|_| self.may_push_to(&entry));
+            let pause = if failed { Some(STORE_PAUSE) } else { due.map(|due| due.since(self.clock.now())) };
             tokio::select! {
                 biased;
                 Some(Returned { delivery, outcome }) = returned.recv() => {
@@ -77,6 +87,10 @@ impl Transmitter {
                         tokio::time::sleep(STORE_PAUSE).await;
                     }
                 }
+                granted = async { in_line.as_mut().expect("checked").await }, if in_line.is_some() => {
+                    in_line = None;
+                    permit = granted.ok();
+                }
                 () = &mut changed => {}
                 () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
             }
@@ -86,60 +100,71 @@ impl Transmitter {
     /// Reads the store where the memory ends.
     pub(crate) async fn read_ahead(&self, entry: &Entry) -> Result<(), StoreError> {
         loop {
-            let Some((queue, after)) = entry.outgoing().start_reading() else { return Ok(()) };
+            let Some(started) = entry.outgoing().start_reading() else { return Ok(()) };
+            let mut unread = Unread { entry, reading: Some(started) };
             let number = entry.settings().stream.number();
-            match self.store.page(number, queue, after, crate::outgoing::PAGE_MAX).await {
-                Ok(page) => entry.outgoing().read(queue, after, page),
+            let page = self.store.page(number, started.queue, started.after, crate::outgoing::PAGE_MAX).await;
+            unread.reading = None;
+            match page {
+                Ok(page) => {
+                    let found = !page.deliveries.is_empty();
+                    entry.outgoing().read(started, page);
+                    if found {
+                        // There may be enough for another poller too.
+                        entry.changed.notify_waiters();
+                    }
+                }
                 Err(error) => {
                     warn!(stream = %number, %error, "The backlog could not be read");
-                    entry.outgoing().not_read(queue);
+                    entry.outgoing().not_read(started);
                     return Err(error);
                 }
             }
         }
     }
 
-    fn send_what_may(self: &Arc<Self>, entry: &Arc<Entry>, returned: &mpsc::UnboundedSender<Returned>) {
-        loop {
+    /// Sends what may be sent. Returns whether there is more that only lacks a permit.
+    fn send_what_may(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        now: Timestamp,
+        mut permit: Option<OwnedSemaphorePermit>,
+        returned: &mpsc::UnboundedSender<Returned>,
+    ) -> bool {
+        while self.may_push_to(entry) && entry.outgoing().may_push(now) {
             // The permit first: a delivery that was taken is sent.
-            let Ok(permit) = Arc::clone(&self.pushes).try_acquire_owned() else {
-                self.wake_later(entry);
-                return;
-            };
-            let Some(delivery) = entry.outgoing().next_push(self.clock.now()) else { return };
-            let (this, settings, returned) = (Arc::clone(self), entry.settings(), returned.clone());
+            let permit = permit.take().or_else(|| Arc::clone(&self.pushes).try_acquire_owned().ok());
+            let Some(permit) = permit else { return true };
+            let Some(delivery) = entry.outgoing().next_push(now) else { return false };
+            let (this, entry, returned) = (Arc::clone(self), Arc::clone(entry), returned.clone());
             tokio::spawn(async move {
-                let outcome = this.attempt(&settings, &delivery, permit).await;
+                let outcome = this.attempt(&entry, &delivery, permit).await;
                 // The driver waits for all that it sent, so somebody is listening.
                 let _ = returned.send(Returned { delivery, outcome });
             });
         }
+        false
     }
 
-    /// All permits are taken: look again when one is free.
-    fn wake_later(self: &Arc<Self>, entry: &Arc<Entry>) {
-        let (this, entry) = (Arc::clone(self), Arc::clone(entry));
-        tokio::spawn(async move {
-            let free = this.pushes.acquire().await;
-            drop(free);
-            entry.changed.notify_one();
-        });
-    }
-
-    async fn attempt(&self, settings: &Settings, delivery: &Delivery, _: OwnedSemaphorePermit) -> Outcome {
-        match self.push(settings, delivery).await {
+    async fn attempt(&self, entry: &Entry, delivery: &Delivery, _: OwnedSemaphorePermit) -> Option<Outcome> {
+        match self.push(entry, delivery).await {
             Ok(outcome) => outcome,
-            Err(detail) => Outcome::Trouble(Trouble { kind: TroubleKind::Trust, detail, retry_after: None }),
+            Err(detail) => Some(Outcome::Trouble(Trouble { kind: TroubleKind::Trust, detail, retry_after: None })),
         }
     }
 
-    /// Sends one SET, and reads the answer. An error is our own: a secret or a key that cannot be used.
-    async fn push(&self, settings: &Settings, delivery: &Delivery) -> Result<Outcome, String> {
-        let target = settings.stream.push_target(&self.vault).map_err(|error| error.to_string())?;
-        let (_, token) = self.token(settings, delivery).await?;
+    /// Sends one SET, and reads the answer; none if it was called off. An error is our own: a secret or a key
+    /// that cannot be used.
+    async fn push(&self, entry: &Entry, delivery: &Delivery) -> Result<Option<Outcome>, String> {
+        let (_, token) = self.token(&entry.settings(), delivery).await?;
+        // Signing takes a while. A stream that was paused, disabled or deleted meanwhile is sent nothing (SEM-16).
+        if !self.may_push_to(entry) {
+            return Ok(None);
+        }
+        let target = entry.settings().stream.push_target(&self.vault).map_err(|error| error.to_string())?;
         let request = push::request(&target.endpoint, token, target.authorization.as_ref());
         let answer = tokio::time::timeout(self.config.push_timeout, self.transport.send(request)).await;
-        Ok(match answer {
+        Ok(Some(match answer {
             Ok(Ok(response)) => {
                 let error = push::Error::read(response.body());
                 classify(response.status(), retry_after(&response), error.as_ref())
@@ -150,7 +175,7 @@ impl Transmitter {
                 detail: format!("no answer within {:?}", self.config.push_timeout),
                 retry_after: None,
             }),
-        })
+        }))
     }
 
     /// The delivery's identifier and its signed SET.
@@ -167,8 +192,12 @@ impl Transmitter {
     }
 
     /// What an attempt's outcome means for the stream, and what is to be stored of it.
-    fn take_back(&self, entry: &Entry, delivery: Delivery, outcome: Outcome) -> Option<Settlement> {
+    fn take_back(&self, entry: &Entry, delivery: Delivery, outcome: Option<Outcome>) -> Option<Settlement> {
         let place: Place = (delivery.queue, delivery.sequence);
+        let Some(outcome) = outcome else {
+            entry.outgoing().called_off(place, delivery.attempts);
+            return None;
+        };
         let now = self.clock.now();
         let id = entry.settings().stream.id.clone();
         let attempts = delivery.attempts + 1;
@@ -203,19 +232,31 @@ impl Transmitter {
         Some(Settlement { sequence: delivery.sequence, stream: delivery.stream, queue: delivery.queue, verdict })
     }
 
-    /// Whether the driver has nothing more to do; if so, the next one to have something starts another.
-    fn may_end(&self, entry: &Entry, sending: bool) -> bool {
+    /// Whether the driver has nothing more to do; if so, the next one to have something starts another. The
+    /// settings are looked at under the lock: who changes them after that finds that there is no driver.
+    fn may_end(&self, entry: &Entry) -> bool {
         let mut outgoing = entry.outgoing();
-        let done = outgoing.is_idle() || (!sending && outgoing.nothing_on_its_way());
+        let done = outgoing.is_idle() || (outgoing.nothing_on_its_way() && !self.may_push_to(entry));
         if done {
             outgoing.driven = false;
         }
         done
     }
+}
 
-    fn until_due(&self, entry: &Entry) -> Option<Duration> {
-        let due: Option<Timestamp> = entry.outgoing().next_due();
-        due.map(|due| due.since(self.clock.now()))
+/// A page that is being read. A poll that its caller gives up is dropped in the middle of it: the page is to be
+/// read again then, by whoever else waits.
+struct Unread<'a> {
+    entry: &'a Entry,
+    reading: Option<Reading>,
+}
+
+impl Drop for Unread<'_> {
+    fn drop(&mut self) {
+        if let Some(reading) = self.reading {
+            self.entry.outgoing().not_read(reading);
+            self.entry.changed.notify_waiters();
+        }
     }
 }
 

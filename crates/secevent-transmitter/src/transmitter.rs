@@ -8,7 +8,7 @@ use crate::table::{Entry, Settings, Table};
 use bytes::Bytes;
 use secevent::{Clock, Vocabulary};
 use secevent_jose::JwkSet;
-use secevent_ssf::{Transport, TransportError};
+use secevent_ssf::{Status, Transport, TransportError};
 use secevent_store::{
     CommitObserver, Delivery, JtiCodec, Sequence, Store, StoreError, StoreKey, Unsealable, Vault, Version,
 };
@@ -98,6 +98,8 @@ pub struct Transmitter {
     pub(crate) signing: SigningPool,
     pub(crate) pushes: Arc<Semaphore>,
     pub(crate) chance: Mutex<rand::rngs::StdRng>,
+    /// How many streams are being driven.
+    drivers: watch::Sender<usize>,
     issuers: BTreeMap<String, IssuerState>,
     runtime: Handle,
     closing: watch::Sender<bool>,
@@ -130,6 +132,7 @@ impl Transmitter {
             signing: SigningPool::new(config.signing_threads),
             table: Table::default(),
             chance: Mutex::new(chance),
+            drivers: watch::Sender::new(0),
             runtime: Handle::current(),
             closing: watch::Sender::new(false),
             this: Weak::clone(this),
@@ -143,7 +146,8 @@ impl Transmitter {
             issuers,
         });
         transmitter.read_streams().await?;
-        transmitter.store.observe(Arc::clone(&transmitter) as Arc<dyn CommitObserver>);
+        transmitter.drop_what_has_no_receiver().await?;
+        transmitter.store.observe(Arc::new(Observer(Arc::downgrade(&transmitter))));
         for entry in transmitter.table.all() {
             transmitter.wake(&entry);
         }
@@ -157,10 +161,10 @@ impl Transmitter {
         for entry in self.table.all() {
             entry.changed.notify_waiters();
         }
-        let all = u32::try_from(self.config.pushes_max).unwrap_or(u32::MAX);
         let patience = self.config.push_timeout + Duration::from_secs(1);
-        // Whoever holds a permit is on its way; with all of them in hand nobody is.
-        let _ = tokio::time::timeout(patience, self.pushes.acquire_many(all)).await;
+        // A driver ends when all that it sent was answered and the answers are stored.
+        let mut drivers = self.drivers.subscribe();
+        let _ = tokio::time::timeout(patience, drivers.wait_for(|drivers| *drivers == 0)).await;
     }
 
     /// The issuers that it speaks for.
@@ -190,7 +194,12 @@ impl Transmitter {
     pub(crate) fn wake(&self, entry: &Arc<Entry>) {
         if self.should_be_driven(entry) {
             let this = self.this.upgrade().expect("whoever calls holds the transmitter");
-            self.runtime.spawn(this.drive(Arc::clone(entry)));
+            let entry = Arc::clone(entry);
+            self.drivers.send_modify(|drivers| *drivers += 1);
+            self.runtime.spawn(async move {
+                Arc::clone(&this).drive(entry).await;
+                this.drivers.send_modify(|drivers| *drivers -= 1);
+            });
         }
         // A driver or a poller that looks away just now must not miss it, and several pollers may wait.
         entry.changed.notify_waiters();
@@ -215,6 +224,17 @@ impl Transmitter {
         }
     }
 
+    /// Deleting or disabling a stream and dropping what it is owed are two steps: a crash may come between them.
+    async fn drop_what_has_no_receiver(&self) -> Result<(), TransmitterError> {
+        for number in self.store.owing().await? {
+            let stream = self.table.by_number(number);
+            if stream.is_none_or(|entry| entry.settings().stream.status == Status::Disabled) {
+                self.store.drop_stream(number).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// A stream's settings with what follows from them now. An issuer that is gone from configuration delivers
     /// nothing.
     pub(crate) fn settings(&self, stream: Stream, version: Version) -> Settings {
@@ -225,18 +245,22 @@ impl Transmitter {
     }
 }
 
-impl CommitObserver for Transmitter {
+/// What the store tells of its commits. It does not keep the transmitter alive, which keeps the store.
+struct Observer(Weak<Transmitter>);
+
+impl CommitObserver for Observer {
     fn committed(&self, deliveries: Vec<(Delivery, Option<Sequence>)>) {
+        let Some(transmitter) = self.0.upgrade() else { return };
         let mut woken: Vec<Arc<Entry>> = Vec::new();
         for (delivery, previous) in deliveries {
-            let Some(entry) = self.table.by_number(delivery.stream) else { continue };
+            let Some(entry) = transmitter.table.by_number(delivery.stream) else { continue };
             entry.outgoing().hand_over(delivery, previous);
             if !woken.iter().any(|known| Arc::ptr_eq(known, &entry)) {
                 woken.push(entry);
             }
         }
         for entry in woken {
-            self.wake(&entry);
+            transmitter.wake(&entry);
         }
     }
 }

@@ -40,7 +40,7 @@ pub fn check(bytes: &[u8], limits: Limits) -> Result<&str, Invalid> {
         return Err(Invalid::new("", "JWTBCP-19", format!("is longer than {} bytes", limits.bytes_max)));
     }
     let text = std::str::from_utf8(bytes).map_err(|_| Invalid::new("", "JWTBCP-09", "is not UTF-8"))?;
-    let mut walk = Walk { names: Vec::new(), depth: 0, depth_max: limits.depth_max, breach: None };
+    let mut walk = Walk { names: Vec::with_capacity(NAMES_SEARCHED_MAX), depth: 0, depth_max: limits.depth_max, breach: None };
     let mut json = serde_json::Deserializer::from_str(text);
     let walked = Value { walk: &mut walk, under: None }.deserialize(&mut json).and_then(|is_object| {
         json.end()?;

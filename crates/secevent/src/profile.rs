@@ -129,8 +129,8 @@ impl Profile {
     /// Everything for which [`Profile::check`] would refuse `claims`.
     pub(crate) fn breaches(self, claims: &Claims, strictness: Strictness) -> Vec<Invalid> {
         let mut breaches = Vec::new();
-        for claim in Self::claims() {
-            match (self.presence(claim), claims.has(claim)) {
+        for &Row(claim, presence) in TABLE {
+            match (presence[self as usize], claims.has(claim)) {
                 (Must(rule), false) => breaches.push(Invalid::new(claim, rule, "is required and missing")),
                 (MustNot(rule), true) => breaches.push(Invalid::new(claim, rule, "must not be there")),
                 _ => {}

@@ -46,7 +46,8 @@ impl Set {
     /// Reads the payload of a token under `profile`. Payloads of events are not looked into: use
     /// [`crate::Vocabulary::check`] to refuse those that break their definition.
     pub fn read(json: &[u8], profile: Profile) -> Result<Self, Invalid> {
-        let claims = Claims::read(json)?;
+        let json = json::check(json, json::Limits::TOKEN)?;
+        let claims = Claims::of_checked(json)?;
         profile.check(&claims, Strictness::Lenient)?;
         let inner_subject = match profile {
             Profile::Ssf | Profile::Scim | Profile::Logout => None,
@@ -54,8 +55,7 @@ impl Set {
             Profile::Legacy => inner_subject(&claims)?,
             Profile::Rfc8417 | Profile::Plain => inner_subject(&claims).unwrap_or_default(),
         };
-        let json = String::from_utf8_lossy(json).into_owned().into_boxed_str();
-        Ok(Self { claims, inner_subject, profile, json })
+        Ok(Self { claims, inner_subject, profile, json: json.into() })
     }
 
     pub(crate) fn proved(claims: Claims, profile: Profile) -> Result<Self, Invalid> {

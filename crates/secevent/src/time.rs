@@ -110,7 +110,7 @@ impl Serialize for Timestamp {
         }
         #[expect(
             clippy::cast_precision_loss,
-            reason = "microseconds of any NumericDate fit a double's 53 bits"
+            reason = "a double holds the microsecond far into this century, and nearly so after"
         )]
         serializer.serialize_f64(self.micros as f64 / Self::MICROS_PER_SECOND as f64)
     }

@@ -1,13 +1,13 @@
 //! A subject on the command line: an e-mail address, JSON, or a format's name with its values.
 
-use secevent::{Invalid, Strictness, Subject};
+use secevent::{Strictness, Subject};
 use serde_json::{Map, Value};
 
 /// Reads `alice@example.com`, `{"format":…}`, or `FORMAT:VALUE,VALUE…`, strictly: it is going to be written.
 pub(crate) fn parse(text: &str) -> Result<Subject, String> {
     if text.trim_start().starts_with('{') {
         let value = serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
-        return Subject::from_value(value, Strictness::Strict).map_err(told);
+        return Subject::from_value(value, Strictness::Strict).map_err(|breach| breach.to_string());
     }
     if let Some((format, values)) = text.split_once(':')
         && let Some((_, names)) = FORMATS.iter().find(|(known, _)| *known == format)
@@ -17,11 +17,12 @@ pub(crate) fn parse(text: &str) -> Result<Subject, String> {
             return Err(format!("write {}", usage(format, names)));
         }
         let members = names.iter().zip(values).map(|(name, value)| ((*name).to_owned(), value.into()));
-        let members: Map<String, Value> = std::iter::once(("format".to_owned(), format.into())).chain(members).collect();
-        return Subject::from_value(members.into(), Strictness::Strict).map_err(told);
+        let members: Map<String, Value> =
+            std::iter::once(("format".to_owned(), format.into())).chain(members).collect();
+        return Subject::from_value(members.into(), Strictness::Strict).map_err(|breach| breach.to_string());
     }
     if text.contains('@') {
-        return Subject::email(text).map_err(told);
+        return Subject::email(text).map_err(|breach| breach.to_string());
     }
     let forms: Vec<String> = FORMATS.iter().map(|(format, names)| usage(format, names)).collect();
     Err(format!("it is neither an e-mail address nor JSON nor one of {}", forms.join(", ")))
@@ -29,10 +30,6 @@ pub(crate) fn parse(text: &str) -> Result<Subject, String> {
 
 fn usage(format: &str, names: &[&str]) -> String {
     format!("{format}:{}", names.join(",").to_uppercase())
-}
-
-fn told(breach: Invalid) -> String {
-    breach.to_string()
 }
 
 /// The formats of RFC 9493 and SSF whose members are all texts, with these members in order.
@@ -58,13 +55,19 @@ mod tests {
         for (text, subject) in [
             ("alice@example.com", json!({"format": "email", "email": "alice@example.com"})),
             ("email:a@example.com", json!({"format": "email", "email": "a@example.com"})),
-            ("iss_sub:https://idp.example,a,b", json!({"format": "iss_sub", "iss": "https://idp.example", "sub": "a,b"})),
+            (
+                "iss_sub:https://idp.example,a,b",
+                json!({"format": "iss_sub", "iss": "https://idp.example", "sub": "a,b"}),
+            ),
             ("opaque:a:b", json!({"format": "opaque", "id": "a:b"})),
             ("phone_number:+12065550100", json!({"format": "phone_number", "phone_number": "+12065550100"})),
             ("account:acct:a@example.com", json!({"format": "account", "uri": "acct:a@example.com"})),
             ("uri:urn:x:1", json!({"format": "uri", "uri": "urn:x:1"})),
             ("did:did:example:123456", json!({"format": "did", "url": "did:example:123456"})),
-            ("jwt_id:https://idp.example,7", json!({"format": "jwt_id", "iss": "https://idp.example", "jti": "7"})),
+            (
+                "jwt_id:https://idp.example,7",
+                json!({"format": "jwt_id", "iss": "https://idp.example", "jti": "7"}),
+            ),
             ("scim:/Users/1", json!({"format": "scim", "uri": "/Users/1"})),
             (r#"{"format":"opaque","id":"x"}"#, json!({"format": "opaque", "id": "x"})),
         ] {

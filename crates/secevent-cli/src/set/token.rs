@@ -2,8 +2,8 @@
 
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use secevent::Invalid;
 
 /// The parts of a compact token, decoded.
@@ -22,8 +22,16 @@ impl Parts {
         let parts: Vec<&[u8]> = token.split(|&byte| byte == b'.').collect();
         let [header, payload, signature] = parts[..] else {
             return Err(match parts.len() {
-                5 => Invalid::new("", "JWTBCP-05", "is an encrypted token (JWE), which cannot be read without its key"),
-                found => Invalid::new("", "SET-01", format!("must be three parts with dots between them, not {found}")),
+                5 => Invalid::new(
+                    "",
+                    "JWTBCP-05",
+                    "is an encrypted token (JWE), which cannot be read without its key",
+                ),
+                found => Invalid::new(
+                    "",
+                    "SET-01",
+                    format!("must be three parts with dots between them, not {found}"),
+                ),
             });
         };
         Ok(Self {

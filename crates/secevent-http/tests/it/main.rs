@@ -1,5 +1,7 @@
 //! The client through its front door, against real servers on loopback.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
 mod exchange;
 mod limits;
 mod refused;

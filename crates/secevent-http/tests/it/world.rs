@@ -89,18 +89,18 @@ impl Server {
 }
 
 /// An HTTP server that answers with what `answer` makes of a request.
-pub(crate) async fn serve<A>(tls: Option<rustls::ServerConfig>, answer: A) -> Server
+pub(crate) async fn serve<A, F>(tls: Option<rustls::ServerConfig>, answer: A) -> Server
 where
-    A: AsyncFn(Seen) -> Response<Full<Bytes>> + Send + Sync + 'static,
-    for<'a> A::CallRefFuture<'a>: Send,
+    A: Fn(Seen) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
     serve_at("127.0.0.1:0", tls, answer).await
 }
 
-pub(crate) async fn serve_at<A>(at: &str, tls: Option<rustls::ServerConfig>, answer: A) -> Server
+pub(crate) async fn serve_at<A, F>(at: &str, tls: Option<rustls::ServerConfig>, answer: A) -> Server
 where
-    A: AsyncFn(Seen) -> Response<Full<Bytes>> + Send + Sync + 'static,
-    for<'a> A::CallRefFuture<'a>: Send,
+    A: Fn(Seen) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
     let listener = TcpListener::bind(at).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -128,11 +128,11 @@ where
     Server { address, counts }
 }
 
-async fn converse<S, A>(stream: S, counts: &Arc<Counts>, answer: Arc<A>)
+async fn converse<S, A, F>(stream: S, counts: &Arc<Counts>, answer: Arc<A>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    A: AsyncFn(Seen) -> Response<Full<Bytes>> + Send + Sync + 'static,
-    for<'a> A::CallRefFuture<'a>: Send,
+    A: Fn(Seen) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
     let service = service_fn(move |request: Request<Incoming>| {
         let (counts, answer) = (Arc::clone(counts), Arc::clone(&answer));
@@ -182,7 +182,11 @@ struct Counting {
 }
 
 impl AsyncRead for Counting {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.tcp).poll_read(cx, buf);
         self.counts.bytes_read.fetch_add(buf.filled().len() - before, Ordering::SeqCst);

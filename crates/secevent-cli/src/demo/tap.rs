@@ -1,0 +1,129 @@
+//! A transport that tells what went over it, one line an exchange.
+
+use crate::output::{BOLD, DIM};
+use anstream::println;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use secevent::Vocabulary;
+use secevent_ssf::{BoxFuture, Transport, TransportError};
+use serde_json::Value;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Tells each exchange of one party, and passes it on.
+pub(super) struct Tap {
+    who: &'static str,
+    inner: Arc<dyn Transport>,
+    acks: Arc<watch::Sender<u64>>,
+}
+
+/// Counts the SETs that were acknowledged by poll, verification events aside.
+#[derive(Clone)]
+pub(super) struct Acks(Arc<watch::Sender<u64>>);
+
+impl Acks {
+    /// Waits until a SET besides the two verification events was acknowledged.
+    pub(super) async fn wait_for_set(&self) {
+        const VERIFICATION_EVENTS: u64 = 2;
+        let mut count = self.0.subscribe();
+        // The sender lives as long as this does.
+        let _ = count.wait_for(|count| *count > VERIFICATION_EVENTS).await;
+    }
+}
+
+impl Tap {
+    pub(super) fn new(who: &'static str, inner: Arc<dyn Transport>) -> Self {
+        Self { who, inner, acks: Arc::new(watch::Sender::new(0)) }
+    }
+
+    pub(super) fn acks(&self) -> Acks {
+        Acks(Arc::clone(&self.acks))
+    }
+
+    fn tell(&self, method: &Method, path: &str, sent: &Bytes, answer: &Result<Response<Bytes>, TransportError>) {
+        let (status, note) = match answer {
+            Ok(response) => (response.status().as_u16().to_string(), note(path, sent, response)),
+            Err(error) => ("-".to_owned(), Some(error.to_string())),
+        };
+        // A poll that waited in vain is no news.
+        let Some(note) = note else { return };
+        let who = self.who;
+        let call = format!("{method} {}", shortened(path));
+        println!("   {DIM}{who:>17} →{DIM:#} {call:<47} {BOLD}{status}{BOLD:#}  {DIM}{note}{DIM:#}");
+    }
+}
+
+impl Transport for Tap {
+    fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
+        let (method, path, sent) = (request.method().clone(), request.uri().path().to_owned(), request.body().clone());
+        Box::pin(async move {
+            let answer = self.inner.send(request).await;
+            self.tell(&method, &path, &sent, &answer);
+            if path.starts_with("/poll/") && answer.is_ok() {
+                let acked = json(&sent)["ack"].as_array().map_or(0, Vec::len);
+                self.acks.send_modify(|count| *count += acked as u64);
+            }
+            answer
+        })
+    }
+}
+
+/// What is worth saying of an exchange; nothing if it is not worth a line.
+fn note(path: &str, sent: &Bytes, response: &Response<Bytes>) -> Option<String> {
+    let (asked, told) = (json(sent), json(response.body()));
+    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+    let named = |value: &Value| text(value).chars().take(8).collect::<String>();
+    Some(match path {
+        "/.well-known/ssf-configuration" => "what the transmitter can do, and where".to_owned(),
+        "/.well-known/oauth-protected-resource" => "who gives access tokens".to_owned(),
+        "/.well-known/oauth-authorization-server" => "where it gives them".to_owned(),
+        "/oauth/token" => format!("an access token, scope {}", text(&told["scope"])),
+        "/jwks.json" => {
+            let key = &told["keys"][0];
+            format!("its public key: {} {}", text(&key["kty"]), named(&key["kid"]))
+        }
+        "/ssf/stream" if !asked.is_null() => format!("stream {} is created", named(&told["stream_id"])),
+        "/ssf/stream" => "its streams".to_owned(),
+        "/ssf/verify" => "please send a sign of life, with this state".to_owned(),
+        "/events" => format!("recorded as {}, owed to {} streams", named(&told["event_id"]), told["deliveries"]),
+        path if path.starts_with("/poll/") => poll(&asked, &told)?,
+        path if path.starts_with("/receive/") => format!("SET: {}", event(sent)),
+        _ => String::new(),
+    })
+}
+
+fn poll(asked: &Value, told: &Value) -> Option<String> {
+    let acked = asked["ack"].as_array().map_or(0, Vec::len);
+    let sets = told["sets"].as_object().map(|sets| sets.values().collect::<Vec<_>>()).unwrap_or_default();
+    let events: Vec<String> =
+        sets.iter().filter_map(|token| token.as_str()).map(|token| event(token.as_bytes())).collect();
+    match (acked, events.is_empty()) {
+        (0, true) => None,
+        (0, false) => Some(format!("SET: {}", events.join(", "))),
+        (acked, true) => Some(format!("{acked} acknowledged")),
+        (acked, false) => Some(format!("{acked} acknowledged, SET: {}", events.join(", "))),
+    }
+}
+
+/// The short name of the event in a token, for the story's sake: nothing is verified here.
+fn event(token: &[u8]) -> String {
+    let payload = token.split(|byte| *byte == b'.').nth(1).unwrap_or_default();
+    let claims: Value = URL_SAFE_NO_PAD.decode(payload).map(|claims| json(&claims)).unwrap_or_default();
+    let uri = claims["events"].as_object().and_then(|events| events.keys().next());
+    let name = uri.map_or("?", |uri| Vocabulary::standard().find(uri).map_or(uri, secevent::Definition::name));
+    name.to_owned()
+}
+
+fn json(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).unwrap_or_default()
+}
+
+/// A path with a long name in it, cut to a line.
+fn shortened(path: &str) -> String {
+    match path.strip_prefix("/poll/") {
+        Some(id) => format!("/poll/{}…", id.chars().take(8).collect::<String>()),
+        None => path.to_owned(),
+    }
+}

@@ -1,0 +1,130 @@
+//! A transmitter at work: store, network, clock and endpoints, chosen and wired. `serve` runs one, and so does
+//! `demo`.
+
+use crate::clock::SystemClock;
+use crate::config::{MasterKey, Settings};
+use anyhow::Context as _;
+use rand::RngExt as _;
+use secevent::{Clock, Vocabulary};
+use secevent_http::Client;
+use secevent_server::{ServerConfig, serve, transmitter_router};
+use secevent_sqlite::SqliteStore;
+use secevent_ssf::Transport;
+use secevent_store::{Store, Vault};
+use secevent_transmitter::Transmitter;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// A running transmitter.
+pub(crate) struct Node {
+    transmitter: Arc<Transmitter>,
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+impl Node {
+    /// Opens the store, starts the transmitter, and serves it on `listener`.
+    pub(crate) async fn start(settings: Settings, listener: TcpListener) -> anyhow::Result<Self> {
+        Self::start_with(settings, listener, |transport| transport).await
+    }
+
+    /// The same, with something between the transmitter and the network.
+    pub(crate) async fn start_with(
+        settings: Settings,
+        listener: TcpListener,
+        between: impl FnOnce(Arc<dyn Transport>) -> Arc<dyn Transport>,
+    ) -> anyhow::Result<Self> {
+        let address = listener.local_addr()?;
+        let store = open_store(&settings.database)?;
+        let vault = Vault::new(&vault_key(&settings.master_key, &settings.database)?);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let client = Client::new(settings.outgoing).context("the outgoing network cannot be set up")?;
+        let transmitter = Transmitter::start(
+            settings.transmitter,
+            store,
+            between(Arc::new(client)),
+            Arc::clone(&clock),
+            vault,
+            Vocabulary::standard().clone(),
+            rand::rng().random(),
+        )
+        .await
+        .context("the transmitter cannot start")?;
+        let config = ServerConfig {
+            public_url: settings.public_url,
+            clients: settings.clients,
+            allow_plain_http: settings.allow_plain_http,
+        };
+        let router = transmitter_router(&config, &transmitter, clock)?;
+        let (stop, mut stopped) = watch::channel(false);
+        let serving = tokio::spawn(serve(listener, router, async move {
+            // An error means that the node was dropped: that ends it too.
+            let _ = stopped.wait_for(|stop| *stop).await;
+        }));
+        Ok(Self { transmitter, address, stop, serving })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends it in order: nothing new is taken or sent, and what is on its way ends.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.transmitter.close().await;
+        self.stop.send_replace(true);
+        self.serving.await??;
+        Ok(())
+    }
+}
+
+/// Opens the SQLite file, or says why not.
+pub(crate) fn open_store(path: &Path) -> anyhow::Result<Arc<dyn Store>> {
+    let epoch = secevent_store::Epoch(rand::rng().random());
+    let store = SqliteStore::open(path, secevent_sqlite::Options::new(epoch))
+        .with_context(|| format!("the store {} cannot be opened", path.display()))?;
+    Ok(store)
+}
+
+fn vault_key(key: &MasterKey, database: &Path) -> anyhow::Result<[u8; 32]> {
+    let MasterKey::BesideTheStore = key else {
+        let MasterKey::Given(key) = key else { unreachable!("there are two kinds") };
+        return Ok(*key);
+    };
+    let path = database.with_extension("key");
+    if let Ok(text) = std::fs::read_to_string(&path) {
+        return crate::config::master_key(&text).with_context(|| format!("{} holds no key", path.display()));
+    }
+    let key: [u8; 32] = rand::rng().random();
+    let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    writeln!(file, "{text}")?;
+    file.sync_all()?;
+    Ok(key)
+}
+
+/// Resolves when the program is asked to end: Ctrl-C, or SIGTERM where there is such a thing.
+pub(crate) async fn asked_to_end() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}

@@ -1,0 +1,99 @@
+//! `secevent serve`: a transmitter until it is asked to end.
+
+use crate::config::{File, Overrides};
+use crate::node::{Node, asked_to_end};
+use anyhow::Context as _;
+use clap::Args;
+use rand::RngExt as _;
+use secevent::Audience;
+use secevent_server::{ClientConfig, Scope};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use tokio::net::TcpListener;
+use tracing::info;
+
+/// Run a transmitter.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+EXAMPLES
+  A server to try things out, without a configuration file:
+    secevent serve --dev
+
+  A server as configured; the environment wins over the file, flags over both:
+    SECEVENT_LISTEN=127.0.0.1:9000 secevent serve --config /etc/secevent/secevent.toml
+
+A CONFIGURATION FILE
+    [server]
+    listen = \"127.0.0.1:8080\"
+    public_url = \"https://events.example.com\"
+    [store]
+    url = \"sqlite:/var/lib/secevent/secevent.db\"
+    [secrets]
+    key = { env = \"SECEVENT_MASTER_KEY\" }          # openssl rand -hex 32
+    [[issuer]]
+    url = \"https://events.example.com\"
+    default_subjects = \"ALL\"
+    [[client]]                                     # a receiver
+    id = \"billing\"
+    secret = { env = \"BILLING_SECRET\" }
+    scopes = [\"ssf.manage\"]
+    audience = \"https://billing.example.com\"
+    [[client]]                                     # who tells what happens
+    id = \"idp\"
+    secret = { env = \"IDP_SECRET\" }
+    scopes = [\"events.write\"]")]
+pub(crate) struct Serve {
+    /// The configuration file. Without this flag, secevent.toml if it is there
+    #[arg(long, value_name = "FILE", env = "SECEVENT_CONFIG")]
+    config: Option<PathBuf>,
+    /// For development: plain http on loopback, a client with a generated secret, a key kept beside the store
+    #[arg(long)]
+    dev: bool,
+    /// Where to listen; wins over server.listen
+    #[arg(long, value_name = "ADDRESS", env = "SECEVENT_LISTEN")]
+    listen: Option<SocketAddr>,
+    /// The URL under which others see this server; wins over server.public_url
+    #[arg(long, value_name = "URL", env = "SECEVENT_PUBLIC_URL")]
+    public_url: Option<String>,
+    /// The store, such as sqlite:secevent.db; wins over store.url
+    #[arg(long, value_name = "URL", env = "SECEVENT_STORE")]
+    store: Option<String>,
+}
+
+/// Runs until the program is asked to end.
+pub(crate) async fn run(args: Serve) -> anyhow::Result<()> {
+    const DEFAULT_FILE: &str = "secevent.toml";
+    let file = match &args.config {
+        Some(path) => File::read(path)?,
+        None if PathBuf::from(DEFAULT_FILE).exists() => File::read(DEFAULT_FILE.as_ref())?,
+        None if args.dev => File::default(),
+        None => anyhow::bail!("there is no {DEFAULT_FILE} here: name one with --config, or try --dev"),
+    };
+    let overrides =
+        Overrides { listen: args.listen, public_url: args.public_url, store: args.store, dev: args.dev };
+    let mut settings = file.settle(overrides)?;
+    if args.dev && settings.clients.is_empty() {
+        settings.clients.push(dev_client());
+    }
+    let listener =
+        TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let issuers: Vec<String> = settings.transmitter.issuers.iter().map(|issuer| issuer.url.to_string()).collect();
+    let database = settings.database.clone();
+    let node = Node::start(settings, listener).await?;
+    info!(listen = %node.address(), store = %database.display(), ?issuers, "The transmitter is ready");
+    asked_to_end().await;
+    info!("Ending: nothing new is taken, what is on its way ends");
+    node.stop().await
+}
+
+/// A client that may do everything, for development. Its secret is printed: that is what it is for.
+fn dev_client() -> ClientConfig {
+    let secret = format!("{:032x}", rand::rng().random::<u128>());
+    eprintln!("development client: SECEVENT_CLIENT=dev SECEVENT_SECRET={secret}");
+    ClientConfig {
+        id: "dev".to_owned(),
+        secret,
+        scopes: Scope::ALL.to_vec(),
+        audience: Audience::One("https://receiver.example".to_owned()),
+    }
+}

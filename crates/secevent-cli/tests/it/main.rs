@@ -1,0 +1,6 @@
+//! The `secevent` command through its front door: the real binary with arguments, files and standard input.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail where it stands, helpers included")]
+
+mod program;
+mod set;

@@ -1,0 +1,154 @@
+//! What push and poll have in common: verify, store, and only then acknowledge.
+
+use crate::counts::Counters;
+use crate::source::Source;
+use crate::verification::{PendingVerification, verification_of};
+use crate::verify::{ReceiveError, SetVerifier, Verified};
+use bytes::Bytes;
+use secevent::Clock;
+use secevent::ssf::Verification;
+use secevent_ssf::push;
+use secevent_store::{Inbox, Receipt, Received, StoreError};
+use std::sync::Arc;
+use tokio::sync::Notify;
+use tracing::{debug, info, warn};
+
+/// Takes the SETs of one source in.
+pub(crate) struct Intake {
+    pub(crate) source: Arc<Source>,
+    pub(crate) verifier: SetVerifier,
+    pub(crate) pending: PendingVerification,
+    pub(crate) inbox: Arc<dyn Inbox>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) counters: Arc<Counters>,
+    /// Tells the dispatcher that there is something to do.
+    pub(crate) arrived: Arc<Notify>,
+}
+
+/// What became of the SETs of one poll.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    /// To be acknowledged.
+    pub(crate) ack: Vec<String>,
+    /// To be refused.
+    pub(crate) refused: Vec<(String, push::Error)>,
+    /// How many are left alone, because it is our fault that they cannot be judged.
+    pub(crate) left: usize,
+    /// Whether there was one that had not come before.
+    pub(crate) any_new: bool,
+}
+
+/// A SET that may be stored.
+struct Admitted {
+    verified: Verified,
+    verification: Option<Verification>,
+    token: Bytes,
+}
+
+impl Intake {
+    /// Takes one SET. Once this returns it is stored, and may be acknowledged (I5).
+    pub(crate) async fn take(&self, token: Bytes) -> Result<Receipt, ReceiveError> {
+        let taken = self.take_unreported(token).await;
+        if let Err(error) = &taken {
+            self.report(error);
+        }
+        taken
+    }
+
+    async fn take_unreported(&self, token: Bytes) -> Result<Receipt, ReceiveError> {
+        let admitted = self.admit(token).await?;
+        let receipts = self.inbox.receive(vec![self.received(&admitted)]).await?;
+        let receipt = receipts.first().copied().expect("one receipt for each SET");
+        self.conclude(&admitted, receipt)?;
+        Ok(receipt)
+    }
+
+    /// Takes the SETs of one poll, each under the `jti` that it stands under. One bad SET does not affect the
+    /// others; if they cannot be stored, nothing happened.
+    pub(crate) async fn take_batch(&self, sets: Vec<(String, String)>) -> Result<Taken, StoreError> {
+        let mut taken = Taken::default();
+        let mut admitted = Vec::with_capacity(sets.len());
+        for (jti, token) in sets {
+            match self.admit(Bytes::from(token)).await {
+                Ok(one) if one.verified.set.jti() == jti => admitted.push(one),
+                Ok(_) => self.refuse(jti, &ReceiveError::ForeignJti, &mut taken),
+                Err(error) => self.refuse(jti, &error, &mut taken),
+            }
+        }
+        if admitted.is_empty() {
+            return Ok(taken);
+        }
+        let receipts = self.inbox.receive(admitted.iter().map(|one| self.received(one)).collect()).await?;
+        debug_assert_eq!(receipts.len(), admitted.len(), "one receipt for each SET");
+        for (one, receipt) in admitted.iter().zip(receipts) {
+            let jti = one.verified.set.jti().to_owned();
+            taken.any_new |= receipt == Receipt::First;
+            match self.conclude(one, receipt) {
+                Ok(()) => taken.ack.push(jti),
+                Err(error) => self.refuse(jti, &error, &mut taken),
+            }
+        }
+        Ok(taken)
+    }
+
+    fn refuse(&self, jti: String, error: &ReceiveError, taken: &mut Taken) {
+        self.report(error);
+        match error.fault() {
+            Some(fault) => taken.refused.push((jti, push::Error::new(fault, error.description()))),
+            None => taken.left += 1,
+        }
+    }
+
+    /// Everything that is checked before a SET is stored.
+    async fn admit(&self, token: Bytes) -> Result<Admitted, ReceiveError> {
+        let verified = self.verifier.verify(&token).await?;
+        let verification = verification_of(&verified.set);
+        if verification.as_ref().is_some_and(|verification| !self.pending.admits(verification)) {
+            return Err(ReceiveError::State);
+        }
+        Ok(Admitted { verified, verification, token })
+    }
+
+    fn received(&self, admitted: &Admitted) -> Received {
+        let set = &admitted.verified.set;
+        Received {
+            source: self.source.name.clone(),
+            iss: set.iss().to_owned(),
+            jti: set.jti().to_owned(),
+            digest: admitted.verified.digest,
+            token: admitted.token.clone(),
+            at: self.clock.now(),
+        }
+    }
+
+    fn conclude(&self, admitted: &Admitted, receipt: Receipt) -> Result<(), ReceiveError> {
+        match receipt {
+            Receipt::First => self.counters.received.count(),
+            Receipt::Repeat => self.counters.repeated.count(),
+            Receipt::Changed => return Err(ReceiveError::Changed),
+        }
+        debug!(source = self.source.name, jti = admitted.verified.set.jti(), ?receipt, "SET stored");
+        if let Some(verification) = &admitted.verification {
+            self.pending.came(verification);
+        }
+        if receipt == Receipt::First {
+            self.arrived.notify_one();
+        }
+        Ok(())
+    }
+
+    fn report(&self, error: &ReceiveError) {
+        let source = &self.source.name;
+        match error {
+            ReceiveError::Changed => {
+                self.counters.changed.count();
+                warn!(source, "Source `{source}` used a `jti` for two different SETs; the second is refused");
+            }
+            error if error.fault().is_none() => warn!(source, %error, "A SET of `{source}` has to wait"),
+            error => {
+                self.counters.refused.count();
+                info!(source, %error, "A SET of `{source}` is refused");
+            }
+        }
+    }
+}

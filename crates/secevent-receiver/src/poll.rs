@@ -1,0 +1,232 @@
+//! Poll: asking a transmitter for its SETs, again and again (RFC 8936).
+
+use crate::credentials::Caller;
+use crate::intake::{Intake, Taken};
+use crate::retry::RetryPolicy;
+use crate::{ClientError, stopped};
+use secevent::json::Limits;
+use secevent_ssf::Endpoint;
+use secevent_ssf::poll::{PollRequest, PollResponse, request};
+use secevent_ssf::push;
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, info, warn};
+
+/// How a transmitter is polled.
+#[derive(Clone, Copy, Debug)]
+pub struct PollSettings {
+    /// The most SETs to ask for at once. Default: 100.
+    pub sets_max: u64,
+    /// The most acknowledgements in one request, refusals included. Default: 1 000.
+    pub acks_max: usize,
+    /// The bounds of an answer. Default: 8 MiB, 16 levels.
+    pub answer: Limits,
+    /// How long to wait at least between polls that bring nothing, because some transmitters answer at once
+    /// although they were asked to wait. Default: 1 s.
+    pub empty_pause: Duration,
+    /// How long to wait after a failure.
+    pub retry: RetryPolicy,
+    /// How long the last acknowledgements may take when we stop. Default: 5 s.
+    pub farewell_max: Duration,
+}
+
+impl Default for PollSettings {
+    fn default() -> Self {
+        Self {
+            sets_max: 100,
+            acks_max: 1_000,
+            answer: Limits { bytes_max: 8 * 1024 * 1024, depth_max: 16 },
+            empty_pause: Duration::from_secs(1),
+            retry: RetryPolicy::default(),
+            farewell_max: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Polls one stream until it is told to stop.
+pub(crate) struct Poller {
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) settings: PollSettings,
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+impl Poller {
+    pub(crate) async fn run(mut self) {
+        let source = self.intake.source.name.clone();
+        info!(source, "Polling `{source}`");
+        let mut owed = Owed::default();
+        let mut fruitless: u32 = 0;
+        loop {
+            let pause = match self.round(&mut owed).await {
+                Ok(Round::Stopped) => break,
+                Ok(Round::Fruitful) => {
+                    fruitless = 0;
+                    None
+                }
+                Ok(Round::Quiet { pause }) => {
+                    fruitless = 0;
+                    Some(pause)
+                }
+                // One such round is the price of an acknowledgement that got lost, and of no concern.
+                Ok(Round::Fruitless) => {
+                    fruitless = fruitless.saturating_add(1);
+                    (fruitless > 1).then(|| self.settings.retry.delay(fruitless - 1, None, &mut rand::rng()))
+                }
+                Err(error) => {
+                    fruitless = fruitless.saturating_add(1);
+                    let pause = self.settings.retry.delay(fruitless, error.retry_after(), &mut rand::rng());
+                    warn!(source, %error, failures = fruitless, "Polling `{source}` failed, next try in {pause:?}");
+                    Some(pause)
+                }
+            };
+            if let Some(pause) = pause {
+                tokio::select! {
+                    biased;
+                    () = stopped(&mut self.stop) => break,
+                    () = sleep(pause) => {}
+                }
+            }
+        }
+        self.farewell(owed).await;
+        info!(source, "No longer polling `{source}`");
+    }
+
+    /// One request and what follows from it. Only the waiting is cut short when we stop: what has come is
+    /// stored, so that it can be acknowledged.
+    async fn round(&mut self, owed: &mut Owed) -> Result<Round, PollError> {
+        let (ack, set_errs) = owed.chunk(self.settings.acks_max);
+        let has_more = ack.len() + set_errs.len() < owed.len();
+        let poll = match has_more {
+            true => PollRequest::acknowledge_only(ack, set_errs),
+            false => PollRequest {
+                max_events: Some(self.settings.sets_max),
+                return_immediately: false,
+                ack,
+                set_errs,
+            },
+        };
+        let asked_at = Instant::now();
+        let mut stop = self.stop.clone();
+        let mut response = tokio::select! {
+            biased;
+            () = stopped(&mut stop) => return Ok(Round::Stopped),
+            response = self.send(&poll) => response?,
+        };
+        owed.settle(&poll);
+        if has_more {
+            return Ok(Round::Fruitful);
+        }
+        if response.sets.is_empty() {
+            let pause = self.settings.empty_pause.saturating_sub(asked_at.elapsed());
+            return Ok(if pause.is_zero() { Round::Fruitful } else { Round::Quiet { pause } });
+        }
+        // A transmitter that sends more than was asked for sends the rest again.
+        response.sets.truncate(self.settings.acks_max);
+        let count = response.sets.len();
+        let taken = self.intake.take_batch(response.sets).await?;
+        debug!(source = self.intake.source.name, sets = count, refused = taken.refused.len(), "Polled");
+        let round = match &taken {
+            Taken { left: 1.., .. } => Err(PollError::Left(taken.left)),
+            Taken { any_new: false, .. } => Ok(Round::Fruitless),
+            _ => Ok(Round::Fruitful),
+        };
+        owed.add(taken);
+        round
+    }
+
+    async fn send(&self, poll: &PollRequest) -> Result<PollResponse, PollError> {
+        let response = self.caller.send(request(&self.endpoint, poll, None)).await?;
+        if !response.status().is_success() {
+            return Err(ClientError::refused(&response).into());
+        }
+        let read = PollResponse::read(response.body(), self.settings.answer);
+        read.map_err(|breach| ClientError::Malformed(breach).into())
+    }
+
+    /// Acknowledges what is stored, so that it need not come again. If that does not work, it comes again.
+    async fn farewell(&self, mut owed: Owed) {
+        let all = async {
+            while owed.len() > 0 {
+                let (ack, set_errs) = owed.chunk(self.settings.acks_max);
+                let poll = PollRequest::acknowledge_only(ack, set_errs);
+                if let Err(error) = self.send(&poll).await {
+                    warn!(source = self.intake.source.name, %error, "The last acknowledgements failed");
+                    return;
+                }
+                owed.settle(&poll);
+            }
+        };
+        if timeout(self.settings.farewell_max, all).await.is_err() {
+            warn!(source = self.intake.source.name, "The last acknowledgements took too long");
+        }
+    }
+}
+
+/// What a round was good for.
+enum Round {
+    /// We are to stop.
+    Stopped,
+    /// There may be more: ask again at once.
+    Fruitful,
+    /// There was nothing.
+    Quiet { pause: Duration },
+    /// Everything that came had come before.
+    Fruitless,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum PollError {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Store(#[from] secevent_store::StoreError),
+    #[error("{0} SETs cannot be judged at the moment")]
+    Left(usize),
+}
+
+impl PollError {
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Client(error) => error.retry_after(),
+            Self::Store(_) | Self::Left(_) => None,
+        }
+    }
+}
+
+/// The acknowledgements and refusals that the transmitter does not have yet.
+#[derive(Debug, Default)]
+struct Owed {
+    ack: VecDeque<String>,
+    refused: VecDeque<(String, push::Error)>,
+}
+
+impl Owed {
+    fn len(&self) -> usize {
+        self.ack.len() + self.refused.len()
+    }
+
+    fn add(&mut self, taken: Taken) {
+        self.ack.extend(taken.ack);
+        self.refused.extend(taken.refused);
+    }
+
+    /// The oldest ones, refusals first: the transmitter may have to do something about them.
+    fn chunk(&self, count_max: usize) -> (Vec<String>, Vec<(String, push::Error)>) {
+        let refused: Vec<_> = self.refused.iter().take(count_max).cloned().collect();
+        let ack = self.ack.iter().take(count_max - refused.len()).cloned().collect();
+        (ack, refused)
+    }
+
+    /// The transmitter has those of `poll`.
+    fn settle(&mut self, poll: &PollRequest) {
+        let acked: HashSet<&str> = poll.ack.iter().map(String::as_str).collect();
+        let refused: HashSet<&str> = poll.set_errs.iter().map(|(jti, _)| jti.as_str()).collect();
+        self.ack.retain(|jti| !acked.contains(jti.as_str()));
+        self.refused.retain(|(jti, _)| !refused.contains(jti.as_str()));
+    }
+}

@@ -1,0 +1,455 @@
+//! The receiver as a whole: its sources, what runs for them, and how a stream comes to be.
+
+use crate::counts::{Counters, Counts};
+use crate::credentials::Caller;
+use crate::handle::{Dispatcher, Handler, HandlingSettings};
+use crate::intake::Intake;
+use crate::jwks::JwksCache;
+use crate::poll::{PollSettings, Poller};
+use crate::push::{PushEndpoint, Unauthenticated};
+use crate::source::Source;
+use crate::transmitter::{ClientError, TransmitterClient};
+use crate::verification::PendingVerification;
+use crate::verify::{Learned, SetVerifier};
+use bytes::Bytes;
+use http::StatusCode;
+use secevent::{Clock, Invalid};
+use secevent_ssf::{CreateStream, Endpoint, Method, StreamConfiguration, StreamId, Transport};
+use secevent_store::{Documents, Inbox, StoreError, Version};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, Notify, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+/// What a receiver is to do.
+#[derive(Clone, Debug)]
+pub struct ReceiverConfig {
+    /// Where events come from. No two may have one name. Default: nowhere.
+    pub sources: Vec<Source>,
+    /// How transmitters are polled.
+    pub poll: PollSettings,
+    /// How SETs are handed on.
+    pub handling: HandlingSettings,
+    /// How a push without the right `Authorization` is answered. Default: 400.
+    pub unauthenticated: Unauthenticated,
+    /// How long to wait for the verification event of a new stream. Default: 60 s.
+    pub verification_max: Duration,
+}
+
+impl Default for ReceiverConfig {
+    fn default() -> Self {
+        Self {
+            sources: Vec::new(),
+            poll: PollSettings::default(),
+            handling: HandlingSettings::default(),
+            unauthenticated: Unauthenticated::default(),
+            verification_max: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What a receiver needs of the world.
+#[derive(Clone)]
+pub struct Ports {
+    /// The way out.
+    pub transport: Arc<dyn Transport>,
+    /// Where SETs are kept.
+    pub inbox: Arc<dyn Inbox>,
+    /// Where is kept which streams are ours.
+    pub documents: Arc<dyn Documents>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ports(..)")
+    }
+}
+
+/// Why a receiver does not start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Two sources have one name.
+    #[error("two sources are named `{0}`")]
+    SameName(String),
+    /// What is known of the sources cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why there is no stream, or why it is not known to work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// No source has this name.
+    #[error("no source is named `{0}`")]
+    UnknownSource(String),
+    /// The transmitter refused, or could not be reached.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The stream is for somebody else (SSF-94).
+    #[error("the stream is not for us: {0}")]
+    Audience(#[source] Invalid),
+    /// The verification event did not come in time. The stream is left as it is.
+    #[error("the verification event did not come within {0:?}")]
+    NotVerified(Duration),
+    /// The stream could not be noted down.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A stream that is ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// What the transmitter says of it.
+    pub configuration: StreamConfiguration,
+    /// Event types that were asked for and will not come (SSF-80).
+    pub events_missing: Vec<String>,
+    /// Whether a verification event came. It did, unless the transmitter has no endpoint to ask at.
+    pub is_verified: bool,
+}
+
+/// A running receiver.
+pub struct Receiver {
+    config: ReceiverConfig,
+    ports: Ports,
+    feeds: HashMap<String, Feed>,
+    counters: Arc<Counters>,
+    stop: watch::Sender<bool>,
+    dispatcher: JoinHandle<()>,
+}
+
+/// A source and what runs for it.
+struct Feed {
+    intake: Arc<Intake>,
+    caller: Arc<Caller>,
+    /// Held while a stream is made or ended.
+    polling: Mutex<Option<Polling>>,
+}
+
+struct Polling {
+    endpoint: Endpoint,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+/// What is noted down of a stream that is ours.
+#[derive(Serialize, Deserialize)]
+struct Noted {
+    version: u32,
+    issuer: String,
+    stream_id: String,
+    #[serde(flatten)]
+    learned: Learned,
+}
+
+impl Receiver {
+    /// Starts a receiver: from now on pushes are taken, and what waits in the inbox is handled. Streams are
+    /// polled once they are [subscribed](Receiver::subscribe) to.
+    pub async fn start(
+        config: ReceiverConfig,
+        ports: Ports,
+        handler: Arc<dyn Handler>,
+    ) -> Result<Self, StartError> {
+        let counters = Arc::new(Counters::default());
+        let arrived = Arc::new(Notify::new());
+        let mut feeds = HashMap::new();
+        for source in &config.sources {
+            let feed = Feed::new(source.clone(), &ports, &counters, &arrived);
+            if let Some((_, noted)) = feed.noted(&*ports.documents).await? {
+                feed.intake.verifier.learn(noted.learned);
+            }
+            if feeds.insert(source.name.clone(), feed).is_some() {
+                return Err(StartError::SameName(source.name.clone()));
+            }
+        }
+        let stop = watch::Sender::new(false);
+        let dispatcher = Dispatcher {
+            intakes: feeds.iter().map(|(name, feed)| (name.clone(), Arc::clone(&feed.intake))).collect(),
+            handler,
+            inbox: Arc::clone(&ports.inbox),
+            settings: config.handling,
+            arrived,
+            counters: Arc::clone(&counters),
+            stop: stop.subscribe(),
+        };
+        let dispatcher = tokio::spawn(dispatcher.run());
+        Ok(Self { config, ports, feeds, counters, stop, dispatcher })
+    }
+
+    /// The endpoint to which the transmitter of this source pushes.
+    pub fn push_endpoint(&self, source: &str) -> Option<PushEndpoint> {
+        let feed = self.feeds.get(source)?;
+        Some(PushEndpoint::new(Arc::clone(&feed.intake), self.config.unauthenticated))
+    }
+
+    /// Makes sure that there is a stream from this source, that it flows, and that it works: finds the
+    /// transmitter, creates the stream or takes over the one that is there already, polls it if that is its
+    /// way, and waits for a verification event. To be called at each start; doing it twice does no harm.
+    ///
+    /// No subject is added: that is for the application to do, where the transmitter wants it (INTEROP-17).
+    pub async fn subscribe(&self, source: &str) -> Result<Subscription, SubscribeError> {
+        let feed = self.feed(source)?;
+        let mut polling = feed.polling.lock().await;
+        let client = feed.client(&self.ports).await?;
+        let (configuration, learned) = self.stream(feed, &client).await?;
+        feed.intake.verifier.learn(learned);
+
+        let events_missing = events_missing(&feed.intake.source, &configuration);
+        if !events_missing.is_empty() {
+            warn!(
+                source,
+                ?events_missing,
+                "The transmitter of `{source}` will not send all that was asked for"
+            );
+        }
+        self.poll(feed, &configuration, &mut polling);
+        drop(polling);
+        let is_verified = self.verify(feed, &client, &configuration.stream_id).await?;
+        info!(source, stream.id = %configuration.stream_id, is_verified, "Subscribed to `{source}`");
+        Ok(Subscription { configuration, events_missing, is_verified })
+    }
+
+    /// Deletes the stream from this source, if there is one.
+    pub async fn unsubscribe(&self, source: &str) -> Result<(), SubscribeError> {
+        let feed = self.feed(source)?;
+        let mut polling = feed.polling.lock().await;
+        if let Some(running) = polling.take() {
+            running.end().await;
+        }
+        let documents = &*self.ports.documents;
+        let Some((version, noted)) = feed.noted(documents).await? else { return Ok(()) };
+        if let Ok(stream_id) = StreamId::foreign(&noted.stream_id) {
+            match feed.client(&self.ports).await?.delete(&stream_id).await {
+                Err(error) if !is_gone(&error) => return Err(error.into()),
+                _ => info!(source, stream.id = %stream_id, "Unsubscribed from `{source}`"),
+            }
+        }
+        documents.put(&feed.document(), version, None).await?;
+        Ok(())
+    }
+
+    /// What became of the SETs since the start.
+    pub fn counts(&self) -> Counts {
+        self.counters.read()
+    }
+
+    /// Stops: acknowledges what is stored, lets the handlers in work come to their end. What waits in the
+    /// inbox is handled after the next start.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        for feed in self.feeds.values() {
+            if let Some(running) = feed.polling.lock().await.take() {
+                running.end().await;
+            }
+        }
+        if let Err(error) = self.dispatcher.await {
+            warn!(%error, "The dispatcher did not end well");
+        }
+    }
+
+    fn feed(&self, source: &str) -> Result<&Feed, SubscribeError> {
+        self.feeds.get(source).ok_or_else(|| SubscribeError::UnknownSource(source.to_owned()))
+    }
+
+    /// The stream that we have, that is there already, or that is made now.
+    async fn stream(
+        &self,
+        feed: &Feed,
+        client: &TransmitterClient,
+    ) -> Result<(StreamConfiguration, Learned), SubscribeError> {
+        let source = &*feed.intake.source;
+        let wanted = CreateStream {
+            delivery: Some(source.delivery.clone()),
+            events_requested: (!source.events_requested.is_empty()).then(|| source.events_requested.clone()),
+            description: source.description.clone(),
+            ..CreateStream::default()
+        };
+        let noted = feed.noted(&*self.ports.documents).await?;
+        let ours = noted
+            .as_ref()
+            .map(|(_, noted)| noted)
+            .filter(|noted| noted.issuer == source.peer.issuer.as_str());
+        let existing = match ours.and_then(|noted| StreamId::foreign(&noted.stream_id).ok()) {
+            Some(stream_id) => match client.bring_into_line(stream_id, &wanted).await {
+                Ok(configuration) => Some(configuration),
+                Err(error) if is_gone(&error) => None,
+                Err(error) => return Err(error.into()),
+            },
+            None => None,
+        };
+        let is_new = existing.is_none();
+        let configuration = match existing {
+            Some(configuration) => configuration,
+            None => client.create_or_adopt(&wanted).await?,
+        };
+        let accepted = check_audience(source, &configuration);
+        let learned = Learned {
+            audiences: configuration.aud.iter().map(str::to_owned).collect(),
+            critical_members: client.metadata().critical_subject_members.clone(),
+        };
+        let noted = match accepted {
+            Ok(()) => feed.note(&*self.ports.documents, &configuration, &learned).await.map_err(Into::into),
+            Err(breach) => Err(SubscribeError::Audience(breach)),
+        };
+        if let Err(error) = noted {
+            if is_new {
+                // Nobody would know of the stream. Why it is not kept matters more than whether this works.
+                let _ = client.delete(&configuration.stream_id).await;
+            }
+            return Err(error);
+        }
+        Ok((configuration, learned))
+    }
+
+    /// Polls the stream if that is its way, and only where it is to be polled.
+    fn poll(&self, feed: &Feed, configuration: &StreamConfiguration, polling: &mut Option<Polling>) {
+        let endpoint = &configuration.delivery.endpoint_url;
+        let is_polled = configuration.delivery.method == Method::Poll;
+        let is_right =
+            |running: &Polling| is_polled && running.endpoint == *endpoint && !running.task.is_finished();
+        if polling.as_ref().is_some_and(is_right) {
+            return;
+        }
+        if let Some(old) = polling.take() {
+            old.stop.send_replace(true);
+        }
+        if !is_polled {
+            return;
+        }
+        let stop = watch::Sender::new(false);
+        let poller = Poller {
+            intake: Arc::clone(&feed.intake),
+            caller: Arc::clone(&feed.caller),
+            endpoint: endpoint.clone(),
+            settings: self.config.poll,
+            stop: stop.subscribe(),
+        };
+        *polling = Some(Polling { endpoint: endpoint.clone(), stop, task: tokio::spawn(poller.run()) });
+    }
+
+    /// Asks for a verification event and waits for it. Others may come before it (SSF-161).
+    async fn verify(
+        &self,
+        feed: &Feed,
+        client: &TransmitterClient,
+        stream_id: &StreamId,
+    ) -> Result<bool, SubscribeError> {
+        let (state, came) = feed.intake.pending.expect();
+        match client.verify(stream_id, Some(&state)).await {
+            Err(ClientError::NoEndpoint(_)) => {
+                warn!(source = feed.intake.source.name, "The transmitter offers no verification of streams");
+                return Ok(false);
+            }
+            other => other?,
+        }
+        match timeout(self.config.verification_max, came).await {
+            Ok(Ok(())) => Ok(true),
+            _ => Err(SubscribeError::NotVerified(self.config.verification_max)),
+        }
+    }
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").field("sources", &self.feeds.keys()).finish_non_exhaustive()
+    }
+}
+
+impl Feed {
+    fn new(source: Source, ports: &Ports, counters: &Arc<Counters>, arrived: &Arc<Notify>) -> Self {
+        let (transport, clock) = (&ports.transport, &ports.clock);
+        let caller = Caller::new(Arc::clone(transport), Arc::clone(clock), source.peer.credentials.clone());
+        let keys = Arc::new(JwksCache::new(&source, Arc::clone(transport), Arc::clone(clock)));
+        let source = Arc::new(source);
+        let intake = Intake {
+            verifier: SetVerifier::new(Arc::clone(&source), keys, Arc::clone(clock)),
+            source,
+            pending: PendingVerification::default(),
+            inbox: Arc::clone(&ports.inbox),
+            clock: Arc::clone(clock),
+            counters: Arc::clone(counters),
+            arrived: Arc::clone(arrived),
+        };
+        Self { intake: Arc::new(intake), caller: Arc::new(caller), polling: Mutex::default() }
+    }
+
+    async fn client(&self, ports: &Ports) -> Result<TransmitterClient, ClientError> {
+        let caller = Arc::clone(&self.caller);
+        TransmitterClient::discover_with(&self.intake.source.peer, &*ports.transport, caller).await
+    }
+
+    fn document(&self) -> String {
+        format!("receiver/{}", self.intake.source.name)
+    }
+
+    async fn noted(&self, documents: &dyn Documents) -> Result<Option<(Version, Noted)>, StoreError> {
+        let name = self.document();
+        let Some(document) = documents.get(&name).await? else { return Ok(None) };
+        let corrupt =
+            |problem: &dyn fmt::Display| StoreError::Corrupt(format!("document `{name}`: {problem}"));
+        let noted: Noted = serde_json::from_slice(&document.body).map_err(|error| corrupt(&error))?;
+        match noted.version {
+            NOTED_VERSION => Ok(Some((document.version, noted))),
+            other => Err(corrupt(&format!("version {other} is of a later release"))),
+        }
+    }
+
+    async fn note(
+        &self,
+        documents: &dyn Documents,
+        configuration: &StreamConfiguration,
+        learned: &Learned,
+    ) -> Result<(), StoreError> {
+        let noted = Noted {
+            version: NOTED_VERSION,
+            issuer: configuration.iss.as_str().to_owned(),
+            stream_id: configuration.stream_id.as_str().to_owned(),
+            learned: learned.clone(),
+        };
+        let body = Bytes::from(serde_json::to_vec(&noted).expect("strings are always JSON"));
+        let name = self.document();
+        let known = documents.get(&name).await?;
+        if known.as_ref().is_some_and(|known| known.body == body) {
+            return Ok(());
+        }
+        let expected = known.map_or(Version::default(), |known| known.version);
+        documents.put(&name, expected, Some(body)).await.map(drop)
+    }
+}
+
+const NOTED_VERSION: u32 = 1;
+
+impl Polling {
+    async fn end(self) {
+        self.stop.send_replace(true);
+        if let Err(error) = self.task.await {
+            warn!(%error, "A poller did not end well");
+        }
+    }
+}
+
+/// The stream is not there (any more).
+fn is_gone(error: &ClientError) -> bool {
+    matches!(error.status(), Some(StatusCode::NOT_FOUND | StatusCode::GONE))
+}
+
+fn check_audience(source: &Source, configuration: &StreamConfiguration) -> Result<(), Invalid> {
+    let expected = &source.audiences;
+    if expected.is_empty() || expected.iter().any(|name| configuration.aud.contains(name)) {
+        return Ok(());
+    }
+    Err(Invalid::new("aud", "SSF-94", format!("must name {}", expected.join(" or "))))
+}
+
+fn events_missing(source: &Source, configuration: &StreamConfiguration) -> Vec<String> {
+    let is_missing = |event: &&String| !configuration.events_delivered.contains(event);
+    source.events_requested.iter().filter(is_missing).cloned().collect()
+}

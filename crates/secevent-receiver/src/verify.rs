@@ -1,0 +1,253 @@
+//! Whether a token is a SET that this source may send us: its form, its key, its claims.
+
+use crate::jwks::{JwksCache, KeysUnavailable};
+use crate::source::Source;
+use aws_lc_rs::digest;
+use secevent::{Clock, Fault, Invalid, Profile, Set};
+use secevent_jose::{Compact, Excerpt, IssuerKeys, TypRule, VerifyError};
+use secevent_store::StoreError;
+use serde::Deserialize;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// A SET whose signature and claims are in order.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// The SET.
+    pub set: Set,
+    /// The SHA-256 digest of its payload, by which a repeat is told from a change (SEM-18).
+    pub digest: [u8; 32],
+}
+
+/// Why a SET is not taken.
+///
+/// The messages are safe to log. What goes to the transmitter is [`ReceiveError::description`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReceiveError {
+    /// It is no token of the right kind, or its key or signature is not good.
+    #[error(transparent)]
+    Token(#[from] VerifyError),
+    /// Somebody else issued it.
+    #[error("the issuer {found} is not the one of this source")]
+    Issuer {
+        /// The `iss` of the token.
+        found: Excerpt,
+    },
+    /// Its claims break the rules of its profile.
+    #[error("the claims are not those of a SET that is taken here: {0}")]
+    Claims(#[source] Invalid),
+    /// It is for somebody else, or for nobody.
+    #[error("the SET is not for this audience")]
+    Audience,
+    /// It was made in the future.
+    #[error("`iat` is ahead of the clock by {ahead_seconds} s")]
+    Future {
+        /// How far.
+        ahead_seconds: u64,
+    },
+    /// The payload of an event breaks the definition of its type.
+    #[error("the event breaks its definition: {0}")]
+    Payload(#[source] Invalid),
+    /// A verification event carries a `state` that nobody asked for.
+    #[error("the `state` is not one that was asked for")]
+    State,
+    /// A poll handed it out under another `jti` than its own (E-96).
+    #[error("the SET's own `jti` is not the one that it stands under")]
+    ForeignJti,
+    /// Another SET of this issuer had the same `jti`.
+    #[error("another SET came under this `jti` before")]
+    Changed,
+    /// The keys to check it with cannot be had: that is not its fault, and it may be sent again.
+    #[error(transparent)]
+    Keys(#[from] KeysUnavailable),
+    /// Our memory fails: that is not its fault, and it may be sent again.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ReceiveError {
+    /// The longest description, in characters.
+    pub const DESCRIPTION_CHARS_MAX: usize = 300;
+
+    /// Whose fault it is, as it is told to the transmitter. None if it is ours: then nothing is said about
+    /// the SET, and it should be sent again.
+    pub fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Token(error) => Some(error.fault()),
+            Self::Issuer { .. } => Some(Fault::InvalidIssuer),
+            Self::Claims(breach) if breach.member() == "aud" => Some(Fault::InvalidAudience),
+            Self::Claims(_) | Self::Future { .. } | Self::Payload(_) | Self::ForeignJti | Self::Changed => {
+                Some(Fault::InvalidRequest)
+            }
+            Self::Audience => Some(Fault::InvalidAudience),
+            Self::State => Some(Fault::InvalidState),
+            Self::Keys(_) | Self::Store(_) => None,
+        }
+    }
+
+    /// A sentence for the people at the transmitter's: bounded, without control characters, and without a
+    /// word about our insides.
+    pub fn description(&self) -> String {
+        if self.fault().is_none() {
+            return "The SET cannot be taken at the moment.".to_owned();
+        }
+        let text = self.to_string();
+        let shown = text.chars().take(Self::DESCRIPTION_CHARS_MAX);
+        shown.map(|char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char }).collect()
+    }
+}
+
+/// What a stream's configuration and its transmitter's metadata add to what is known of a source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, Deserialize)]
+pub(crate) struct Learned {
+    /// The names that the transmitter has for us.
+    pub(crate) audiences: Vec<String>,
+    /// The members of complex subjects that it calls critical.
+    pub(crate) critical_members: Vec<String>,
+}
+
+/// Checks the tokens of one source.
+pub struct SetVerifier {
+    source: Arc<Source>,
+    keys: Arc<JwksCache>,
+    clock: Arc<dyn Clock>,
+    learned: RwLock<Arc<Learned>>,
+}
+
+impl SetVerifier {
+    /// A verifier for the tokens of `source`, with the keys in `keys`.
+    pub fn new(source: Arc<Source>, keys: Arc<JwksCache>, clock: Arc<dyn Clock>) -> Self {
+        Self { source, keys, clock, learned: RwLock::default() }
+    }
+
+    /// Checks a compact token. What is cheap comes first, so that a flood of junk costs little (PUSH-37).
+    pub async fn verify(&self, token: &[u8]) -> Result<Verified, ReceiveError> {
+        let source = &*self.source;
+        let compact = Compact::parse_within(token, source.token_bytes_max)?;
+        let typ = typ_rule(source.profile);
+        if !typ.admits(compact.header().typ()) {
+            let found = compact.header().typ().map(Excerpt::from);
+            return Err(VerifyError::Typ { found, expected: typ }.into());
+        }
+        let algorithm = compact.header().algorithm();
+        if !source.algorithms.contains(algorithm) {
+            return Err(VerifyError::AlgorithmNotAllowed { algorithm }.into());
+        }
+        self.check_issuer(unverified_issuer(compact.unverified_payload())?.as_str())?;
+        self.check_signature(&compact, typ).await?;
+
+        let payload = compact.unverified_payload();
+        let set = Set::read(payload, source.profile).map_err(ReceiveError::Claims)?;
+        self.check_claims(&set)?;
+        Ok(Verified { set, digest: sha256(payload) })
+    }
+
+    /// From now on these count too.
+    pub(crate) fn learn(&self, learned: Learned) {
+        *self.learned.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(learned);
+    }
+
+    pub(crate) fn learned(&self) -> Arc<Learned> {
+        Arc::clone(&self.learned.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn check_signature(&self, compact: &Compact<'_>, typ: TypRule) -> Result<(), ReceiveError> {
+        let keys = self.keys.keys().await?;
+        let is_signed = |keys: &IssuerKeys| keys.verify(compact, typ).map(drop);
+        match is_signed(&keys) {
+            // The transmitter may have changed its keys since (SSF-33).
+            Err(unknown @ VerifyError::UnknownKey { .. }) => match self.keys.keys_after(&keys).await? {
+                Some(newer) => Ok(is_signed(&newer)?),
+                None => Err(unknown.into()),
+            },
+            other => Ok(other?),
+        }
+    }
+
+    fn check_claims(&self, set: &Set) -> Result<(), ReceiveError> {
+        // Once more, of what the signature covers and all readers agree on (SSF-22).
+        self.check_issuer(set.iss())?;
+        let learned = self.learned();
+        let known =
+            if self.source.audiences.is_empty() { &learned.audiences } else { &self.source.audiences };
+        if !set.aud().is_some_and(|aud| known.iter().any(|name| aud.contains(name))) {
+            return Err(ReceiveError::Audience);
+        }
+        let now = self.clock.now();
+        if set.iat() > now.plus(self.source.clock_skew_max) {
+            return Err(ReceiveError::Future { ahead_seconds: set.iat().since(now).as_secs() });
+        }
+        let subject = set.subject();
+        for (uri, payload) in set.events().iter() {
+            let checked =
+                self.source.vocabulary.check(uri, payload, subject.as_deref(), self.source.payloads);
+            checked.map_err(ReceiveError::Payload)?;
+        }
+        Ok(())
+    }
+
+    fn check_issuer(&self, found: &str) -> Result<(), ReceiveError> {
+        if found == self.source.peer.issuer.as_str() {
+            return Ok(());
+        }
+        Err(ReceiveError::Issuer { found: found.into() })
+    }
+}
+
+impl fmt::Debug for SetVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetVerifier").field("source", &self.source.name).finish_non_exhaustive()
+    }
+}
+
+/// The rule of [`Profile::accepts_typ`] in the words of the crate that checks it.
+fn typ_rule(profile: Profile) -> TypRule {
+    match profile {
+        Profile::Plain | Profile::Ssf | Profile::Scim => TypRule::SecurityEvent,
+        Profile::Rfc8417 | Profile::Legacy => TypRule::SecurityEventOrUntyped,
+        Profile::Logout => TypRule::LogoutTokenOrUntyped,
+    }
+}
+
+/// Who the token says it is from; nothing is proved yet.
+fn unverified_issuer(payload: &[u8]) -> Result<String, ReceiveError> {
+    #[derive(Deserialize)]
+    struct Names {
+        iss: Option<String>,
+    }
+    let wrong = |rule, problem: &'static str| ReceiveError::Claims(Invalid::new("", rule, problem));
+    let names: Names = serde_json::from_slice(payload)
+        .map_err(|_| wrong("SET-01", "must be a JSON object with an `iss`"))?;
+    names.iss.ok_or_else(|| wrong("SET-02", "must have an `iss`"))
+}
+
+fn sha256(payload: &[u8]) -> [u8; 32] {
+    let digest = digest::digest(&digest::SHA256, payload);
+    digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn typ_rules_say_what_the_profiles_say() {
+        for profile in Profile::ALL {
+            for typ in [None, Some("JWT"), Some("secevent+jwt"), Some("logout+jwt"), Some("at+jwt"), Some("")]
+            {
+                assert_eq!(typ_rule(profile).admits(typ), profile.accepts_typ(typ), "{profile} {typ:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn descriptions_are_bounded_and_printable() {
+        let long = Invalid::new("a\nb".repeat(1000), "SET-01", "is wrong");
+        let description = ReceiveError::Payload(long).description();
+        assert_eq!(description.chars().count(), ReceiveError::DESCRIPTION_CHARS_MAX);
+        assert!(!description.contains('\n'));
+        let ours = ReceiveError::Store(StoreError::Unavailable("/var/lib/secret.db".to_owned()));
+        assert_eq!((ours.fault(), ours.description().contains("secret")), (None, false));
+    }
+}

@@ -1,0 +1,256 @@
+//! The client's side of stream management, on its own.
+
+use crate::transmitter::{
+    FakeTransmitter, ISSUER, SESSION_REVOKED, authorization_of, json_answer, status, with_body,
+};
+use crate::world::PausedClock;
+use secevent::Subject;
+use secevent_receiver::{Answer, ClientError, Credentials, Peer, TransmitterClient};
+use secevent_ssf::metadata::Placement;
+use secevent_ssf::{
+    Change, CreateStream, DeliveryRequest, Secret, Status, StreamId, UpdateStatus, UpdateStream, WellKnown,
+};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+async fn client_of(transmitter: &FakeTransmitter, peer: &Peer) -> TransmitterClient {
+    TransmitterClient::discover(peer, Arc::new(transmitter.clone()), PausedClock::start()).await.unwrap()
+}
+
+async fn client(transmitter: &FakeTransmitter) -> TransmitterClient {
+    client_of(transmitter, &Peer::new(ISSUER.parse().unwrap())).await
+}
+
+fn poll_stream() -> CreateStream {
+    CreateStream { delivery: Some(DeliveryRequest::poll()), ..CreateStream::default() }
+}
+
+fn last(transmitter: &FakeTransmitter, path: &str) -> (String, Option<String>, Value) {
+    let request = transmitter.requests(path).pop().unwrap();
+    let body = serde_json::from_slice(request.body()).unwrap_or_default();
+    (request.method().to_string(), request.uri().query().map(str::to_owned), body)
+}
+
+// spec: SSF-102, SSF-117
+#[tokio::test(start_paused = true)]
+async fn a_stream_from_beginning_to_end() {
+    let transmitter = FakeTransmitter::new();
+    let client = client(&transmitter).await;
+    let created = client.create(&poll_stream()).await.unwrap();
+    let id = &created.stream_id;
+    assert_eq!(client.read(id).await.unwrap(), created);
+    assert_eq!(
+        last(&transmitter, "/odd/streams").1.as_deref(),
+        Some("v=1&stream_id=s1"),
+        "the query is added to"
+    );
+    assert_eq!(client.list().await.unwrap(), std::slice::from_ref(&created));
+
+    let mut update = UpdateStream::new(id.clone());
+    update.description = Change::Set("mine".to_owned());
+    let Answer::Done(updated) = client.update(&update).await.unwrap() else { panic!() };
+    assert_eq!(updated.description.as_deref(), Some("mine"));
+    let (method, _, body) = last(&transmitter, "/odd/streams");
+    assert_eq!((method.as_str(), body), ("PATCH", json!({"stream_id": "s1", "description": "mine"})));
+
+    client.delete(id).await.unwrap();
+    let (method, query, _) = last(&transmitter, "/odd/streams");
+    assert_eq!((method.as_str(), query.as_deref()), ("DELETE", Some("v=1&stream_id=s1")));
+    assert_eq!(client.read(id).await.unwrap_err().status().unwrap(), 404);
+    assert_eq!(client.list().await.unwrap(), []);
+}
+
+// spec: SSF-129, SSF-131, SSF-139, SSF-143, SSF-146
+#[tokio::test(start_paused = true)]
+async fn status_subjects_and_verification() {
+    let transmitter = FakeTransmitter::new();
+    let client = client(&transmitter).await;
+    let id: StreamId = "s1".parse().unwrap();
+    assert_eq!(client.status(&id).await.unwrap().status, Status::Enabled);
+
+    let update =
+        UpdateStatus { stream_id: id.clone(), status: Status::Paused, reason: Some("night".to_owned()) };
+    let Answer::Done(now) = client.set_status(&update).await.unwrap() else { panic!() };
+    assert_eq!(now.status, Status::Paused);
+    let (method, _, body) = last(&transmitter, "/odd/status");
+    assert_eq!(method, "POST");
+    assert_eq!(body, json!({"stream_id": "s1", "status": "paused", "reason": "night"}));
+    transmitter.script("/odd/status", Ok(status(202)));
+    assert_eq!(client.set_status(&update).await.unwrap(), Answer::Pending);
+
+    let alice = Subject::email("alice@example.com").unwrap();
+    for code in [200, 201, 204] {
+        transmitter.script("/odd/add", Ok(status(code)));
+        client.add_subject(&id, &alice, false).await.unwrap();
+    }
+    let subject = json!({"format": "email", "email": "alice@example.com"});
+    let (_, _, body) = last(&transmitter, "/odd/add");
+    assert_eq!(body, json!({"stream_id": "s1", "subject": subject, "verified": false}));
+    client.remove_subject(&id, &alice).await.unwrap();
+    assert_eq!(last(&transmitter, "/odd/remove").2, json!({"stream_id": "s1", "subject": subject}));
+    transmitter.state().answers_verification = false;
+    client.verify(&id, None).await.unwrap();
+    assert_eq!(last(&transmitter, "/odd/verify").2, json!({"stream_id": "s1"}));
+}
+
+// spec: SSF-121
+#[tokio::test(start_paused = true)]
+async fn the_status_of_a_stream_is_read() {
+    let transmitter = FakeTransmitter::new();
+    let status = client(&transmitter).await.status(&StreamId::foreign("s 1").unwrap()).await;
+    assert_eq!(status.unwrap().status, Status::Enabled);
+    let (method, query, _) = last(&transmitter, "/odd/status");
+    assert_eq!((method.as_str(), query.as_deref()), ("GET", Some("stream_id=s%201")));
+}
+
+// spec: LEGACY-31
+#[tokio::test(start_paused = true)]
+async fn every_success_is_one() {
+    let transmitter = FakeTransmitter::new();
+    let client = client(&transmitter).await;
+    let id: StreamId = "s1".parse().unwrap();
+    for code in [200, 201, 202, 204] {
+        transmitter.script("/odd/streams", Ok(status(code)));
+        client.delete(&id).await.unwrap();
+        transmitter.script("/odd/verify", Ok(status(code)));
+        client.verify(&id, Some("x")).await.unwrap();
+    }
+    let stream = client.create(&poll_stream()).await.unwrap();
+    for code in [200, 201] {
+        transmitter.state().streams.clear();
+        let body = json_answer(code, &serde_json::to_value(&stream).unwrap());
+        transmitter.script("/odd/streams", Ok(body));
+        assert_eq!(client.create(&poll_stream()).await.unwrap(), stream);
+    }
+}
+
+// spec: SSF-100, SSF-110
+#[tokio::test(start_paused = true)]
+async fn no_answer_of_another_issuer_is_used() {
+    let transmitter = FakeTransmitter::new();
+    let client = client(&transmitter).await;
+    let stream = client.create(&poll_stream()).await.unwrap();
+    let id = stream.stream_id;
+    transmitter.state().streams.get_mut("s1").unwrap()["iss"] = json!("https://other.example");
+    assert!(matches!(client.read(&id).await, Err(ClientError::Issuer(_))));
+    assert!(matches!(client.update(&UpdateStream::new(id)).await, Err(ClientError::Issuer(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn decisions_are_made_on_the_status_alone() {
+    let transmitter = FakeTransmitter::new();
+    let client = client(&transmitter).await;
+    for (code, body) in [
+        (400, "<html>\u{1b}[31m"),
+        (401, r#"{"err":"ok"}"#),
+        (403, ""),
+        (429, "{"),
+        (302, "moved"),
+        (500, &"x".repeat(10_000)),
+    ] {
+        transmitter.script("/odd/streams", Ok(with_body(code, body)));
+        let error = client.list().await.unwrap_err();
+        assert_eq!(error.status().unwrap(), code);
+        assert!(error.to_string().len() < 400 && !error.to_string().contains('\u{1b}'), "{error}");
+    }
+}
+
+// spec: SSF-92
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_exists_is_taken_over() {
+    let transmitter = FakeTransmitter::new();
+    let client = client(&transmitter).await;
+    let push = |url: &str| DeliveryRequest::push(url.parse().unwrap(), None);
+    transmitter.state().streams_max = 2;
+    for url in ["https://rp.example/a", "https://rp.example/b"] {
+        client.create(&CreateStream { delivery: Some(push(url)), ..CreateStream::default() }).await.unwrap();
+    }
+    let wanted = CreateStream {
+        delivery: Some(push("https://rp.example/b")),
+        events_requested: Some(vec![SESSION_REVOKED.to_owned()]),
+        ..CreateStream::default()
+    };
+    assert_eq!(client.create(&wanted).await.unwrap_err().status().unwrap(), 409);
+    let adopted = client.create_or_adopt(&wanted).await.unwrap();
+    assert_eq!(adopted.stream_id.as_str(), "s2", "the one with the same delivery");
+    assert_eq!(adopted.events_requested.unwrap(), [SESSION_REVOKED]);
+
+    let elsewhere = CreateStream { delivery: Some(push("https://rp.example/c")), ..CreateStream::default() };
+    let error = client.create_or_adopt(&elsewhere).await.unwrap_err();
+    assert_eq!(error, ClientError::Ambiguous { streams: 2 });
+    client.delete(&"s1".parse().unwrap()).await.unwrap();
+    transmitter.state().streams_max = 1;
+    let adopted = client.create_or_adopt(&elsewhere).await.unwrap();
+    assert_eq!(adopted.delivery.endpoint_url.as_str(), "https://rp.example/c", "the only one");
+}
+
+// spec: LEGACY-16
+#[tokio::test(start_paused = true)]
+async fn older_places_of_metadata_are_found_where_a_peer_is_known_for_them() {
+    let transmitter = FakeTransmitter::new();
+    let metadata =
+        json!({"issuer": "https://accounts.google.com/", "jwks_uri": "https://accounts.google.com/jwks"});
+    transmitter.script("/.well-known/risc-configuration", Ok(json_answer(200, &metadata)));
+    let mut peer = Peer::new("https://accounts.google.com/".parse().unwrap());
+    peer.well_known = WellKnown::Risc;
+    peer.placement = Placement::Inserted;
+    let client = client_of(&transmitter, &peer).await;
+    assert_eq!(client.metadata().issuer.as_str(), "https://accounts.google.com/");
+    assert_eq!(client.list().await.unwrap_err(), ClientError::NoEndpoint("configuration_endpoint"));
+}
+
+// spec: SSF-49
+#[tokio::test(start_paused = true)]
+async fn issuers_are_https() {
+    assert!("http://tr.example".parse::<secevent::Issuer>().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn access_tokens_are_fetched_kept_and_renewed() {
+    let transmitter = FakeTransmitter::new();
+    let mut peer = Peer::new(ISSUER.parse().unwrap());
+    peer.credentials = Credentials::ClientCredentials {
+        token_endpoint: "https://tr.example/odd/token".parse().unwrap(),
+        client_id: "us & them".to_owned(),
+        secret: Secret::new("p:w".to_owned()),
+        scope: Some("ssf.manage ssf.read".to_owned()),
+    };
+    assert!(!format!("{peer:?}").contains("p:w"));
+    let client = client_of(&transmitter, &peer).await;
+    assert_eq!(authorization_of(&transmitter.requests("/.well-known/ssf-configuration")[0]), None);
+    for _ in 0..3 {
+        client.list().await.unwrap();
+    }
+    let asked = transmitter.requests("/odd/token");
+    assert_eq!(asked.len(), 1);
+    assert_eq!(&asked[0].body()[..], b"grant_type=client_credentials&scope=ssf.manage+ssf.read");
+    assert_eq!(authorization_of(&asked[0]), Some("Basic dXMrJTI2K3RoZW06cCUzQXc="));
+    let bearers = || -> Vec<String> {
+        let requests = transmitter.requests("/odd/streams");
+        requests.iter().map(|request| authorization_of(request).unwrap().to_owned()).collect()
+    };
+    assert_eq!(bearers().last().unwrap(), "Bearer token-1");
+
+    transmitter.script("/odd/streams", Ok(status(401)));
+    client.list().await.unwrap();
+    assert_eq!(bearers().last().unwrap(), "Bearer token-2", "one that is refused is renewed once");
+    for _ in 0..2 {
+        transmitter.script("/odd/streams", Ok(with_body(401, "no: token-3")));
+    }
+    let error = client.list().await.unwrap_err();
+    assert_eq!(error.status().unwrap(), 401);
+    assert!(!error.to_string().contains("token-3"), "{error}");
+
+    let given = transmitter.requests("/odd/token").len();
+    tokio::time::advance(Duration::from_secs(569)).await;
+    client.list().await.unwrap();
+    assert_eq!(transmitter.requests("/odd/token").len(), given);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    client.list().await.unwrap();
+    assert_eq!(transmitter.requests("/odd/token").len(), given + 1, "before it ends");
+
+    tokio::time::advance(Duration::from_secs(600)).await;
+    transmitter.script("/odd/token", Ok(with_body(400, r#"{"error":"invalid_client"}"#)));
+    assert!(matches!(client.list().await.unwrap_err(), ClientError::NoToken(_)));
+}

@@ -1,0 +1,123 @@
+//! Carries committed pages from the log into the database, beside the writer.
+//!
+//! The longer the log may grow, the fewer times a page that changes often is carried over; the longer also a
+//! start after a crash reads. A thread carries most of it while the writer goes on; the writer then carries the
+//! little that came meanwhile, between two groups, and with nothing left in the log it begins anew.
+
+use crate::failure::Failure;
+use rusqlite::Connection;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// What the writer and the thread tell each other.
+#[derive(Debug)]
+pub(crate) struct Checkpoints {
+    /// A log of so many pages is carried over.
+    pages_max: usize,
+    turn: Mutex<Turn>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Turn {
+    /// Pages in the log.
+    pages: usize,
+    /// At so many pages the thread's next turn is due.
+    due_at: usize,
+    due: bool,
+    /// The thread has been through: the rest is the writer's.
+    rest: bool,
+    closing: bool,
+}
+
+impl Checkpoints {
+    pub(crate) fn new(pages_max: usize) -> Self {
+        let turn = Turn { due_at: pages_max, ..Turn::default() };
+        Self { pages_max, turn: Mutex::new(turn), changed: Condvar::new() }
+    }
+
+    /// The log has so many pages now.
+    pub(crate) fn grown(&self, pages: usize) {
+        let mut turn = self.turn();
+        if pages < turn.pages {
+            // It began anew.
+            turn.due_at = self.pages_max;
+        }
+        turn.pages = pages;
+        if pages >= turn.due_at {
+            // If a reader holds it up, not every commit tries again.
+            turn.due_at = pages + self.pages_max / 4;
+            turn.due = true;
+            self.changed.notify_one();
+        }
+    }
+
+    /// Whether the writer is to carry over the rest now.
+    pub(crate) fn take_rest(&self) -> bool {
+        std::mem::take(&mut self.turn().rest)
+    }
+
+    fn turn(&self) -> MutexGuard<'_, Turn> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self, connection: &Connection) {
+        loop {
+            let mut turn = self.turn();
+            while !turn.due && !turn.closing {
+                turn = self.changed.wait(turn).unwrap_or_else(PoisonError::into_inner);
+            }
+            if turn.closing {
+                return;
+            }
+            turn.due = false;
+            drop(turn);
+            // A failure leaves everything in the log. The writer meets the same disk and says so.
+            if passive(connection).is_ok() {
+                self.turn().rest = true;
+            }
+        }
+    }
+}
+
+/// The thread, which ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Checkpointer {
+    checkpoints: Arc<Checkpoints>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checkpointer {
+    pub(crate) fn start(connection: Connection, checkpoints: Arc<Checkpoints>) -> Result<Self, Failure> {
+        let shared = checkpoints.clone();
+        let thread = std::thread::Builder::new()
+            .name("secevent-checkpoint".to_owned())
+            .spawn(move || shared.run(&connection))
+            .map_err(|error| Failure::System(format!("cannot start a thread: {error}")))?;
+        Ok(Self { checkpoints, thread: Some(thread) })
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.checkpoints.turn().closing = true;
+        self.checkpoints.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Carries over what it can without waiting for anybody.
+pub(crate) fn passive(connection: &Connection) -> Result<(), Failure> {
+    checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)")
+}
+
+/// Carries over everything, and empties the log.
+pub(crate) fn truncate(connection: &Connection) -> Result<(), Failure> {
+    checkpoint(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
+}
+
+fn checkpoint(connection: &Connection, pragma: &str) -> Result<(), Failure> {
+    Ok(connection.query_row(pragma, [], |_| Ok(()))?)
+}

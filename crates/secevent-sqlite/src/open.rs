@@ -1,0 +1,112 @@
+//! Taking possession of a file, and connecting to it.
+
+use crate::failure::Failure;
+use rusqlite::{Connection, OpenFlags};
+use secevent_store::{Epoch, GroupLimits, StoreError};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The random number of this life of the writer (SEM-1).
+    pub epoch: Epoch,
+    /// Threads that read. Default: 2.
+    pub readers: usize,
+    /// Pages of 4 KiB that the log may have before it is carried into the database. More of them save writing,
+    /// fewer save disk space and time at a start after a crash. Default: 8192, which is 32 MiB.
+    pub log_pages_max: usize,
+    /// The bounds of the writer.
+    pub group: GroupLimits,
+}
+
+impl Options {
+    /// The defaults, in this life of the writer.
+    pub fn new(epoch: Epoch) -> Self {
+        Self { epoch, readers: 2, log_pages_max: 8_192, group: GroupLimits::default() }
+    }
+}
+
+pub(crate) const WRITER_CACHE_KIB: u32 = 8_192;
+pub(crate) const CHECKPOINT_CACHE_KIB: u32 = 256;
+const READER_CACHE_KIB: u32 = 2_048;
+/// What the log's file is cut back to when the log begins anew.
+const LOG_BYTES_KEPT: u32 = 64 << 20;
+/// Nobody holds a lock for long; what is waited for is another connection of this process.
+const BUSY_FOR: Duration = Duration::from_secs(5);
+
+/// Makes the file if there is none, and holds it against other servers (SEM-28). The lock is the operating
+/// system's: it ends with the process, however that ends.
+///
+/// It lies on a file of its own, because closing a second handle of the database would drop SQLite's own locks.
+pub(crate) fn take(path: &Path) -> Result<(PathBuf, File), Failure> {
+    let failed = |what: &str| {
+        let what = what.to_owned();
+        move |error: io::Error| Failure::System(format!("cannot {what}: {error}"))
+    };
+    drop(options().open(path).map_err(failed("open it"))?);
+    // One file may have many names. All of them must meet at one lock.
+    let path = path.canonicalize().map_err(failed("find it"))?;
+    let mut lock = path.clone().into_os_string();
+    lock.push(".lock");
+    let lock = options().open(lock).map_err(failed("open its lock"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok((path, lock)),
+        Err(TryLockError::WouldBlock) => {
+            Err(Failure::Unusable("another server has it open, and only one may".to_owned()))
+        }
+        Err(TryLockError::Error(error)) => Err(failed("lock it")(error)),
+    }
+}
+
+/// Nobody else may read what is stored.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// A connection that writes, or carries the log over.
+pub(crate) fn connect(path: &Path, cache_kib: u32) -> Result<Connection, Failure> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_FOR)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    // Pages that become free can be given back; this works only before there is a table.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(Failure::Unusable("its file system does not allow SQLite's write-ahead log".to_owned()));
+    }
+    // A commit returns when its pages are on the disk, on macOS too, where that takes more than `fsync`.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "fullfsync", true)?;
+    connection.pragma_update(None, "checkpoint_fullfsync", true)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "cache_size", -i64::from(cache_kib))?;
+    Ok(connection)
+}
+
+/// A connection that only reads.
+pub(crate) fn connect_to_read(path: &Path) -> Result<Connection, Failure> {
+    let connection = connect(path, READER_CACHE_KIB)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+/// Says which store it is that fails.
+pub(crate) fn name_the_file(error: StoreError, path: &Path) -> StoreError {
+    let named = |why: String| format!("{}: {why}", path.display());
+    match error {
+        StoreError::Unavailable(why) => StoreError::Unavailable(named(why)),
+        StoreError::Unusable(why) => StoreError::Unusable(named(why)),
+        StoreError::Corrupt(why) => StoreError::Corrupt(named(why)),
+        other => other,
+    }
+}

@@ -1,0 +1,5 @@
+//! The rules that every store keeps.
+
+use crate::durability::temporary;
+
+secevent_store::conformance!(async || temporary());

@@ -1,0 +1,234 @@
+//! What was answered is there: after a restart, after a crash, after a long life.
+
+use bytes::Bytes;
+use secevent::Timestamp;
+use secevent_sqlite::{Options, SqliteStore};
+use secevent_store::{
+    Documents, Epoch, Idempotency, Inbox, NewEvent, Outbox, Owed, Queue, Receipt, Received, Recorded,
+    Rendering, Sequence, Settlement, StreamNumber, Verdict, Version,
+};
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+const A: StreamNumber = StreamNumber(1);
+
+/// Everything that was answered is there after a restart, and the writer's next life has its own epoch (SEM-1).
+#[tokio::test]
+async fn a_restart_keeps_everything() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    let store = open(&path, 1);
+    let events = vec![named("a", &[A]), named("b", &[A]), named("c", &[A]), named("d", &[A])];
+    store.record(events).await.unwrap();
+    let retry = Verdict::Retry { at: Timestamp::from_seconds(99), attempts: 3 };
+    let outcomes = [(1, Verdict::Acked), (2, Verdict::Rejected("no".to_owned())), (3, retry)];
+    store.settle(outcomes.map(|(place, verdict)| settlement(place, verdict)).to_vec()).await.unwrap();
+    let version = store.put("stream/a", Version::default(), Some("{}".into())).await.unwrap();
+    let stream = store.new_stream_number().await.unwrap();
+    store.receive(vec![set("1", 10), set("2", 10)]).await.unwrap();
+    store.failed(1, false).await.unwrap();
+    store.handled(vec![2]).await.unwrap();
+    let (page, backlog) = (page(&store).await, store.backlog(A).await.unwrap());
+    drop(store);
+
+    let store = open(&path, 2);
+    assert_eq!(self::page(&store).await, page);
+    assert_eq!(store.backlog(A).await.unwrap(), backlog);
+    let again = store.record(vec![named("a", &[])]).await.unwrap();
+    assert_eq!(again, [Recorded::Repeated { epoch: Epoch(1), sequence: Sequence(1), deliveries: 1 }]);
+    let next = store.record(vec![named("e", &[])]).await.unwrap();
+    assert_eq!(next, [Recorded::New { epoch: Epoch(2), sequence: Sequence(5) }]);
+    assert_eq!(store.get("stream/a").await.unwrap().unwrap().version, version);
+    assert!(store.put("b", Version::default(), Some("{}".into())).await.unwrap() > version);
+    assert_ne!(store.new_stream_number().await.unwrap(), stream);
+    let waiting = store.waiting(0, 10).await.unwrap();
+    assert_eq!((waiting.len(), waiting[0].attempts, &waiting[0].received), (1, 1, &set("1", 10)));
+    assert_eq!(
+        store.receive(vec![set("2", 11), set("3", 11)]).await.unwrap(),
+        [Receipt::Repeat, Receipt::First]
+    );
+}
+
+/// A crash leaves the database and its log as they are at some moment. Whatever was answered before that moment
+/// is in them (I1). No log is carried over during the copy here: the copy of two files is not one moment.
+#[tokio::test]
+async fn a_crash_in_full_flight_loses_nothing_that_was_answered() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    let options = Options { log_pages_max: 1 << 20, ..Options::new(Epoch(1)) };
+    let store = SqliteStore::open(&path, options).unwrap();
+    for copy in 0..3 {
+        let mut under_way: Vec<_> = (0..200).map(|_| store.record(vec![event(&[A]); 5])).collect();
+        // Calls are carried out in their order: the first half is answered, the rest is in full flight.
+        let mut answered = 0;
+        for call in under_way.drain(..100) {
+            let recorded = call.await.unwrap();
+            let Some(Recorded::New { sequence, .. }) = recorded.last() else { panic!("{recorded:?}") };
+            answered = sequence.0;
+        }
+        let crashed = directory.path().join(format!("crashed-{copy}.db"));
+        for suffix in ["", "-wal"] {
+            let beside = |path: &Path| format!("{}{suffix}", path.display());
+            std::fs::copy(beside(&path), beside(&crashed)).unwrap();
+        }
+        let recovered = open(&crashed, 2);
+        let found = page(&recovered).await;
+        let places: Vec<u64> = found.iter().map(|(sequence, ..)| *sequence).collect();
+        let expected: Vec<u64> = (1..=u64::try_from(places.len()).unwrap()).collect();
+        assert_eq!(places, expected, "no gap");
+        assert!(places.len() as u64 >= answered, "{} of {answered}", places.len());
+        assert!(places.len().is_multiple_of(5), "each call is whole");
+        for call in under_way {
+            call.await.unwrap();
+        }
+    }
+}
+
+/// Names are found when they have long left memory, after a restart too, and are forgotten in time (SEM-15).
+#[tokio::test]
+async fn names_are_found_among_many() {
+    const NAMES: u64 = 80_000;
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    let mut store = open(&path, 1);
+    let at = |place: u64| Timestamp::from_seconds(i64::try_from(place).unwrap());
+    let numbered = |place: u64| NewEvent { accepted_at: at(place), ..named(&place.to_string(), &[]) };
+    for call in (1..=NAMES).collect::<Vec<_>>().chunks(1_000) {
+        store.record(call.iter().map(|place| numbered(*place)).collect()).await.unwrap();
+    }
+    for _ in 0..2 {
+        for place in (1..=NAMES).step_by(1_111).chain([32_768, 32_769, NAMES]) {
+            let again = store.record(vec![numbered(place)]).await.unwrap();
+            assert_eq!(
+                again,
+                [Recorded::Repeated { epoch: Epoch(1), sequence: Sequence(place), deliveries: 0 }]
+            );
+        }
+        drop(store);
+        store = open(&path, 2);
+    }
+    while store.trim(at(70_000)).await.unwrap() {}
+    drop(store);
+    let store = open(&path, 3);
+    for (name, remembered) in [(1, false), (40_000, false), (69_999, false), (70_000, true), (NAMES, true)] {
+        let again =
+            store.record(vec![NewEvent { accepted_at: at(NAMES + 1), ..numbered(name) }]).await.unwrap();
+        assert_eq!(matches!(again[..], [Recorded::Repeated { .. }]), remembered, "{name}: {again:?}");
+    }
+}
+
+/// The same for identifiers of received SETs (SEM-18).
+#[tokio::test]
+async fn identifiers_are_found_among_many() {
+    const SETS: i64 = 70_000;
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    let store = open(&path, 1);
+    for call in (1..=SETS).collect::<Vec<_>>().chunks(1_000) {
+        let sets = call.iter().map(|at| set(&at.to_string(), *at));
+        assert!(
+            store.receive(sets.collect()).await.unwrap().iter().all(|receipt| *receipt == Receipt::First)
+        );
+    }
+    drop(store);
+    let store = open(&path, 2);
+    for at in (1..=SETS).step_by(1_111) {
+        assert_eq!(store.receive(vec![set(&at.to_string(), at)]).await.unwrap(), [Receipt::Repeat], "{at}");
+    }
+    while store.forget(Timestamp::from_seconds(60_000)).await.unwrap() {}
+    for (at, expected) in [(1, Receipt::First), (59_999, Receipt::First), (60_000, Receipt::Repeat)] {
+        assert_eq!(store.receive(vec![set(&at.to_string(), SETS + 1)]).await.unwrap(), [expected], "{at}");
+    }
+}
+
+/// The log is carried over while the writer goes on, and does not grow without bound (I6).
+#[tokio::test]
+async fn the_log_is_bounded() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    let store = SqliteStore::open(&path, Options { log_pages_max: 64, ..Options::new(Epoch(1)) }).unwrap();
+    let mut longest = 0;
+    for _ in 0..400 {
+        store.record((0..20).map(|_| event(&[A])).collect()).await.unwrap();
+        longest = longest.max(std::fs::metadata(path.with_extension("db-wal")).unwrap().len());
+    }
+    // Eight thousand events are some fifteen megabytes of log.
+    assert!(longest < 4 << 20, "{longest} bytes");
+    assert_eq!(page(&store).await.len(), 8_000);
+    drop(store);
+    assert!(!path.with_extension("db-wal").exists(), "nothing is left beside the database");
+    assert_eq!(page(&open(&path, 2)).await.len(), 8_000);
+}
+
+/// What a backlog took on the disk is given back when it is gone.
+#[tokio::test]
+async fn the_file_shrinks_after_the_drain() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    let store = open(&path, 1);
+    let large = || NewEvent { body: Bytes::from(vec![b'x'; 4_000]), ..event(&[A]) };
+    for _ in 0..20 {
+        store.record((0..500).map(|_| large()).collect()).await.unwrap();
+    }
+    drop(store);
+    let full = std::fs::metadata(&path).unwrap().len();
+    let store = open(&path, 2);
+    let outcomes = (1..=10_000).map(|place| settlement(place, Verdict::Acked));
+    store.settle(outcomes.collect()).await.unwrap();
+    while store.trim(Timestamp::from_seconds(1_000)).await.unwrap() {}
+    drop(store);
+    let drained = std::fs::metadata(&path).unwrap().len();
+    assert!(full > 30 << 20, "{full} bytes");
+    assert!(drained < 10 << 20, "{drained} bytes of {full}");
+}
+
+pub(crate) fn temporary() -> (Arc<SqliteStore>, TempDir) {
+    let directory = TempDir::new().unwrap();
+    (open(&directory.path().join("secevent.db"), 1), directory)
+}
+
+pub(crate) fn open(path: &Path, epoch: u32) -> Arc<SqliteStore> {
+    SqliteStore::open(path, Options::new(Epoch(epoch))).unwrap()
+}
+
+/// Places, attempts and bodies of what the stream is owed.
+async fn page(store: &SqliteStore) -> Vec<(u64, u32, Bytes)> {
+    let page = store.page(A, Queue::Regular, Sequence(0), 1_000_000).await.unwrap();
+    page.deliveries
+        .into_iter()
+        .map(|delivery| (delivery.sequence.0, delivery.attempts, delivery.body))
+        .collect()
+}
+
+fn event(streams: &[StreamNumber]) -> NewEvent {
+    let owed =
+        |stream: &StreamNumber| Owed { stream: *stream, queue: Queue::Regular, rendering: Rendering(0) };
+    NewEvent {
+        accepted_at: Timestamp::from_seconds(1),
+        body: Bytes::from_static(&[b'x'; 600]),
+        lanes: [1].into(),
+        idempotency: None,
+        owed: streams.iter().map(owed).collect(),
+    }
+}
+
+fn named(key: &str, streams: &[StreamNumber]) -> NewEvent {
+    let idempotency = Idempotency { scope: "client".to_owned(), key: key.to_owned(), digest: [7; 32] };
+    NewEvent { idempotency: Some(idempotency), body: key.to_owned().into(), ..event(streams) }
+}
+
+fn settlement(place: u64, verdict: Verdict) -> Settlement {
+    Settlement { sequence: Sequence(place), stream: A, queue: Queue::Regular, verdict }
+}
+
+fn set(jti: &str, at: i64) -> Received {
+    Received {
+        source: "partner".to_owned(),
+        iss: "https://idp.example/".to_owned(),
+        jti: jti.to_owned(),
+        digest: [7; 32],
+        token: Bytes::from_static(b"h.p.s"),
+        at: Timestamp::from_seconds(at),
+    }
+}

@@ -1,0 +1,176 @@
+//! Which files are opened, and which are left alone.
+
+use crate::durability::open;
+use rusqlite::Connection;
+use secevent::Timestamp;
+use secevent_sqlite::{Options, SqliteStore};
+use secevent_store::{
+    Documents, Epoch, Inbox, NewEvent, Outbox, Queue, Receipt, Received, Recorded, Sequence, StoreError,
+    StreamNumber, Version,
+};
+use std::path::Path;
+use tempfile::TempDir;
+
+/// Two servers on one file would give the same sequences (SEM-28).
+#[tokio::test]
+async fn a_second_server_is_refused_while_the_first_lives() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    let first = open(&path, 1);
+    let error = refused(&path);
+    assert!(matches!(error, StoreError::Unusable(_)), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("secevent.db: another server has it open"), "{text}");
+    first.put("a", Version::default(), Some("b".into())).await.unwrap();
+    drop(first);
+    assert!(open(&path, 2).get("a").await.unwrap().is_some());
+}
+
+#[cfg(unix)]
+#[test]
+fn another_name_of_the_file_is_the_same_file() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    let _first = open(&path, 1);
+    let other = directory.path().join("other.db");
+    std::os::unix::fs::symlink(&path, &other).unwrap();
+    assert!(matches!(refused(&other), StoreError::Unusable(_)));
+}
+
+/// Whom events are about is nobody else's business.
+#[cfg(unix)]
+#[tokio::test]
+async fn only_its_owner_reads_the_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    let store = open(&path, 1);
+    store.new_stream_number().await.unwrap();
+    for file in std::fs::read_dir(directory.path()).unwrap() {
+        let file = file.unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o077, 0, "{file:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused() {
+    let directory = TempDir::new().unwrap();
+    for (name, content) in [
+        ("text", b"This is a text that somebody wrote, longer than a header of a hundred bytes.".repeat(60)),
+        ("random", (0..9_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect()),
+    ] {
+        let path = directory.path().join(name);
+        std::fs::write(&path, &content).unwrap();
+        let error = refused(&path);
+        assert!(matches!(error, StoreError::Corrupt(_)), "{name}: {error:?}");
+        assert!(error.to_string().contains(name), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), content, "it is left as it was");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_header_is_told() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    drop(open(&path, 1));
+    let mut content = std::fs::read(&path).unwrap();
+    content[..16].fill(0);
+    std::fs::write(&path, content).unwrap();
+    assert!(matches!(refused(&path), StoreError::Corrupt(_)));
+}
+
+#[tokio::test]
+async fn a_damaged_page_is_told() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    let store = open(&path, 1);
+    store.put("a", Version::default(), Some(vec![b'x'; 2_000].into())).await.unwrap();
+    drop(store);
+    let mut content = std::fs::read(&path).unwrap();
+    let page =
+        content.chunks_mut(4_096).find(|page| page.windows(500).any(|bytes| bytes == [b'x'; 500])).unwrap();
+    page.fill(0xee);
+    std::fs::write(&path, content).unwrap();
+    let error = match SqliteStore::open(&path, Options::new(Epoch(1))) {
+        Ok(store) => store.get("a").await.unwrap_err(),
+        Err(error) => error,
+    };
+    assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
+}
+
+#[test]
+fn another_programs_database_is_left_alone() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("theirs.db");
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
+    let error = refused(&path);
+    assert!(matches!(error, StoreError::Unusable(_)), "{error:?}");
+    assert!(error.to_string().contains("a database of another program"), "{error}");
+}
+
+#[test]
+fn what_a_newer_release_wrote_is_left_alone() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    drop(open(&path, 1));
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let error = refused(&path);
+    assert!(matches!(error, StoreError::Unusable(_)), "{error:?}");
+    assert!(error.to_string().contains("its schema has version 99"), "{error}");
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_told() {
+    let directory = TempDir::new().unwrap();
+    let error = refused(&directory.path().join("missing").join("secevent.db"));
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+}
+
+/// What last year wrote, today reads. The fixture is never edited.
+#[tokio::test]
+async fn a_store_of_version_1_is_read() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    Connection::open(&path).unwrap().execute_batch(include_str!("../fixtures/v1/secevent.sql")).unwrap();
+    let store = open(&path, 9);
+
+    let page = store.page(StreamNumber(1), Queue::Regular, Sequence(0), 10).await.unwrap();
+    let [retried, fresh] = &page.deliveries[..] else { panic!("{page:?}") };
+    assert_eq!((retried.sequence, retried.epoch, retried.attempts), (Sequence(1), Epoch(7), 2));
+    assert_eq!(
+        (retried.due_at, retried.accepted_at),
+        (Timestamp::from_seconds(60), Timestamp::from_seconds(10))
+    );
+    assert_eq!((&fresh.body[..], &fresh.lanes[..]), (&b"two"[..], &[1, u64::MAX][..]));
+    let backlog = store.backlog(StreamNumber(1)).await.unwrap();
+    assert_eq!((backlog.pending, backlog.rejected, backlog.abandoned), (3, 1, 0));
+    assert_eq!(store.owing().await.unwrap(), [StreamNumber(1), StreamNumber(2)]);
+
+    let name = page.deliveries[0].clone();
+    let again = NewEvent {
+        accepted_at: name.accepted_at,
+        body: name.body,
+        lanes: name.lanes,
+        idempotency: Some(secevent_store::Idempotency {
+            scope: "s".into(),
+            key: "k".into(),
+            digest: [7; 32],
+        }),
+        owed: Vec::new(),
+    };
+    let again = store.record(vec![again]).await.unwrap();
+    assert_eq!(again, [Recorded::Repeated { epoch: Epoch(7), sequence: Sequence(1), deliveries: 2 }]);
+
+    assert_eq!(store.list("", None, 9).await.unwrap().len(), 1);
+    assert_eq!(store.new_stream_number().await.unwrap(), StreamNumber(3));
+    let waiting = store.waiting(0, 9).await.unwrap();
+    assert_eq!((waiting.len(), waiting[0].attempts, waiting[0].received.jti.as_str()), (1, 1, "first"));
+    let seen = ["first", "second", "third"]
+        .map(|jti| Received { jti: jti.to_owned(), ..waiting[0].received.clone() });
+    let receipts = store.receive(seen.to_vec()).await.unwrap();
+    assert_eq!(receipts, [Receipt::Repeat, Receipt::Repeat, Receipt::First]);
+}
+
+fn refused(path: &Path) -> StoreError {
+    SqliteStore::open(path, Options::new(Epoch(9))).unwrap_err()
+}
