@@ -29,7 +29,8 @@ fn main() -> anyhow::Result<()> {
     println!("This program knows {} event types.", vocabulary.iter().count());
     println!("One of them is {} ({}): {}", known.name(), known.uri(), known.about());
 
-    let mut claims = Claims::new("https://doors.example.com", "token-1", Timestamp::from_seconds(1_900_000_000));
+    let mut claims =
+        Claims::new("https://doors.example.com", "token-1", Timestamp::from_seconds(1_900_000_000));
     claims.aud = Some("https://guard.example.com".into());
     claims.sub_id = Some(Subject::opaque("badge-4711")?);
     let event = DoorOpened { door: "vault".to_owned(), with: "badge".to_owned() };

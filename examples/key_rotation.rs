@@ -43,14 +43,16 @@ fn key(name: &str) -> anyhow::Result<SigningKey> {
 }
 
 fn tell(what: &str, ring: &KeyRing) {
-    let published: Vec<_> = ring.public_keys().keys().iter().filter_map(|key| key.kid().map(str::to_owned)).collect();
+    let published: Vec<_> =
+        ring.public_keys().keys().iter().filter_map(|key| key.kid().map(str::to_owned)).collect();
     println!("{what}\n  signs: {}, published: {}", ring.current().kid(), published.join(", "));
 }
 
 /// What a receiver says who has just fetched the issuer's keys.
 fn verdict(ring: &KeyRing, token: &str) -> String {
     let issuer = IssuerKeys::new("https://idp.example.com", ring.public_keys());
-    let verified = Compact::parse(token).and_then(|token| issuer.verify(&token, TypRule::SecurityEvent).map(drop));
+    let verified =
+        Compact::parse(token).and_then(|token| issuer.verify(&token, TypRule::SecurityEvent).map(drop));
     match verified {
         Ok(()) => "accepted".to_owned(),
         Err(error) => format!("refused: {error}"),

@@ -29,7 +29,10 @@ fn main() -> anyhow::Result<()> {
     // A stream hands out an event if one of its subjects matches the event's.
     let wanted = [anywhere, Subject::email("bob@example.com")?];
     let is_wanted = |subject: &Subject| wanted.iter().any(|one| one.matches(subject));
-    println!("\nA receiver asked for Alice and Bob. An event about Alice on the phone is for it: {}.", is_wanted(&on_phone));
+    println!(
+        "\nA receiver asked for Alice and Bob. An event about Alice on the phone is for it: {}.",
+        is_wanted(&on_phone)
+    );
 
     // Events that share a lane are delivered in order; others may overtake each other.
     println!("\nThe lanes of Alice on the laptop, in which her events keep their order:");

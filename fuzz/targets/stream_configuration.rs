@@ -5,8 +5,8 @@
 use libfuzzer_sys::fuzz_target;
 use secevent::Invalid;
 use secevent_ssf::{
-    AddSubject, CreateStream, ReplaceStream, StreamConfiguration, StreamStatus, Tolerance, TransmitterMetadata,
-    UpdateStatus, UpdateStream, VerificationRequest,
+    AddSubject, CreateStream, ReplaceStream, StreamConfiguration, StreamStatus, Tolerance,
+    TransmitterMetadata, UpdateStatus, UpdateStream, VerificationRequest,
 };
 
 fuzz_target!(|bytes: &[u8]| {
@@ -15,7 +15,9 @@ fuzz_target!(|bytes: &[u8]| {
         stays(bytes, tolerance, UpdateStream::read, UpdateStream::to_exposed_json);
         stays(bytes, tolerance, ReplaceStream::read, ReplaceStream::to_exposed_json);
         stays(bytes, tolerance, StreamConfiguration::read, StreamConfiguration::to_json);
-        stays(bytes, tolerance, StreamConfiguration::read_list, |list| StreamConfiguration::list_to_json(list));
+        stays(bytes, tolerance, StreamConfiguration::read_list, |list| {
+            StreamConfiguration::list_to_json(list)
+        });
         stays(bytes, tolerance, TransmitterMetadata::read, TransmitterMetadata::to_json);
         stays(bytes, tolerance, StreamStatus::read, StreamStatus::to_json);
         stays(bytes, tolerance, UpdateStatus::read, UpdateStatus::to_json);

@@ -49,7 +49,11 @@ fn main() -> Result<()> {
     for (place, &algorithm) in options.algorithms.iter().enumerate() {
         let bench = Bench::new(algorithm)?;
         if place == 0 {
-            println!("{} bytes of claims; tokens per second of one core, the median of {}", bench.claims_bytes(), options.rounds);
+            println!(
+                "{} bytes of claims; tokens per second of one core, the median of {}",
+                bench.claims_bytes(),
+                options.rounds
+            );
             println!(
                 "\n{:<8} {:>6}  {:<16} {:>10} {:>9} {:>7} {:>6}  {:>6}",
                 "", "bytes", "", "per second", "µs", "of raw", "must", "allocs"
@@ -182,8 +186,14 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// What the program beside this one counts.
 fn allocations() -> Result<Value> {
     let counter = env::current_exe()?.with_file_name("token-allocations");
-    let output = Command::new(&counter).output().with_context(|| format!("cannot start {}", counter.display()))?;
-    ensure!(output.status.success(), "{} failed: {}", counter.display(), String::from_utf8_lossy(&output.stderr));
+    let output =
+        Command::new(&counter).output().with_context(|| format!("cannot start {}", counter.display()))?;
+    ensure!(
+        output.status.success(),
+        "{} failed: {}",
+        counter.display(),
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 

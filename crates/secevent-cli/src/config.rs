@@ -83,6 +83,7 @@ struct Delivery {
     poll_sets_max: Option<usize>,
     poll_visibility_seconds: Option<u64>,
     streams_per_client_max: Option<usize>,
+    history_seconds: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -279,6 +280,7 @@ impl Delivery {
         seconds("age_max_seconds", self.age_max_seconds, &mut config.retry.age_max, 365 * DAY)?;
         seconds("poll_wait_max_seconds", self.poll_wait_max_seconds, &mut config.poll_wait_max, 600)?;
         seconds("poll_visibility_seconds", self.poll_visibility_seconds, &mut config.poll_visibility, DAY)?;
+        seconds("history_seconds", self.history_seconds, &mut config.history, 365 * DAY)?;
         ensure!(
             config.retry.delay_first <= config.retry.delay_max,
             "delivery.retry_delay_first_seconds is more than delivery.retry_delay_max_seconds"

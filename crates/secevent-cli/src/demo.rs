@@ -22,12 +22,12 @@ use secevent::{Audience, ByLanguage, EventType as _, Issuer, Set};
 use secevent_http::{Client, ClientConfig as OutgoingConfig, Ports as OutgoingPorts};
 use secevent_receiver::{Credentials, HandleError, Handler, Ports, Receiver, ReceiverConfig, Source};
 use secevent_server::{ClientConfig, Scope, receiver_router, serve};
-use secevent_ssf::{BoxFuture, DeliveryRequest, Endpoint, Secret, Transport};
+use secevent_ssf::{BoxFuture, DeliveryRequest, Endpoint, Secret, StreamId, Transport};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tap::{Acks, Tap};
+use tap::Tap;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -97,7 +97,13 @@ pub(crate) async fn run(args: Demo) -> anyhow::Result<()> {
         streams.push(source);
     }
     ensure!(streams.contains(&"push".to_owned()) && streams.contains(&"poll".to_owned()), "one stream delivered twice");
-    timeout(STEP_MAX, shop.acks.wait_for_set()).await.context("the polled SET was not acknowledged in time")?;
+    let settled = async {
+        for stream in [&pushed, &polled] {
+            node.all_settled(&issuer, SHOP, stream).await?;
+        }
+        anyhow::Ok(())
+    };
+    timeout(STEP_MAX, settled).await.context("a SET was not acknowledged in time")??;
     done("pushed: answered 202. polled: acknowledged. Nothing is owed to the receiver any more");
 
     if args.exit {
@@ -167,7 +173,6 @@ struct Shop {
     listener: TcpListener,
     store: Arc<dyn secevent_store::Store>,
     transport: Arc<Tap>,
-    acks: Acks,
     issuer: Issuer,
     secret: String,
     push_secret: String,
@@ -176,7 +181,6 @@ struct Shop {
 /// The receiver at work.
 struct OpenShop {
     receiver: Receiver,
-    acks: Acks,
     stop: watch::Sender<bool>,
     serving: tokio::task::JoinHandle<std::io::Result<()>>,
 }
@@ -196,7 +200,6 @@ impl Shop {
             address,
             listener,
             store: open_store(&folder.join("receiver.db"))?,
-            acks: tap.acks(),
             transport: Arc::new(tap),
             issuer: issuer.clone(),
             secret: secrets.shop.clone(),
@@ -244,7 +247,7 @@ impl Shop {
             // An error means that the demo ended already.
             let _ = stopped.wait_for(|stop| *stop).await;
         }));
-        Ok((OpenShop { receiver, acks: self.acks, stop, serving }, told))
+        Ok((OpenShop { receiver, stop, serving }, told))
     }
 }
 
@@ -268,10 +271,10 @@ impl Handler for Application {
     }
 }
 
-async fn subscribe(receiver: &Receiver, source: &str) -> anyhow::Result<String> {
+async fn subscribe(receiver: &Receiver, source: &str) -> anyhow::Result<StreamId> {
     let subscription = timeout(STEP_MAX, receiver.subscribe(source)).await.context("no stream in time")??;
     ensure!(subscription.is_verified, "the stream is not verified");
-    Ok(subscription.configuration.stream_id.to_string())
+    Ok(subscription.configuration.stream_id)
 }
 
 async fn emit(issuer: &Issuer, secrets: &Secrets, event: &Value) -> anyhow::Result<()> {
@@ -294,6 +297,8 @@ fn loopback_client() -> anyhow::Result<Client> {
         allow_networks: vec!["127.0.0.0/8".parse()?],
         ports: OutgoingPorts::Any,
         allow_plain_http: true,
+        // A poll waits for half a minute.
+        request_timeout_ms: 45_000,
         ..OutgoingConfig::default()
     })?)
 }
@@ -317,8 +322,8 @@ fn tell_handed(source: &str, set: &Set) {
     println!("        {DIM}jti {}, txn {}{DIM:#}", set.jti(), set.claims().txn.as_deref().unwrap_or("-"));
 }
 
-fn short(id: &str) -> &str {
-    id.get(..8).unwrap_or(id)
+fn short(id: &StreamId) -> &str {
+    id.as_str().get(..8).unwrap_or(id.as_str())
 }
 
 fn go_on_by_hand(issuer: &Issuer, secrets: &Secrets) {

@@ -5,11 +5,11 @@ use crate::clock::SystemClock;
 use crate::config::{MasterKey, Settings};
 use anyhow::Context as _;
 use rand::RngExt as _;
-use secevent::{Clock, Vocabulary};
+use secevent::{Clock, Issuer, Vocabulary};
 use secevent_http::Client;
 use secevent_server::{ServerConfig, serve, transmitter_router};
 use secevent_sqlite::SqliteStore;
-use secevent_ssf::Transport;
+use secevent_ssf::{StreamId, Transport};
 use secevent_store::{Store, Vault};
 use secevent_transmitter::Transmitter;
 use std::io::Write as _;
@@ -73,6 +73,15 @@ impl Node {
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns once nothing is owed to a stream any more.
+    pub(crate) async fn all_settled(&self, issuer: &Issuer, client: &str, stream: &StreamId) -> anyhow::Result<()> {
+        let mut look = tokio::time::interval(std::time::Duration::from_millis(20));
+        while self.transmitter.backlog(issuer.as_str(), client, stream).await?.pending > 0 {
+            look.tick().await;
+        }
+        Ok(())
     }
 
     /// Ends it in order: nothing new is taken or sent, and what is on its way ends.

@@ -29,13 +29,13 @@ pub(crate) struct Failure {
     exit: u8,
     /// `misuse`, `failed`, `invalid`, or a SET error code of RFC 8935.
     code: &'static str,
-    message: String,
+    message: Box<str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    member: Option<String>,
+    member: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    fix: Option<String>,
+    fix: Option<Box<str>>,
     /// What else is wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     also: Vec<Finding>,
@@ -58,7 +58,7 @@ impl Failure {
     }
 
     fn new(exit: u8, code: &'static str, message: String) -> Self {
-        Self { exit, code, message, member: None, rule: None, fix: None, also: Vec::new() }
+        Self { exit, code, message: message.into(), member: None, rule: None, fix: None, also: Vec::new() }
     }
 
     /// The same as misuse: the bytes came as an argument.
@@ -71,7 +71,7 @@ impl Failure {
     /// With the member and the rule that a breach names.
     #[must_use]
     pub(crate) fn about(mut self, breach: &Invalid) -> Self {
-        self.member = Some(breach.member().to_owned()).filter(|member| !member.is_empty());
+        self.member = Some(breach.member()).filter(|member| !member.is_empty()).map(Box::from);
         self.rule = Some(breach.rule());
         self
     }
@@ -79,7 +79,7 @@ impl Failure {
     /// With what to do about it.
     #[must_use]
     pub(crate) fn fix(mut self, fix: impl Into<String>) -> Self {
-        self.fix = Some(fix.into());
+        self.fix = Some(fix.into().into());
         self
     }
 
@@ -94,7 +94,7 @@ impl Failure {
     #[must_use]
     pub(crate) fn mended_by(mut self, fix: impl Fn(&str, &str) -> Option<&'static str>) -> Self {
         if let Some(fix) = self.rule.and_then(|rule| fix(self.member.as_deref().unwrap_or_default(), rule)) {
-            self.fix = Some(fix.to_owned());
+            self.fix = Some(fix.into());
         }
         for finding in &mut self.also {
             if let Some(fix) = fix(&finding.member, finding.rule) {

@@ -53,6 +53,22 @@ impl Default for ReceiverConfig {
     }
 }
 
+impl ReceiverConfig {
+    fn check(&self) -> Result<(), StartError> {
+        let bounds = [
+            ("poll.sets_max", self.poll.sets_max == 0),
+            ("poll.acks_max", self.poll.acks_max == 0),
+            ("handling.concurrency_max", self.handling.concurrency_max == 0),
+            ("handling.read_ahead_max", self.handling.read_ahead_max == 0),
+            ("handling.attempts_max", self.handling.attempts_max == 0),
+        ];
+        match bounds.into_iter().find(|(_, is_zero)| *is_zero) {
+            Some((name, _)) => Err(StartError::Zero(name)),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What a receiver needs of the world.
 #[derive(Clone)]
 pub struct Ports {
@@ -76,6 +92,9 @@ impl fmt::Debug for Ports {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// A bound is zero, so that nothing could ever be done.
+    #[error("`{0}` must not be zero")]
+    Zero(&'static str),
     /// Two sources have one name.
     #[error("two sources are named `{0}`")]
     SameName(String),
@@ -158,6 +177,7 @@ impl Receiver {
         ports: Ports,
         handler: Arc<dyn Handler>,
     ) -> Result<Self, StartError> {
+        config.check()?;
         let counters = Arc::new(Counters::default());
         let arrived = Arc::new(Notify::new());
         let mut feeds = HashMap::new();

@@ -19,12 +19,12 @@ pub(crate) struct Problem {
     detail: String,
     /// The member of the request that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
-    member: Option<String>,
+    member: Option<Box<str>>,
     /// The requirement that it breaks.
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<&'static str>,
     #[serde(skip)]
-    challenge: Option<String>,
+    challenge: Option<Box<str>>,
     #[serde(skip)]
     retry_after_seconds: Option<u32>,
 }
@@ -39,7 +39,7 @@ impl Problem {
     pub(crate) fn invalid(breach: &Invalid) -> Self {
         let mut problem =
             Self::new(StatusCode::BAD_REQUEST, "The request is not valid", "invalid_request", breach.to_string());
-        problem.member = Some(breach.member().to_owned()).filter(|member| !member.is_empty());
+        problem.member = Some(breach.member().into()).filter(|member: &Box<str>| !member.is_empty());
         problem.rule = Some(breach.rule());
         problem
     }
@@ -52,13 +52,13 @@ impl Problem {
     /// The caller has not shown who it is (RFC 6750 section 3.1).
     pub(crate) fn unauthenticated(challenge: String, detail: &'static str) -> Self {
         let problem = Self::new(StatusCode::UNAUTHORIZED, "Authentication is needed", "authentication_failed", detail);
-        Self { challenge: Some(challenge), ..problem }
+        Self { challenge: Some(challenge.into()), ..problem }
     }
 
     /// The caller may not do this.
     pub(crate) fn forbidden(challenge: String, detail: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::FORBIDDEN, "This is not allowed", "access_denied", detail);
-        Self { challenge: Some(challenge), ..problem }
+        Self { challenge: Some(challenge.into()), ..problem }
     }
 
     /// There is nothing there, as far as this caller may know.
@@ -113,7 +113,7 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(challenge) = self.challenge.and_then(|challenge| HeaderValue::try_from(challenge).ok()) {
+        if let Some(challenge) = self.challenge.and_then(|challenge| HeaderValue::from_str(&challenge).ok()) {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
         if let Some(seconds) = self.retry_after_seconds {

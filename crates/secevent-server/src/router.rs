@@ -78,7 +78,7 @@ pub(crate) fn bounded(router: Router) -> Router {
 async fn too_large_as_problem(response: axum::response::Response) -> axum::response::Response {
     use axum::response::IntoResponse as _;
     if response.status() == http::StatusCode::PAYLOAD_TOO_LARGE
-        && !response.headers().get(http::header::CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json")
+        && response.headers().get(http::header::CONTENT_TYPE).is_none_or(|kind| kind != "application/problem+json")
     {
         return Problem::too_large(BODY_BYTES_MAX).into_response();
     }

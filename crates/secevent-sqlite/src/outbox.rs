@@ -16,12 +16,12 @@ use std::sync::Arc;
 /// Deliveries that one step of dropping removes.
 const DROP_STEP: usize = 4_096;
 /// Events that one step of trimming removes.
-const TRIM_STEP: usize = 1_024;
+const TRIM_STEP: usize = 2_048;
 /// Sequences that one step of trimming looks at.
 const TRIM_SPAN: u64 = 65_536;
 /// Free pages that are worth giving back to the file system, and how many one step gives back.
 const FREE_PAGES_MAX: u64 = 2_048;
-const FREE_PAGES_STEP: u64 = 512;
+const FREE_PAGES_STEP: u64 = 1_024;
 
 pub(crate) fn record(
     connection: &Connection,

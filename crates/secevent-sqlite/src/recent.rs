@@ -241,7 +241,7 @@ impl Filter {
     }
 
     fn block(&self, fingerprint: u64) -> usize {
-        let share = u128::from(fingerprint) * self.blocks.len() as u128 >> 64;
+        let share = (u128::from(fingerprint) * self.blocks.len() as u128) >> 64;
         usize::try_from(share).expect("it is below the number of blocks")
     }
 }

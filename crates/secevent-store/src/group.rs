@@ -7,8 +7,8 @@
 
 use crate::write::{Links, Weight};
 use crate::{
-    BoxFuture, CommitObserver, NewEvent, Receipt, Received, Recorded, Settlement, StoreError, StreamNumber,
-    Version, Write, Written,
+    BoxFuture, CommitObserver, Delivery, NewEvent, Receipt, Received, Recorded, Sequence, Settlement,
+    StoreError, StreamNumber, Version, Write, Written,
 };
 use bytes::Bytes;
 use secevent::Timestamp;
@@ -298,7 +298,7 @@ impl Shared {
         }
     }
 
-    fn tell(&self, deliveries: Vec<(crate::Delivery, Option<crate::Sequence>)>) {
+    fn tell(&self, deliveries: Vec<(Delivery, Option<Sequence>)>) {
         let observer = lock(&self.observer).clone();
         if let Some(observer) = observer {
             // What is committed is committed, whatever the observer makes of it: it finds the rest by `page`.

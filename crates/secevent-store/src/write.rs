@@ -1,11 +1,12 @@
 //! What can be asked of a store's writer, and what it answers: the write verbs of all ports as values.
 
 use crate::{
-    Idempotency, NewEvent, Owed, Receipt, Received, Recorded, Sequence, Settlement, StreamNumber, Verdict,
-    Version,
+    Delivery, Epoch, Idempotency, NewEvent, Owed, Queue, Receipt, Received, Recorded, Sequence, Settlement,
+    StoreError, StreamNumber, Verdict, Version,
 };
 use bytes::Bytes;
 use secevent::Timestamp;
+use std::collections::HashMap;
 
 /// One call of a write verb. It is applied whole, or refused whole.
 #[derive(Clone, Debug)]
@@ -192,7 +193,7 @@ impl Written {
 /// The places that were committed last in each queue, so that each new delivery can name the one before it.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
-    last: std::collections::HashMap<(StreamNumber, crate::Queue), Sequence>,
+    last: HashMap<(StreamNumber, Queue), Sequence>,
 }
 
 impl Links {
@@ -200,8 +201,8 @@ impl Links {
     pub(crate) fn follow(
         &mut self,
         writes: &[Write],
-        answers: &[Result<Written, crate::StoreError>],
-    ) -> Vec<(crate::Delivery, Option<Sequence>)> {
+        answers: &[Result<Written, StoreError>],
+    ) -> Vec<(Delivery, Option<Sequence>)> {
         let mut committed = Vec::new();
         for (write, answer) in writes.iter().zip(answers) {
             match (write, answer) {
@@ -213,8 +214,9 @@ impl Links {
                     }
                 }
                 (Write::DropStream(stream), Ok(_)) => {
-                    committed.retain(|(delivery, _): &(crate::Delivery, _)| delivery.stream != *stream);
-                    self.last.retain(|(of, _), _| of != stream);
+                    committed.retain(|(delivery, _): &(Delivery, _)| delivery.stream != *stream);
+                    self.last.remove(&(*stream, Queue::Control));
+                    self.last.remove(&(*stream, Queue::Regular));
                 }
                 _ => {}
             }
@@ -225,9 +227,9 @@ impl Links {
     fn follow_event(
         &mut self,
         event: &NewEvent,
-        epoch: crate::Epoch,
+        epoch: Epoch,
         sequence: Sequence,
-        committed: &mut Vec<(crate::Delivery, Option<Sequence>)>,
+        committed: &mut Vec<(Delivery, Option<Sequence>)>,
     ) {
         for owed in &event.owed {
             let before = self.last.insert((owed.stream, owed.queue), sequence);
@@ -239,13 +241,8 @@ impl Links {
 }
 
 /// A delivery as it is when its event has just been recorded.
-pub(crate) fn delivery_of(
-    event: &NewEvent,
-    epoch: crate::Epoch,
-    sequence: Sequence,
-    owed: Owed,
-) -> crate::Delivery {
-    crate::Delivery {
+pub(crate) fn delivery_of(event: &NewEvent, epoch: Epoch, sequence: Sequence, owed: Owed) -> Delivery {
+    Delivery {
         epoch,
         sequence,
         stream: owed.stream,

@@ -136,8 +136,10 @@ impl Lanes {
     }
 
     fn enqueue(&mut self, place: Place) {
-        match self.deliveries[&place].delivery.due_at {
-            due if due == Timestamp::default() => self.ready.insert(place),
+        let delivery = &self.deliveries[&place].delivery;
+        // What was never attempted is due from its acceptance on, and needs no place among those that wait.
+        match delivery.due_at {
+            due if due <= delivery.accepted_at => self.ready.insert(place),
             due => self.later.insert((due, place)),
         };
     }

@@ -12,7 +12,7 @@ use secevent_ssf::{
     Change, CreateStream, DeliverBy, Delivery, DeliveryRequest, Endpoint, Method, ReplaceStream, Spelling, Status,
     StreamConfiguration, StreamId, StreamStatus, UpdateStatus, UpdateStream, VerificationRequest,
 };
-use secevent_store::{StoreError, Version};
+use secevent_store::{Backlog, StoreError, Version};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tracing::warn;
@@ -226,6 +226,12 @@ impl Transmitter {
         }
         self.record_control(&entry, &Verification { state: request.state }).await?;
         Ok(())
+    }
+
+    /// How much is owed to a stream, and what became of what was.
+    pub async fn backlog(&self, issuer: &str, client: &str, id: &StreamId) -> Result<Backlog, ManageError> {
+        let number = self.stream_of(issuer, client, id)?.settings().stream.number();
+        Ok(self.store.backlog(number).await?)
     }
 
     fn stream_of(&self, issuer: &str, client: &str, id: &StreamId) -> Result<Arc<Entry>, ManageError> {

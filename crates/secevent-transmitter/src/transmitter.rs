@@ -38,6 +38,8 @@ pub struct TransmitterConfig {
     pub poll_sets_max: usize,
     /// How long a poller has to acknowledge before a SET is handed out again. Default: 60 s.
     pub poll_visibility: Duration,
+    /// How long a settled event and its producer's idempotency key are kept. Default: 24 h.
+    pub history: Duration,
     /// Streams that one client may have. Default: 10.
     pub streams_per_client_max: usize,
     /// Threads that sign with RSA. Default: one for each processor.
@@ -58,6 +60,7 @@ impl TransmitterConfig {
             poll_wait_max: Duration::from_secs(30),
             poll_sets_max: 100,
             poll_visibility: Duration::from_secs(60),
+            history: Duration::from_secs(24 * 3600),
             streams_per_client_max: 10,
             signing_threads: std::thread::available_parallelism().map_or(1, usize::from),
             allow_plain_http: false,
@@ -151,6 +154,7 @@ impl Transmitter {
         for entry in transmitter.table.all() {
             transmitter.wake(&entry);
         }
+        transmitter.runtime.spawn(keep_house(Arc::downgrade(&transmitter), transmitter.closing.subscribe()));
         Ok(transmitter)
     }
 
@@ -261,6 +265,32 @@ impl CommitObserver for Observer {
         }
         for entry in woken {
             transmitter.wake(&entry);
+        }
+    }
+}
+
+/// How often the store is tidied.
+const HOUSEKEEPING_PERIOD: Duration = Duration::from_secs(60);
+
+/// Lets the store forget, in small steps, what is older than the history that is kept.
+async fn keep_house(transmitter: Weak<Transmitter>, mut closing: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            biased;
+            _ = closing.wait_for(|closing| *closing) => return,
+            () = tokio::time::sleep(HOUSEKEEPING_PERIOD) => {}
+        }
+        loop {
+            let Some(transmitter) = transmitter.upgrade() else { return };
+            let before = transmitter.clock.now().minus(transmitter.config.history);
+            match transmitter.store.trim(before).await {
+                Ok(true) if !transmitter.is_closing() => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "The store could not be tidied, it is tried again later");
+                    break;
+                }
+            }
         }
     }
 }

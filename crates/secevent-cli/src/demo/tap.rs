@@ -10,36 +10,16 @@ use secevent::Vocabulary;
 use secevent_ssf::{BoxFuture, Transport, TransportError};
 use serde_json::Value;
 use std::sync::Arc;
-use tokio::sync::watch;
 
 /// Tells each exchange of one party, and passes it on.
 pub(super) struct Tap {
     who: &'static str,
     inner: Arc<dyn Transport>,
-    acks: Arc<watch::Sender<u64>>,
-}
-
-/// Counts the SETs that were acknowledged by poll, verification events aside.
-#[derive(Clone)]
-pub(super) struct Acks(Arc<watch::Sender<u64>>);
-
-impl Acks {
-    /// Waits until a SET besides the two verification events was acknowledged.
-    pub(super) async fn wait_for_set(&self) {
-        const VERIFICATION_EVENTS: u64 = 2;
-        let mut count = self.0.subscribe();
-        // The sender lives as long as this does.
-        let _ = count.wait_for(|count| *count > VERIFICATION_EVENTS).await;
-    }
 }
 
 impl Tap {
     pub(super) fn new(who: &'static str, inner: Arc<dyn Transport>) -> Self {
-        Self { who, inner, acks: Arc::new(watch::Sender::new(0)) }
-    }
-
-    pub(super) fn acks(&self) -> Acks {
-        Acks(Arc::clone(&self.acks))
+        Self { who, inner }
     }
 
     fn tell(&self, method: &Method, path: &str, sent: &Bytes, answer: &Result<Response<Bytes>, TransportError>) {
@@ -48,10 +28,15 @@ impl Tap {
             Err(error) => ("-".to_owned(), Some(error.to_string())),
         };
         // A poll that waited in vain is no news.
-        let Some(note) = note else { return };
+        if let Some(note) = note {
+            self.line(method, path, &status, &note);
+        }
+    }
+
+    fn line(&self, method: &Method, path: &str, status: &str, note: &str) {
         let who = self.who;
         let call = format!("{method} {}", shortened(path));
-        println!("   {DIM}{who:>17} →{DIM:#} {call:<47} {BOLD}{status}{BOLD:#}  {DIM}{note}{DIM:#}");
+        println!("   {DIM}{who:>17} →{DIM:#} {call:<43} {BOLD}{status:>3}{BOLD:#}  {DIM}{note}{DIM:#}");
     }
 }
 
@@ -59,12 +44,14 @@ impl Transport for Tap {
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
         let (method, path, sent) = (request.method().clone(), request.uri().path().to_owned(), request.body().clone());
         Box::pin(async move {
+            let acked = json(&sent)["ack"].as_array().map_or(0, Vec::len);
+            if acked > 0 {
+                // The answer may take a while: the same request waits for the next SET.
+                let sets = if acked == 1 { "SET" } else { "SETs" };
+                self.line(&method, &path, "", &format!("acknowledges {acked} {sets}"));
+            }
             let answer = self.inner.send(request).await;
             self.tell(&method, &path, &sent, &answer);
-            if path.starts_with("/poll/") && answer.is_ok() {
-                let acked = json(&sent)["ack"].as_array().map_or(0, Vec::len);
-                self.acks.send_modify(|count| *count += acked as u64);
-            }
             answer
         })
     }
@@ -88,23 +75,16 @@ fn note(path: &str, sent: &Bytes, response: &Response<Bytes>) -> Option<String> 
         "/ssf/stream" => "its streams".to_owned(),
         "/ssf/verify" => "please send a sign of life, with this state".to_owned(),
         "/events" => format!("recorded as {}, owed to {} streams", named(&told["event_id"]), told["deliveries"]),
-        path if path.starts_with("/poll/") => poll(&asked, &told)?,
+        path if path.starts_with("/poll/") => poll(&told)?,
         path if path.starts_with("/receive/") => format!("SET: {}", event(sent)),
         _ => String::new(),
     })
 }
 
-fn poll(asked: &Value, told: &Value) -> Option<String> {
-    let acked = asked["ack"].as_array().map_or(0, Vec::len);
-    let sets = told["sets"].as_object().map(|sets| sets.values().collect::<Vec<_>>()).unwrap_or_default();
-    let events: Vec<String> =
-        sets.iter().filter_map(|token| token.as_str()).map(|token| event(token.as_bytes())).collect();
-    match (acked, events.is_empty()) {
-        (0, true) => None,
-        (0, false) => Some(format!("SET: {}", events.join(", "))),
-        (acked, true) => Some(format!("{acked} acknowledged")),
-        (acked, false) => Some(format!("{acked} acknowledged, SET: {}", events.join(", "))),
-    }
+fn poll(told: &Value) -> Option<String> {
+    let sets = told["sets"].as_object().filter(|sets| !sets.is_empty())?;
+    let events: Vec<String> = sets.values().filter_map(Value::as_str).map(|token| event(token.as_bytes())).collect();
+    Some(format!("SET: {}", events.join(", ")))
 }
 
 /// The short name of the event in a token, for the story's sake: nothing is verified here.

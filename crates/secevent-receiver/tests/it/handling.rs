@@ -2,9 +2,10 @@
 
 use crate::transmitter::SESSION_REVOKED;
 use crate::world::{World, claims, push_source};
-use secevent_receiver::{Authority, HandleError, ReceiverConfig, StartError};
+use secevent_receiver::{Authority, HandleError, Ports, Receiver, ReceiverConfig, StartError};
 use secevent_store::Inbox as _;
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A SET about this user.
@@ -161,15 +162,22 @@ async fn events_about_subjects_that_were_removed_are_taken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_sources_of_one_name_are_a_mistake() {
+async fn a_receiver_starts_whole_or_not_at_all() {
     let world = World::pushed().await;
-    let ports = secevent_receiver::Ports {
-        transport: std::sync::Arc::new(world.transmitter.clone()),
-        inbox: world.store.clone(),
-        documents: world.store.clone(),
-        clock: world.clock.clone(),
+    let start = async |change: &dyn Fn(&mut ReceiverConfig)| {
+        let ports = Ports {
+            transport: Arc::new(world.transmitter.clone()),
+            inbox: world.store.clone(),
+            documents: world.store.clone(),
+            clock: world.clock.clone(),
+        };
+        let mut config = ReceiverConfig { sources: vec![push_source()], ..ReceiverConfig::default() };
+        change(&mut config);
+        Receiver::start(config, ports, world.handler.clone()).await.unwrap_err()
     };
-    let config = ReceiverConfig { sources: vec![push_source(), push_source()], ..ReceiverConfig::default() };
-    let started = secevent_receiver::Receiver::start(config, ports, world.handler.clone()).await;
-    assert_eq!(started.unwrap_err(), StartError::SameName("idp".to_owned()));
+    let error = start(&|config| config.sources.push(push_source())).await;
+    assert_eq!(error, StartError::SameName("idp".to_owned()));
+    assert_eq!(start(&|config| config.poll.acks_max = 0).await, StartError::Zero("poll.acks_max"));
+    let error = start(&|config| config.handling.concurrency_max = 0).await;
+    assert_eq!(error, StartError::Zero("handling.concurrency_max"));
 }

@@ -1,0 +1,17 @@
+//! Events out, through the public door: a memory store, a scripted network, and a clock that stands still
+//! until all tasks wait.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
+
+mod accepting;
+mod bounds;
+mod failures;
+mod network;
+mod order;
+mod polling;
+mod pushing;
+mod restarts;
+mod store;
+mod streams;
+mod trouble;
+mod world;

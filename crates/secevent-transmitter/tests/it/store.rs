@@ -1,0 +1,243 @@
+//! A memory store that fails, is slow, or keeps things from its observer, when it is told to.
+
+use crate::world::PATIENCE;
+use bytes::Bytes;
+use secevent::Timestamp;
+use secevent_store::{
+    Backlog, BoxFuture, CommitObserver, Delivery, Document, Documents, Epoch, Inbox, MemoryStore, NewEvent, Outbox,
+    Page, Queue, Receipt, Received, Recorded, Sequence, Settlement, StoreError, Stored, StreamNumber, Verdict,
+    Version,
+};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use tokio::sync::{Notify, watch};
+
+pub(crate) struct TestStore {
+    inner: Arc<MemoryStore>,
+    /// These verbs fail while they are set.
+    pub(crate) record_fails: AtomicBool,
+    pub(crate) settle_fails: AtomicBool,
+    pub(crate) page_fails: AtomicBool,
+    pub(crate) drop_fails: AtomicBool,
+    /// Pages are read at once, but arrive only when this is unset.
+    pub(crate) pages_held: watch::Sender<bool>,
+    /// How many pages are on their way.
+    pub(crate) pages_waiting: watch::Sender<usize>,
+    /// Which hand-overs are withheld from the observer.
+    withheld: Mutex<Option<Withheld>>,
+    settled: Mutex<BTreeMap<Verb, usize>>,
+    changed: Notify,
+}
+
+type Withheld = Arc<dyn Fn(&Delivery) -> bool + Send + Sync>;
+
+/// How deliveries ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verb {
+    Acked,
+    Rejected,
+    Abandoned,
+    Retry,
+}
+
+impl TestStore {
+    pub(crate) fn new() -> Arc<Self> {
+        Self::over(MemoryStore::new(Epoch(1)))
+    }
+
+    /// The store as the next process finds it.
+    pub(crate) fn restarted(&self, epoch: u32) -> Arc<Self> {
+        Self::over(self.inner.restarted(Epoch(epoch)))
+    }
+
+    fn over(inner: MemoryStore) -> Arc<Self> {
+        Arc::new(Self {
+            inner: Arc::new(inner),
+            record_fails: AtomicBool::default(),
+            settle_fails: AtomicBool::default(),
+            page_fails: AtomicBool::default(),
+            drop_fails: AtomicBool::default(),
+            pages_held: watch::Sender::new(false),
+            pages_waiting: watch::Sender::new(0),
+            withheld: Mutex::default(),
+            settled: Mutex::default(),
+            changed: Notify::new(),
+        })
+    }
+
+    /// The observer is not told of these.
+    pub(crate) fn withhold(&self, which: impl Fn(&Delivery) -> bool + Send + Sync + 'static) {
+        *self.withheld.lock().unwrap() = Some(Arc::new(which));
+    }
+
+    /// How many deliveries were settled so.
+    pub(crate) fn settled_as(&self, verb: Verb) -> usize {
+        self.settled.lock().unwrap().get(&verb).copied().unwrap_or(0)
+    }
+
+    pub(crate) async fn backlog_of(&self, stream: u32) -> Backlog {
+        self.inner.backlog(StreamNumber(stream)).await.unwrap()
+    }
+
+    /// Waits until nothing is owed to any stream.
+    pub(crate) async fn all_settled(&self) {
+        let waiting = async {
+            loop {
+                let changed = self.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                if self.inner.owing().await.unwrap().is_empty() {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "something is never settled");
+    }
+
+    fn unless<'a, T: 'a>(
+        &self,
+        fails: &AtomicBool,
+        call: impl FnOnce() -> BoxFuture<'a, Result<T, StoreError>>,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        if fails.load(SeqCst) {
+            return Box::pin(async { Err(StoreError::Unavailable("as the test wants it".to_owned())) });
+        }
+        let result = call();
+        self.changed.notify_waiters();
+        result
+    }
+}
+
+impl Outbox for TestStore {
+    fn record(&self, events: Vec<NewEvent>) -> BoxFuture<'_, Result<Vec<Recorded>, StoreError>> {
+        self.unless(&self.record_fails, || self.inner.record(events))
+    }
+
+    fn page(
+        &self,
+        stream: StreamNumber,
+        queue: Queue,
+        after: Sequence,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Page, StoreError>> {
+        let read = self.unless(&self.page_fails, || self.inner.page(stream, queue, after, limit));
+        let mut held = self.pages_held.subscribe();
+        Box::pin(async move {
+            let page = read.await;
+            self.pages_waiting.send_modify(|waiting| *waiting += 1);
+            let _ = held.wait_for(|held| !held).await;
+            page
+        })
+    }
+
+    fn delivery(
+        &self,
+        stream: StreamNumber,
+        sequence: Sequence,
+    ) -> BoxFuture<'_, Result<Option<Delivery>, StoreError>> {
+        self.inner.delivery(stream, sequence)
+    }
+
+    fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), StoreError>> {
+        if !self.settle_fails.load(SeqCst) {
+            let mut settled = self.settled.lock().unwrap();
+            for settlement in &settlements {
+                let verb = match settlement.verdict {
+                    Verdict::Acked => Verb::Acked,
+                    Verdict::Rejected(_) => Verb::Rejected,
+                    Verdict::Abandoned(_) => Verb::Abandoned,
+                    Verdict::Retry { .. } => Verb::Retry,
+                };
+                *settled.entry(verb).or_default() += 1;
+            }
+        }
+        self.unless(&self.settle_fails, || self.inner.settle(settlements))
+    }
+
+    fn drop_stream(&self, stream: StreamNumber) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.unless(&self.drop_fails, || self.inner.drop_stream(stream))
+    }
+
+    fn backlog(&self, stream: StreamNumber) -> BoxFuture<'_, Result<Backlog, StoreError>> {
+        self.inner.backlog(stream)
+    }
+
+    fn owing(&self) -> BoxFuture<'_, Result<Vec<StreamNumber>, StoreError>> {
+        self.inner.owing()
+    }
+
+    fn trim(&self, before: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.inner.trim(before)
+    }
+
+    fn observe(&self, observer: Arc<dyn CommitObserver>) {
+        let withheld = self.withheld.lock().unwrap().clone();
+        self.inner.observe(Arc::new(Filter { observer, withheld }));
+    }
+}
+
+struct Filter {
+    observer: Arc<dyn CommitObserver>,
+    withheld: Option<Withheld>,
+}
+
+impl CommitObserver for Filter {
+    fn committed(&self, mut deliveries: Vec<(Delivery, Option<Sequence>)>) {
+        if let Some(withheld) = &self.withheld {
+            deliveries.retain(|(delivery, _)| !withheld(delivery));
+        }
+        self.observer.committed(deliveries);
+    }
+}
+
+impl Inbox for TestStore {
+    fn receive(&self, sets: Vec<Received>) -> BoxFuture<'_, Result<Vec<Receipt>, StoreError>> {
+        self.inner.receive(sets)
+    }
+
+    fn waiting(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, StoreError>> {
+        self.inner.waiting(after, limit)
+    }
+
+    fn handled(&self, places: Vec<u64>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.handled(places)
+    }
+
+    fn failed(&self, place: u64, dead: bool) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.failed(place, dead)
+    }
+
+    fn forget(&self, before: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.inner.forget(before)
+    }
+}
+
+impl Documents for TestStore {
+    fn get(&self, name: &str) -> BoxFuture<'_, Result<Option<Document>, StoreError>> {
+        self.inner.get(name)
+    }
+
+    fn list(
+        &self,
+        beginning: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Document>, StoreError>> {
+        self.inner.list(beginning, after, limit)
+    }
+
+    fn put(
+        &self,
+        name: &str,
+        expected: Version,
+        body: Option<Bytes>,
+    ) -> BoxFuture<'_, Result<Version, StoreError>> {
+        self.inner.put(name, expected, body)
+    }
+
+    fn new_stream_number(&self) -> BoxFuture<'_, Result<StreamNumber, StoreError>> {
+        self.inner.new_stream_number()
+    }
+}
