@@ -114,7 +114,6 @@ enum OneOrMany {
 /// Everything that a server needs, checked.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    pub(crate) listen: SocketAddr,
     pub(crate) public_url: String,
     pub(crate) database: PathBuf,
     pub(crate) master_key: MasterKey,
@@ -156,11 +155,16 @@ impl File {
         Ok(toml::from_str(text)?)
     }
 
+    /// Where to listen, as flags, environment and file say.
+    pub(crate) fn listen(&self, overrides: &Overrides) -> SocketAddr {
+        let default = || DEFAULT_LISTEN.parse().expect("the default is an address");
+        overrides.listen.or(self.server.listen).unwrap_or_else(default)
+    }
+
     /// Checks everything, and turns it into settings. The server starts whole or not at all.
     pub(crate) fn settle(self, overrides: Overrides) -> anyhow::Result<Settings> {
         let dev = overrides.dev;
-        let default_listen = DEFAULT_LISTEN.parse().expect("the default is an address");
-        let listen = overrides.listen.or(self.server.listen).unwrap_or(default_listen);
+        let listen = self.listen(&overrides);
         ensure!(
             !dev || listen.ip().is_loopback(),
             "server.listen is {listen}: --dev only listens on loopback, because it makes things easy for strangers too"
@@ -171,7 +175,10 @@ impl File {
             None => bail!("server.public_url is missing: state the https URL under which others see this server"),
         };
         let public_url = public_url.trim_end_matches('/').to_owned();
-        let insecure = dev || (listen.ip().is_loopback() && public_url.starts_with("http://"));
+        // Plain http is for this machine alone: names and tokens go over it.
+        let here = ["http://127.0.0.1", "http://localhost", "http://[::1]"];
+        let host_ends = |rest: &str| rest.is_empty() || rest.starts_with([':', '/']);
+        let insecure = here.iter().any(|host| public_url.strip_prefix(host).is_some_and(host_ends));
         let issuer_url = |url: &str| match insecure {
             true => Issuer::parse_insecure(url),
             false => url.parse(),
@@ -212,7 +219,6 @@ impl File {
         let outgoing = self.outgoing.settle(dev, listen)?;
         let transmitter = self.delivery.settle(issuers, allow_plain_http)?;
         Ok(Settings {
-            listen,
             public_url,
             database: PathBuf::from(database),
             master_key,
@@ -407,7 +413,7 @@ mod tests {
         assert_eq!(settings.clients[0].scopes, [Scope::Manage]);
         assert!(!format!("{settings:?}").contains("0123456789abcdef"), "secrets do not print");
         let moved = Overrides { listen: Some("127.0.0.1:9".parse().unwrap()), ..Overrides::default() };
-        assert_eq!(File::parse(GOOD).unwrap().settle(moved).unwrap().listen.port(), 9);
+        assert_eq!(File::parse(GOOD).unwrap().listen(&moved).port(), 9);
     }
 
     #[test]

@@ -69,14 +69,16 @@ pub(crate) async fn run(args: Serve) -> anyhow::Result<()> {
         None if args.dev => File::default(),
         None => anyhow::bail!("there is no {DEFAULT_FILE} here: name one with --config, or try --dev"),
     };
-    let overrides =
+    let mut overrides =
         Overrides { listen: args.listen, public_url: args.public_url, store: args.store, dev: args.dev };
+    // Port 0 asks for any free port, and URLs have to name the one that it was.
+    let listen = file.listen(&overrides);
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    overrides.listen = Some(listener.local_addr()?);
     let mut settings = file.settle(overrides)?;
     if args.dev && settings.clients.is_empty() {
         settings.clients.push(dev_client());
     }
-    let listener =
-        TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
     let issuers: Vec<String> = settings.transmitter.issuers.iter().map(|issuer| issuer.url.to_string()).collect();
     let database = settings.database.clone();
     let node = Node::start(settings, listener).await?;

@@ -26,7 +26,7 @@ Results go to standard output, all else to standard error. With --json an error 
 #[derive(Debug, Subcommand)]
 #[command(after_long_help = EXIT_CODES)]
 pub(crate) enum Command {
-    New(new::Args),
+    New(Box<new::Args>),
     Sign(sign::Args),
     Verify(verify::Args),
     Decode(decode::Args),
@@ -36,7 +36,7 @@ pub(crate) enum Command {
 /// Runs one subcommand to its exit code.
 pub(crate) fn run(command: Command) -> ExitCode {
     let (json, result) = match command {
-        Command::New(args) => (args.json, new::run(args)),
+        Command::New(args) => (args.json, new::run(*args)),
         Command::Sign(args) => (args.json, sign::run(&args)),
         Command::Verify(args) => (args.json, verify::run(&args)),
         Command::Decode(args) => (args.json, decode::run(&args)),

@@ -57,9 +57,10 @@ impl Expected {
         self.profile
     }
 
-    /// Checks the claims of a SET whose signature is good: issuer, audience, times. SETs do not age, so there
-    /// is no lower bound of `iat`; `exp` counts where the profile asks for it.
-    fn check(&self, set: &Set, issuer: &str, now: Timestamp) -> Result<(), VerifyError> {
+    /// Proves the claims of a token that the keys of `issuer` signed: profile, issuer, audience, times. SETs do
+    /// not age, so there is no lower bound of `iat`; `exp` counts where the profile asks for it.
+    pub fn prove(&self, payload: &[u8], issuer: &str, now: Timestamp) -> Result<Set, VerifyError> {
+        let set = Set::read(payload, self.profile).map_err(VerifyError::Malformed)?;
         if set.iss() != issuer {
             return Err(VerifyError::ForeignKey { issuer: set.iss().into() });
         }
@@ -74,10 +75,11 @@ impl Expected {
         if self.profile == Profile::Logout && set.claims().exp.is_some_and(over) {
             return Err(VerifyError::Malformed(secevent::Invalid::new("exp", "BCL-29", "has passed")));
         }
-        Ok(())
+        Ok(set)
     }
 }
 
+/// The rule of [`Profile::accepts_typ`].
 impl From<Profile> for TypRule {
     fn from(profile: Profile) -> Self {
         match profile {
@@ -93,8 +95,20 @@ impl IssuerKeys {
     /// but for what only the recipient's own memory tells (whether it came before).
     pub fn verify_set(&self, token: &Compact<'_>, expected: &Expected, now: Timestamp) -> Result<Set, VerifyError> {
         let verified = self.verify(token, expected.profile.into())?;
-        let set = Set::read(verified.payload(), expected.profile).map_err(VerifyError::Malformed)?;
-        expected.check(&set, self.issuer(), now)?;
-        Ok(set)
+        expected.prove(verified.payload(), self.issuer(), now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_admitted_as_the_profiles_say() {
+        for profile in Profile::ALL {
+            for typ in [None, Some("JWT"), Some("secevent+jwt"), Some("Logout+JWT"), Some("at+jwt"), Some("")] {
+                assert_eq!(TypRule::from(profile).admits(typ), profile.accepts_typ(typ), "{profile} {typ:?}");
+            }
+        }
     }
 }

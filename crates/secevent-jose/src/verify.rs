@@ -80,6 +80,8 @@ impl VerifyError {
     /// What is answered to the transmitter (RFC 8935 section 2.4).
     pub fn fault(&self) -> Fault {
         match self {
+            // Also when it is missing: the SET is for nobody then.
+            Self::Malformed(breach) if breach.member() == "aud" => Fault::InvalidAudience,
             Self::Malformed(_) | Self::Encrypted | Self::Typ { .. } => Fault::InvalidRequest,
             Self::Algorithm(_)
             | Self::AlgorithmNotAllowed { .. }

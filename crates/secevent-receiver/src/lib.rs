@@ -54,13 +54,13 @@
 //! #     }
 //! # }
 //! /// Tells whose sessions have ended.
-//! struct EndSessions(mpsc::UnboundedSender<String>);
+//! struct EndSessions(mpsc::UnboundedSender<Subject>);
 //!
 //! impl Handler for EndSessions {
 //!     fn handle<'a>(&'a self, set: &'a Set, _: &'a Source) -> BoxFuture<'a, Result<(), HandleError>> {
 //!         Box::pin(async move {
-//!             let subject = set.subject().expect("SSF asks for one");
-//!             self.0.send(subject.to_value().to_string()).map_err(|error| HandleError::Later(error.to_string()))
+//!             let subject = set.subject().expect("SSF asks for one").into_owned();
+//!             self.0.send(subject).map_err(|error| HandleError::Later(error.to_string()))
 //!         })
 //!     }
 //! }
@@ -92,7 +92,7 @@
 //!
 //! let response = receiver.push_endpoint("idp").unwrap().handle(request).await;
 //! assert_eq!(response.status(), 202);
-//! assert_eq!(sessions.recv().await.unwrap(), r#"{"email":"alice@example.com","format":"email"}"#);
+//! assert_eq!(sessions.recv().await.unwrap(), Subject::email("alice@example.com")?);
 //! receiver.stop().await;
 //! # Ok(())
 //! # }

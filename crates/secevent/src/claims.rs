@@ -4,6 +4,7 @@ use crate::event::{Definition, EventType, Strictness};
 use crate::{Identifier, Invalid, Profile, Set, Subject, Timestamp, Vocabulary, json, uri};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -88,39 +89,38 @@ impl Claims {
 
     /// Reads what can be read of a checked text, and tells what could not.
     pub(crate) fn collect(text: &str) -> Result<(Self, Vec<Invalid>), Invalid> {
-        let members: RawMembers<'_> = serde_json::from_str(text).map_err(|error| json::syntax(&error))?;
-        let mut claims = Self::default();
-        let mut breaches = Vec::new();
-        for (name, value) in members.0 {
-            if let Err(breach) = claims.take(&name, value) {
-                breaches.push(breach);
-            }
-        }
+        let Collected(claims, breaches) = serde_json::from_str(text).map_err(|error| json::syntax(&error))?;
         Ok((claims, breaches))
     }
 
-    fn take(&mut self, name: &str, value: &RawValue) -> Result<(), Invalid> {
-        match name {
-            "iss" => self.iss = Some(text(name, "SET-02", value)?),
-            "jti" => self.jti = Some(text(name, "SET-05", value)?),
-            "iat" => self.iat = Some(time(name, "SET-03", value)?),
-            "aud" => self.aud = Some(read(name, "SET-08", value, "must be a string or an array of strings")?),
-            "txn" => self.txn = Some(text(name, "SET-18", value)?),
-            "toe" => self.toe = Some(time(name, "SET-19", value)?),
-            "exp" => self.exp = Some(time(name, "SET-10", value)?),
-            "sub" => self.sub = Some(text(name, "SET-09", value)?),
-            "sid" => self.sid = Some(text(name, "BCL-14", value)?),
-            "sub_id" => {
-                let value = serde_json::from_str(value.get()).map_err(|error| json::syntax(&error))?;
-                let subject = Subject::from_value(value, Strictness::Lenient);
-                self.sub_id = Some(subject.map_err(|error| error.within(name))?);
-            }
-            "events" => self.events = Events::read(value).map_err(|error| error.within(name))?,
+    /// Takes the value of the claim `name`, which comes next in `map`. The outer error is about the JSON, the
+    /// inner one about the claim.
+    fn take<'de, A: MapAccess<'de>>(
+        &mut self,
+        name: &str,
+        map: &mut A,
+    ) -> Result<Result<(), Invalid>, A::Error> {
+        Ok(match name {
+            "iss" => text(name, "SET-02", map.next_value()?).map(|iss| self.iss = Some(iss)),
+            "jti" => text(name, "SET-05", map.next_value()?).map(|jti| self.jti = Some(jti)),
+            "iat" => time(name, "SET-03", map.next_value()?).map(|iat| self.iat = Some(iat)),
+            "aud" => audience(name, "SET-08", map.next_value()?).map(|aud| self.aud = Some(aud)),
+            "txn" => text(name, "SET-18", map.next_value()?).map(|txn| self.txn = Some(txn)),
+            "toe" => time(name, "SET-19", map.next_value()?).map(|toe| self.toe = Some(toe)),
+            "exp" => time(name, "SET-10", map.next_value()?).map(|exp| self.exp = Some(exp)),
+            "sub" => text(name, "SET-09", map.next_value()?).map(|sub| self.sub = Some(sub)),
+            "sid" => text(name, "BCL-14", map.next_value()?).map(|sid| self.sid = Some(sid)),
+            "sub_id" => Subject::from_value(map.next_value()?, Strictness::Lenient)
+                .map(|subject| self.sub_id = Some(subject))
+                .map_err(|error| error.within(name)),
+            "events" => Events::read(map.next_value()?)
+                .map(|events| self.events = events)
+                .map_err(|error| error.within(name)),
             _ => {
-                self.other.insert(name.to_owned(), value.to_owned());
+                self.other.insert(name.to_owned(), map.next_value()?);
+                Ok(())
             }
-        }
-        Ok(())
+        })
     }
 
     /// Proves that these claims are a SET of `profile`, as strictly as its text has it: that is the way to
@@ -396,26 +396,49 @@ impl Serialize for Events {
     }
 }
 
-fn read<'a, T: Deserialize<'a>>(
-    name: &str,
-    rule: &'static str,
-    value: &'a RawValue,
-    otherwise: &'static str,
-) -> Result<T, Invalid> {
-    serde_json::from_str(value.get()).map_err(|_| Invalid::new(name, rule, otherwise))
-}
-
-fn text(name: &str, rule: &'static str, value: &RawValue) -> Result<String, Invalid> {
-    // Nearly every string is written without escapes, and then what stands between the quotes is the text.
-    let inner = value.get().strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    match inner.filter(|inner| !inner.contains('\\')) {
-        Some(plain) => Ok(plain.to_owned()),
-        None => read(name, rule, value, "must be a string"),
+fn text(name: &str, rule: &'static str, value: Value) -> Result<String, Invalid> {
+    match value {
+        Value::String(text) => Ok(text),
+        _ => Err(Invalid::new(name, rule, "must be a string")),
     }
 }
 
-fn time(name: &str, rule: &'static str, value: &RawValue) -> Result<Timestamp, Invalid> {
-    read(name, rule, value, "must be a number of seconds since the epoch")
+fn time(name: &str, rule: &'static str, value: Value) -> Result<Timestamp, Invalid> {
+    let wrong = |_| Invalid::new(name, rule, "must be a number of seconds since the epoch");
+    Timestamp::deserialize(value).map_err(wrong)
+}
+
+fn audience(name: &str, rule: &'static str, value: Value) -> Result<Audience, Invalid> {
+    Audience::deserialize(value)
+        .map_err(|_| Invalid::new(name, rule, "must be a string or an array of strings"))
+}
+
+/// The claims that could be read, and what was wrong with the others.
+struct Collected(Claims, Vec<Invalid>);
+
+impl<'de> Deserialize<'de> for Collected {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Collected;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut claims = Claims::default();
+                let mut breaches = Vec::new();
+                while let Some(name) = map.next_key_seed(json::Name)? {
+                    breaches.extend(claims.take(&name, &mut map)?.err());
+                }
+                Ok(Collected(claims, breaches))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
 }
 
 /// The members of an object with their values as text.
@@ -433,7 +456,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawMembers<'a> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::with_capacity(8);
+                let mut members = Vec::new();
                 while let Some(name) = map.next_key_seed(json::Name)? {
                     members.push((name, map.next_value()?));
                 }

@@ -290,17 +290,15 @@ impl Shape {
     fn check(self, value: &Value, rule: &'static str, strictness: Strictness) -> Result<(), Invalid> {
         let wrong = |problem: &'static str| Err(Invalid::new("", rule, problem));
         match (self, value) {
-            (Self::Text | Self::Suggested(_), Value::String(_)) => Ok(()),
-            (Self::Text | Self::Suggested(_), _) => wrong("must be a string"),
-            (Self::OneOf(values), Value::String(text)) => {
-                if strictness == Strictness::Strict && !values.contains(&text.as_str()) {
-                    let problem = format!("must be one of {}, not {text:?}", values.join(", "));
-                    return Err(Invalid::new("", rule, problem));
-                }
-                Ok(())
+            (Self::OneOf(values), Value::String(text))
+                if strictness == Strictness::Strict && !values.contains(&text.as_str()) =>
+            {
+                let problem = format!("must be one of {}, not {text:?}", values.join(", "));
+                Err(Invalid::new("", rule, problem))
             }
-            (Self::OneOf(_), _) => wrong("must be a string"),
-            (Self::Time, Value::Number(_)) => Ok(()),
+            (Self::Text | Self::Suggested(_) | Self::OneOf(_), Value::String(_))
+            | (Self::Time, Value::Number(_)) => Ok(()),
+            (Self::Text | Self::Suggested(_) | Self::OneOf(_), _) => wrong("must be a string"),
             (Self::Time, _) => wrong("must be a number of seconds since the epoch"),
             (Self::ByLanguage, Value::Object(texts)) => by_language(texts, rule, strictness),
             (Self::ByLanguage, Value::String(_)) if strictness == Strictness::Lenient => Ok(()),

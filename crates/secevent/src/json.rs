@@ -40,7 +40,12 @@ pub fn check(bytes: &[u8], limits: Limits) -> Result<&str, Invalid> {
         return Err(Invalid::new("", "JWTBCP-19", format!("is longer than {} bytes", limits.bytes_max)));
     }
     let text = std::str::from_utf8(bytes).map_err(|_| Invalid::new("", "JWTBCP-09", "is not UTF-8"))?;
-    let mut walk = Walk { names: Vec::with_capacity(NAMES_SEARCHED_MAX), depth: 0, depth_max: limits.depth_max, breach: None };
+    let mut walk = Walk {
+        names: Vec::with_capacity(NAMES_SEARCHED_MAX),
+        depth: 0,
+        depth_max: limits.depth_max,
+        breach: None,
+    };
     let mut json = serde_json::Deserializer::from_str(text);
     let walked = Value { walk: &mut walk, under: None }.deserialize(&mut json).and_then(|is_object| {
         json.end()?;
@@ -118,8 +123,12 @@ impl<'de> Visitor<'de> for Value<'_, 'de> {
             let seen = &self.walk.names[first..];
             let twice = if many.is_empty() { seen.contains(&name) } else { !many.insert(name.clone()) };
             if twice {
-                let rule = if self.walk.depth == 2 && self.under == Some("events") { "SET-15" } else { "E-33" };
+                let rule =
+                    if self.walk.depth == 2 && self.under == Some("events") { "SET-15" } else { "E-33" };
                 return Err(self.walk.refuse(Invalid::new(name, rule, "is there twice")));
+            }
+            if name == RAW_VALUE {
+                return Err(self.walk.refuse(Invalid::new(name, "RFC8259", "is no name for a member here")));
             }
             if many.is_empty() {
                 self.walk.names.push(name.clone());
@@ -185,6 +194,10 @@ impl<'de> Visitor<'de> for Value<'_, 'de> {
 
 const NAMES_SEARCHED_MAX: usize = 16;
 
+/// How `serde_json` marks a value that it carries as text. A stranger's object with such a member would become
+/// whatever JSON that text holds, past every check here.
+const RAW_VALUE: &str = "$serde_json::private::RawValue";
+
 /// A member name, borrowed from the text unless it is written with escapes.
 pub(crate) struct Name;
 
@@ -228,11 +241,18 @@ mod tests {
             (r#"{"a":1,"\u0061":2}"#, "`a` is there twice [E-33]"),
             (r#"{"x":[0,{"y":{"z":1,"z":1}}]}"#, "`x[1].y.z` is there twice [E-33]"),
             (r#"{"events":{"u:1":{},"u:1":{}}}"#, "`events.u:1` is there twice [SET-15]"),
+            (
+                r#"{"sub_id":{"$serde_json::private::RawValue":"{\"a\":1,\"a\":2}"}}"#,
+                "`sub_id.$serde_json::private::RawValue` is no name for a member here [RFC8259]",
+            ),
             ("[]", "the document must be a JSON object [SET-01]"),
             ("3", "the document must be a JSON object [SET-01]"),
             (&deep, "is nested deeper than 16 levels [JWTBCP-19]"),
             ("", "the document is not JSON: EOF while parsing a value at line 1 column 0 [RFC8259]"),
-            (r#"{"a":1} {"b":2}"#, "the document is not JSON: trailing characters at line 1 column 9 [RFC8259]"),
+            (
+                r#"{"a":1} {"b":2}"#,
+                "the document is not JSON: trailing characters at line 1 column 9 [RFC8259]",
+            ),
             (r#"{"a":"\ud800"}"#, "is not JSON"),
             (r#"{"a":1,}"#, "is not JSON"),
         ];
@@ -240,7 +260,11 @@ mod tests {
             match check(text.as_bytes(), Limits::TOKEN) {
                 Ok(back) => assert_eq!((back, *refusal), (*text, "")),
                 Err(error) => {
-                    assert!(!refusal.is_empty() && error.to_string().ends_with(refusal) || error.to_string().contains(refusal), "{text}: {error}");
+                    assert!(
+                        !refusal.is_empty() && error.to_string().ends_with(refusal)
+                            || error.to_string().contains(refusal),
+                        "{text}: {error}"
+                    );
                     assert!(!refusal.is_empty(), "{text}: {error}");
                 }
             }

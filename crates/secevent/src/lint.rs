@@ -126,7 +126,9 @@ pub fn check(header: Option<&[u8]>, claims: &[u8], ruleset: Ruleset, now: Option
             Err(error) => lint.error(error.within("header")),
         }
     }
-    match json::check(claims, json::Limits::TOKEN).and_then(|text| Ok((Claims::collect(text)?, object(claims)?))) {
+    match json::check(claims, json::Limits::TOKEN)
+        .and_then(|text| Ok((Claims::collect(text)?, object(claims)?)))
+    {
         Ok(((read, breaches), raw)) => lint.claims(&read, breaches, &raw, now),
         Err(error) => lint.error(error),
     }

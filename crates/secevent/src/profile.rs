@@ -130,9 +130,13 @@ impl Profile {
     pub(crate) fn breaches(self, claims: &Claims, strictness: Strictness) -> Vec<Invalid> {
         let mut breaches = Vec::new();
         for &Row(claim, presence) in TABLE {
-            match (presence[self as usize], claims.has(claim)) {
-                (Must(rule), false) => breaches.push(Invalid::new(claim, rule, "is required and missing")),
-                (MustNot(rule), true) => breaches.push(Invalid::new(claim, rule, "must not be there")),
+            match presence[self as usize] {
+                Must(rule) if !claims.has(claim) => {
+                    breaches.push(Invalid::new(claim, rule, "is required and missing"));
+                }
+                MustNot(rule) if claims.has(claim) => {
+                    breaches.push(Invalid::new(claim, rule, "must not be there"));
+                }
                 _ => {}
             }
         }

@@ -7,4 +7,5 @@ mod keys;
 mod oracles;
 mod tampering;
 mod vectors;
+mod set;
 mod verify;

@@ -4,6 +4,7 @@ use super::answer;
 use crate::clients::Scope;
 use crate::context::{Context, json_body};
 use crate::problem::Problem;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use bytes::Bytes;
@@ -15,13 +16,14 @@ use std::sync::Arc;
 /// `POST {issuer}/poll/{stream}`: acknowledge, and fetch what is there.
 pub(crate) async fn poll(
     State(context): State<Arc<Context>>,
-    Path(stream): Path<String>,
+    stream: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let caller = context.clients.authenticate(&headers)?;
     let request = PollRequest::read(&json_body(&headers, &body)?, PollLimits::default())?;
-    let stream: StreamId = stream.parse().map_err(|_| Problem::not_found("there is no such stream"))?;
+    let stream: Option<StreamId> = stream.ok().and_then(|Path(stream)| stream.parse().ok());
+    let stream = stream.ok_or_else(|| Problem::not_found("there is no such stream"))?;
     context.transmitter.read_stream(context.iss(), &caller.client.id, &stream)?;
     caller.may(Scope::Read)?;
     let sets = context.transmitter.poll(&caller.client.id, &stream, &request).await?;

@@ -5,6 +5,7 @@ use crate::store::Verb;
 use crate::world::{AUDIENCE, ENDPOINT, ISSUER, SESSION_REVOKED, VERIFICATION, World, email, read};
 use secevent::Profile;
 use secevent_jose::{Compact, Expected, IssuerKeys};
+use secevent_transmitter::IssuerConfig;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -25,6 +26,18 @@ async fn a_push_is_exactly_what_the_standard_says() {
     assert_eq!(push.token.split('.').count(), 3);
     let base64url = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     assert!(push.token.split('.').all(base64url));
+}
+
+/// In real time, because RSA is signed on threads of its own.
+#[tokio::test]
+async fn by_default_sets_are_signed_as_the_interoperability_profile_asks() {
+    let world = World::with(|config| config.issuers = vec![IssuerConfig::new(ISSUER.parse().unwrap())]).await;
+    world.push_stream().await;
+    let push = world.network.pushes().remove(0);
+    let compact = Compact::parse(&push.token).unwrap();
+    assert_eq!(compact.header().algorithm(), secevent_jose::Algorithm::Rs256);
+    let keys = IssuerKeys::new(ISSUER, world.transmitter.public_keys(ISSUER).unwrap());
+    keys.verify_set(&compact, &Expected::new(Profile::Ssf).audience(AUDIENCE), world.now()).unwrap();
 }
 
 // spec: SSF-39

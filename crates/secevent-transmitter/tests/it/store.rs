@@ -82,12 +82,21 @@ impl TestStore {
 
     /// Waits until nothing is owed to any stream.
     pub(crate) async fn all_settled(&self) {
+        self.until(<[StreamNumber]>::is_empty).await;
+    }
+
+    /// Waits until nothing is owed to this stream.
+    pub(crate) async fn settled(&self, stream: u32) {
+        self.until(|owing| !owing.contains(&StreamNumber(stream))).await;
+    }
+
+    async fn until(&self, reached: impl Fn(&[StreamNumber]) -> bool) {
         let waiting = async {
             loop {
                 let changed = self.changed.notified();
                 tokio::pin!(changed);
                 changed.as_mut().enable();
-                if self.inner.owing().await.unwrap().is_empty() {
+                if reached(&self.inner.owing().await.unwrap()) {
                     return;
                 }
                 changed.await;

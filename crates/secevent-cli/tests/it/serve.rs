@@ -1,0 +1,269 @@
+//! `serve` and `emit`: what the demo shows, by hand; and what happens when the process is killed.
+
+use crate::program::{Place, Ran};
+use bytes::Bytes;
+use http::Request;
+use secevent::{Clock, EventType as _, Issuer, Timestamp, caep::SessionRevoked};
+use secevent_http::{Client, ClientConfig, Ports};
+use secevent_receiver::{Credentials, Peer, TransmitterClient};
+use secevent_ssf::{CreateStream, Endpoint, Secret, StreamConfiguration, Tolerance, Transport as _};
+use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const CONFIG: &str = r#"
+[secrets]
+key = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+[store]
+url = "sqlite:events.db"
+[[client]]
+id = "shop"
+secret = "a secret of the shop"
+scopes = ["ssf.manage"]
+audience = "https://shop.example"
+[[client]]
+id = "idp"
+secret = "a secret of the idp"
+scopes = ["events.write"]
+"#;
+
+/// A running `secevent serve`.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    /// Starts one in `place`, and waits until it says that it is ready.
+    fn start(place: &Place, listen: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_secevent"))
+            .args(["serve", "--dev", "--config", "secevent.toml", "--listen", listen])
+            .current_dir(place.path(""))
+            .env("NO_COLOR", "1")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let ready = lines.by_ref().map_while(Result::ok).find(|line| line.contains("The transmitter is ready"));
+        let ready = ready.expect("the server says that it is ready, or it ended");
+        let plain: String = strip_colours(&ready);
+        let address = plain.split("listen=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+        // Whoever reads the log goes on reading it, or the server would wait for that.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address }
+    }
+
+    fn issuer(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Ends it at once, as a power cut would.
+    fn kill(mut self) -> String {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.address.clone()
+    }
+
+    /// Asks it to end, and returns its exit code.
+    fn stop(mut self) -> i32 {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.child.wait().unwrap().code().unwrap()
+    }
+
+    fn emit(&self, place: &Place, args: &[&str]) -> Ran {
+        let issuer = self.issuer();
+        let access = ["--issuer", &issuer, "--client", "idp", "--secret", "a secret of the idp", "--json"];
+        place.run(&[&["emit"], args, &access].concat())
+    }
+}
+
+fn strip_colours(line: &str) -> String {
+    let mut plain = String::new();
+    let mut escaped = false;
+    for c in line.chars() {
+        match c {
+            '\u{1b}' => escaped = true,
+            'm' if escaped => escaped = false,
+            c if !escaped => plain.push(c),
+            _ => {}
+        }
+    }
+    plain
+}
+
+struct RealClock;
+
+impl Clock for RealClock {
+    #[expect(clippy::disallowed_methods, reason = "the server under test reads the real clock too")]
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros()).unwrap())
+    }
+}
+
+/// The receiver's side: pure SSF, over the real network client.
+struct Shop {
+    transport: Arc<Client>,
+    client: TransmitterClient,
+    token: String,
+}
+
+impl Shop {
+    async fn meet(server: &Server) -> Self {
+        let config = ClientConfig {
+            allow_networks: vec!["127.0.0.0/8".parse().unwrap()],
+            ports: Ports::Any,
+            allow_plain_http: true,
+            ..ClientConfig::default()
+        };
+        let transport = Arc::new(Client::new(config).unwrap());
+        let token_endpoint = Endpoint::parse_insecure(&format!("{}/oauth/token", server.issuer())).unwrap();
+        let mut peer = Peer::new(Issuer::parse_insecure(&server.issuer()).unwrap());
+        peer.tolerance = Tolerance { plain_http: true, ..Tolerance::NONE };
+        let secret = "a secret of the shop";
+        peer.credentials = Credentials::ClientCredentials {
+            token_endpoint: token_endpoint.clone(),
+            client_id: "shop".to_owned(),
+            secret: Secret::new(secret.to_owned()),
+            scope: None,
+        };
+        let client = TransmitterClient::discover(&peer, transport.clone(), Arc::new(RealClock)).await.unwrap();
+        let form = "grant_type=client_credentials&client_id=shop&client_secret=a+secret+of+the+shop";
+        let request = Request::post(token_endpoint.as_str())
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Bytes::from(form))
+            .unwrap();
+        let granted: Value = serde_json::from_slice(transport.send(request).await.unwrap().body()).unwrap();
+        let token = granted["access_token"].as_str().unwrap().to_owned();
+        Self { transport, client, token }
+    }
+
+    async fn create(&self) -> StreamConfiguration {
+        let events_requested = Some(vec![SessionRevoked::URI.to_owned()]);
+        self.client.create(&CreateStream { events_requested, ..CreateStream::default() }).await.unwrap()
+    }
+
+    async fn poll(&self, stream: &StreamConfiguration, body: Value) -> Vec<(String, String)> {
+        let request = Request::post(stream.delivery.endpoint_url.as_str())
+            .header("content-type", "application/json")
+            .header("authorization", format!("Bearer {}", self.token))
+            .body(Bytes::from(body.to_string()))
+            .unwrap();
+        let response = self.transport.send(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let answer: Value = serde_json::from_slice(response.body()).unwrap();
+        let sets = answer["sets"].as_object().unwrap().iter();
+        sets.map(|(jti, token)| (jti.clone(), token.as_str().unwrap().to_owned())).collect()
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// What was accepted before a SIGKILL is delivered after the restart: nothing is lost, the order of one subject
+/// holds, and each SET is verified by the keys that survived (I1, I2, I4).
+#[test]
+fn what_was_accepted_survives_a_kill() {
+    let place = Place::new().with("secevent.toml", CONFIG);
+    let server = Server::start(&place, "127.0.0.1:0");
+    let stream = runtime().block_on(async { Shop::meet(&server).await.create().await });
+
+    let mut txns = Vec::new();
+    for number in 0..3 {
+        let key = format!("leaver-{number}");
+        let args = ["caep:session-revoked", "--subject", "alice@example.com", "--idempotency-key", &key];
+        let first = server.emit(&place, &args);
+        assert_eq!(first.code, 0, "{first:?}");
+        assert_eq!(first.json()["deliveries"], 1);
+        assert_eq!(server.emit(&place, &args).json(), first.json(), "a repeat gets the first answer");
+        txns.push(first.json()["txn"].as_str().unwrap().to_owned());
+    }
+
+    let address = server.kill();
+    let server = Server::start(&place, &address);
+    let (tokens, left) = runtime().block_on(async {
+        let shop = Shop::meet(&server).await;
+        let mut tokens = Vec::new();
+        let mut ack: Vec<String> = Vec::new();
+        // One SET about Alice at a time; the unasked verification event of the new stream comes too.
+        while tokens.len() < 4 {
+            let sets = shop.poll(&stream, json!({ "ack": ack })).await;
+            ack = sets.iter().map(|(jti, _)| jti.clone()).collect();
+            tokens.extend(sets.into_iter().map(|(_, token)| token));
+        }
+        let left = shop.poll(&stream, json!({ "ack": ack, "returnImmediately": true })).await;
+        (tokens, left)
+    });
+    assert_eq!(left, [], "nothing is owed any more");
+
+    let mut delivered = Vec::new();
+    for token in &tokens {
+        let args = ["set", "verify", "--issuer", &server.issuer(), "--allow-private-network", "--json", "-"];
+        let args = [&args[..], &["--audience", "https://shop.example"]].concat();
+        let verified = place.run_with(&args, token);
+        assert_eq!(verified.code, 0, "{verified:?}");
+        let decoded = place.run(&["set", "decode", "--json", token]).json();
+        if decoded["claims"]["events"].get(SessionRevoked::URI).is_some() {
+            delivered.push(decoded["claims"]["txn"].as_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(delivered, txns, "each once, in the order of acceptance");
+    assert_eq!(server.stop(), 0);
+}
+
+/// One store has one server: a second one says so, and leaves the first alone.
+#[test]
+fn a_second_server_on_the_same_store_refuses_to_start() {
+    let place = Place::new().with("secevent.toml", CONFIG);
+    let server = Server::start(&place, "127.0.0.1:0");
+    let second = place.run(&["serve", "--dev", "--config", "secevent.toml", "--listen", "127.0.0.1:0"]);
+    assert_eq!(second.code, 1, "{second:?}");
+    assert!(second.stderr.contains("events.db"), "{second:?}");
+    assert_eq!(server.emit(&place, &["caep:session-revoked", "--subject", "bob@example.com"]).code, 0);
+    assert_eq!(server.stop(), 0);
+}
+
+/// What cannot work is told before anything starts, with the file, the place and what to do.
+#[test]
+fn a_server_that_cannot_work_says_why() {
+    let place = Place::new().with("secevent.toml", CONFIG).with("typo.toml", "[server]\nlisten_to = 1\n");
+    let wrong_key = CONFIG.replace("key = \"00", "key = \"ff");
+    place.write("wrong-key.toml", wrong_key);
+    assert_eq!(Server::start(&place, "127.0.0.1:0").stop(), 0);
+    for (args, told) in [
+        (&["serve", "--config", "absent.toml"][..], "cannot read absent.toml"),
+        (&["serve", "--config", "typo.toml"], "unknown field `listen_to`"),
+        (&["serve", "--config", "secevent.toml", "--listen", "127.0.0.1:0"], "there is no [[issuer]]"),
+        (&["serve", "--dev", "--config", "wrong-key.toml", "--listen", "127.0.0.1:0"], "the master key is another one"),
+        (&["serve", "--dev", "--listen", "0.0.0.0:0", "--config", "secevent.toml"], "--dev only listens on loopback"),
+    ] {
+        let ran = place.run(args);
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert!(ran.stderr.contains(told), "{told}: {ran:?}");
+    }
+}
+
+/// An event that is wrong is refused with its member and rule; a caller that is unknown gets no further.
+#[test]
+fn emit_tells_what_is_wrong() {
+    let place = Place::new().with("secevent.toml", CONFIG);
+    let server = Server::start(&place, "127.0.0.1:0");
+    let change = ["caep:credential-change", "--subject", "bob@example.com", "--data"];
+    for (args, told) in [
+        (&["caep:session-revokd", "--subject", "bob@example.com"][..], "`type`"),
+        (&[&change[..], &["{\"credential_type\":\"pin\"}"]].concat(), "`data.change_type` is required and missing [CAEP-16]"),
+        (&["caep:session-revoked", "--subject", "nobody"], "--subject is neither"),
+    ] {
+        let ran = server.emit(&place, args);
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert!(ran.stderr.contains(told), "{told}: {ran:?}");
+    }
+    let stranger = ["emit", "caep:session-revoked", "--subject", "bob@example.com", "--client", "idp", "--secret", "guess"];
+    let ran = place.run(&[&stranger[..], &["--issuer", &server.issuer()]].concat());
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("invalid_client") && !ran.stderr.contains("guess"), "{ran:?}");
+    assert_eq!(server.stop(), 0);
+}

@@ -1,0 +1,110 @@
+//! What anybody may read: metadata and public keys.
+
+use crate::world::{POLL, PUSH, World};
+use http::Method;
+use serde_json::json;
+
+// spec: SSF-42, SSF-43, SSF-44, SSF-45, SSF-56
+#[tokio::test]
+async fn each_issuer_has_its_metadata_where_the_standard_puts_it() {
+    let world = World::new().await;
+    for (path, base) in [("", "https://tr.example"), ("/tenant-a", "https://tr.example/tenant-a")] {
+        let answer = world.get("", &format!("/.well-known/ssf-configuration{path}")).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+        assert_eq!(answer.json(), json!({
+            "spec_version": "1_0",
+            "issuer": base,
+            "jwks_uri": format!("{base}/jwks.json"),
+            "delivery_methods_supported": [PUSH, POLL],
+            "configuration_endpoint": format!("{base}/ssf/stream"),
+            "status_endpoint": format!("{base}/ssf/status"),
+            "verification_endpoint": format!("{base}/ssf/verify"),
+            "authorization_schemes": [{"spec_urn": "urn:ietf:rfc:6749"}],
+            "default_subjects": "ALL",
+        }));
+    }
+}
+
+// spec: INTEROP-04, INTEROP-05, INTEROP-11, SSF-55
+#[tokio::test]
+async fn the_metadata_has_what_the_interoperability_profile_asks_for() {
+    let metadata = World::new().await.get("", "/.well-known/ssf-configuration").await.json();
+    assert_eq!(metadata["spec_version"], "1_0");
+    assert!(!metadata["delivery_methods_supported"].as_array().unwrap().is_empty());
+    let oauth = json!({"spec_urn": "urn:ietf:rfc:6749"});
+    assert!(metadata["authorization_schemes"].as_array().unwrap().contains(&oauth));
+}
+
+// spec: SSF-62, SSF-60
+#[tokio::test]
+async fn other_places_have_none() {
+    let world = World::new().await;
+    for path in [
+        "/.well-known/ssf-configuration/tenant-b",
+        "/tenant-a/.well-known/ssf-configuration",
+        "/.well-known/ssf-configuration/tenant-a/",
+        "/.well-known/risc-configuration",
+        "/tenant-b/jwks.json",
+        "/",
+    ] {
+        world.get("", path).await.is_problem(404, "not_found");
+    }
+}
+
+// spec: SSF-51
+#[tokio::test]
+async fn the_keys_of_each_issuer_are_public_and_nothing_else_is() {
+    let world = World::new().await;
+    let mut kids = Vec::new();
+    for path in ["/jwks.json", "/tenant-a/jwks.json"] {
+        let keys = world.get("", path).await.json();
+        let [key] = &keys["keys"].as_array().unwrap()[..] else { panic!("{keys}") };
+        let members: Vec<&String> = key.as_object().unwrap().keys().collect();
+        assert_eq!(members, ["alg", "crv", "kid", "kty", "use", "x"]);
+        kids.push(key["kid"].clone());
+    }
+    assert_ne!(kids[0], kids[1], "an issuer's keys are its own");
+}
+
+// spec: INTEROP-21
+#[tokio::test]
+async fn a_client_finds_its_way_to_a_token() {
+    let world = World::new().await;
+    for (path, resource) in [("", "https://tr.example"), ("/tenant-a", "https://tr.example/tenant-a")] {
+        let answer = world.get("", &format!("/.well-known/oauth-protected-resource{path}")).await;
+        assert_eq!(answer.json(), json!({
+            "resource": resource,
+            "authorization_servers": ["https://tr.example"],
+            "scopes_supported": ["ssf.read", "ssf.manage", "events.write"],
+            "bearer_methods_supported": ["header"],
+        }));
+    }
+    let server = world.get("", "/.well-known/oauth-authorization-server").await;
+    assert_eq!(server.json(), json!({
+        "issuer": "https://tr.example",
+        "token_endpoint": "https://tr.example/oauth/token",
+        "grant_types_supported": ["client_credentials"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "scopes_supported": ["ssf.read", "ssf.manage", "events.write"],
+        "response_types_supported": [],
+    }));
+    let granted = world.ask_for_token(&crate::world::basic("rp"), "grant_type=client_credentials").await.json();
+    assert!(granted["expires_in"].as_u64().unwrap() <= 3600);
+}
+
+#[tokio::test]
+async fn a_verb_that_is_not_known_is_told_with_those_that_are() {
+    let world = World::new().await;
+    for (method, path, allowed) in [
+        (Method::PUT, "/tenant-a/ssf/status", &["GET", "POST"][..]),
+        (Method::GET, "/tenant-a/ssf/verify", &["POST"]),
+        (Method::GET, "/tenant-a/events", &["POST"]),
+        (Method::GET, "/oauth/token", &["POST"]),
+        (Method::POST, "/tenant-a/jwks.json", &["GET"]),
+    ] {
+        let answer = world.send(method, "", path, "").await;
+        answer.is_problem(405, "invalid_request");
+        let told = answer.header("allow").unwrap();
+        assert!(allowed.iter().all(|method| told.split(',').any(|one| one.trim() == *method)), "{path}: {told}");
+    }
+}

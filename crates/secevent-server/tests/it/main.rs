@@ -1,0 +1,11 @@
+//! The endpoints, through the router and without a socket.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
+
+mod access;
+mod documents;
+mod ingest;
+mod management;
+mod polling;
+mod tokens;
+mod world;

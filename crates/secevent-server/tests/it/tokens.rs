@@ -1,0 +1,88 @@
+//! The token endpoint: client credentials (RFC 6749 section 4.4).
+
+use crate::world::{World, basic, secret};
+use base64::Engine as _;
+use serde_json::json;
+
+const GRANT: &str = "grant_type=client_credentials";
+
+#[tokio::test]
+async fn a_client_gets_a_token_by_either_way() {
+    let world = World::new().await;
+    let encoded = "rp:top-secret%3Drp%26more";
+    let encoded = format!("basic {}", base64::engine::general_purpose::STANDARD.encode(encoded));
+    let post = format!("{GRANT}&client_id=rp&client_secret=top-secret%3Drp%26more");
+    for (authorization, form) in [(basic("rp"), GRANT), (encoded, GRANT), (String::new(), &post)] {
+        let answer = world.ask_for_token(&authorization, form).await;
+        let granted = answer.is_answer(200);
+        assert_eq!((&granted["token_type"], &granted["expires_in"]), (&json!("Bearer"), &json!(600)));
+        assert_eq!(granted["scope"], "ssf.manage");
+        let token = granted["access_token"].as_str().unwrap();
+        world.get(token, "/tenant-a/ssf/stream").await.is_answer(200);
+    }
+}
+
+#[tokio::test]
+async fn who_is_not_known_is_not_told_what_is_wrong() {
+    let world = World::new().await;
+    let wrong = |pair: &str| format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
+    let mut told = Vec::new();
+    for (authorization, form) in [
+        (String::new(), GRANT.to_owned()),
+        (wrong("rp:wrong"), GRANT.to_owned()),
+        (wrong("rp:"), GRANT.to_owned()),
+        (wrong(&format!("nobody:{}", secret("nobody"))), GRANT.to_owned()),
+        (wrong("no colon"), GRANT.to_owned()),
+        ("Basic %%%".to_owned(), GRANT.to_owned()),
+        ("Bearer abc".to_owned(), GRANT.to_owned()),
+        (String::new(), format!("{GRANT}&client_id=rp&client_secret=wrong")),
+        (String::new(), format!("{GRANT}&client_id=rp")),
+    ] {
+        let answer = world.ask_for_token(&authorization, &form).await;
+        assert!(answer.header("www-authenticate").unwrap().starts_with("Basic"));
+        let body = answer.is_answer(401);
+        assert_eq!(body["error"], "invalid_client", "{authorization} {form}");
+        told.push(body);
+    }
+    told.dedup();
+    assert_eq!(told.len(), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_is_wrong_is_told_in_the_words_of_oauth() {
+    let world = World::new().await;
+    let scope = |scope: &str| format!("{GRANT}&scope={scope}");
+    for (form, error) in [
+        (String::new(), "invalid_request"),
+        ("grant_type=".to_owned(), "invalid_request"),
+        ("grant_type=password".to_owned(), "unsupported_grant_type"),
+        (format!("{GRANT}&{GRANT}"), "invalid_request"),
+        (format!("{GRANT}&scope=ssf.read&scope=ssf.manage"), "invalid_request"),
+        (format!("{GRANT}&client_id=rp&client_secret=top-secret"), "invalid_request"),
+        (scope("admin"), "invalid_scope"),
+        (scope("events.write"), "invalid_scope"),
+        (scope("ssf.read+nonsense"), "invalid_scope"),
+    ] {
+        let answer = world.ask_for_token(&basic("rp"), &form).await;
+        assert_eq!(answer.is_answer(400)["error"], error, "{form}");
+    }
+    let json = world.send_as(http::Method::POST, "", "/oauth/token", "application/json", "{}").await;
+    assert_eq!(json.is_answer(400)["error"], "invalid_request");
+}
+
+// spec: INTEROP-23
+#[tokio::test]
+async fn a_token_can_be_asked_to_do_less_and_does_no_more() {
+    let world = World::new().await;
+    for form in [GRANT.to_owned(), format!("{GRANT}&scope=")] {
+        let all = world.ask_for_token(&basic("rp"), &form).await.json();
+        assert_eq!(all["scope"], "ssf.manage", "{form}");
+    }
+    let less = world.ask_for_token(&basic("rp"), &format!("{GRANT}&scope=ssf.read")).await.json();
+    assert_eq!(less["scope"], "ssf.read");
+    let token = less["access_token"].as_str().unwrap();
+    world.get(token, "/tenant-a/ssf/stream").await.is_answer(200);
+    let answer = world.post(token, "/tenant-a/ssf/stream", &json!({})).await;
+    answer.is_problem(403, "access_denied");
+    assert_eq!(answer.header("www-authenticate"), Some("Bearer error=\"insufficient_scope\", scope=\"ssf.manage\""));
+}

@@ -1,0 +1,213 @@
+//! A server with two issuers and a few clients, and what its answers have in common.
+
+use axum::Router;
+use axum::body::Body;
+use base64::Engine as _;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request};
+use http_body_util::BodyExt as _;
+use secevent::{Clock, Timestamp, Vocabulary};
+use secevent_jose::Algorithm;
+use secevent_server::{ClientConfig, Scope, ServerConfig, transmitter_router};
+use secevent_store::{Epoch, MemoryStore, Vault};
+use secevent_transmitter::{IssuerConfig, NoTransport, Transmitter, TransmitterConfig};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+use tower::ServiceExt as _;
+
+pub(crate) const SESSION_REVOKED: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
+pub(crate) const PUSH: &str = "urn:ietf:rfc:8935";
+pub(crate) const POLL: &str = "urn:ietf:rfc:8936";
+/// What the receiver wants to see in pushes. No answer may ever contain it.
+pub(crate) const CREDENTIAL: &str = "Bearer credential-of-rp";
+const SECRETS: [&str; 2] = ["credential-of-rp", "top-secret"];
+
+pub(crate) struct World {
+    router: Router,
+    clock: Arc<ManualClock>,
+}
+
+#[derive(Debug)]
+struct ManualClock(AtomicI64);
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_seconds(self.0.load(SeqCst))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let clock = Arc::new(ManualClock(AtomicI64::new(1_795_000_000)));
+        let issuer = |url: &str| IssuerConfig {
+            algorithm: Algorithm::EdDsa,
+            ..IssuerConfig::new(url.parse().unwrap())
+        };
+        let issuers = vec![issuer("https://tr.example"), issuer("https://tr.example/tenant-a")];
+        let config = TransmitterConfig {
+            streams_per_client_max: 3,
+            signing_threads: 1,
+            ..TransmitterConfig::new(issuers)
+        };
+        let transmitter = Transmitter::start(
+            config,
+            Arc::new(MemoryStore::new(Epoch(1))),
+            Arc::new(NoTransport),
+            Arc::clone(&clock) as Arc<dyn Clock>,
+            Vault::new(&[7; 32]),
+            Vocabulary::standard().clone(),
+            [42; 32],
+        );
+        let client = |id: &str, scopes: &[Scope]| ClientConfig {
+            id: id.to_owned(),
+            secret: format!("top-secret={id}&more"),
+            scopes: scopes.to_vec(),
+            audience: "https://rp.example".into(),
+        };
+        let config = ServerConfig {
+            public_url: "https://tr.example".to_owned(),
+            clients: vec![
+                client("rp", &[Scope::Manage]),
+                client("other", &[Scope::Manage]),
+                client("reader", &[Scope::Read]),
+                client("producer", &[Scope::Write]),
+            ],
+            allow_plain_http: false,
+        };
+        let router = transmitter_router(&config, &transmitter.await.unwrap(), Arc::clone(&clock) as Arc<dyn Clock>);
+        Self { router: router.unwrap(), clock }
+    }
+
+    pub(crate) fn later(&self, seconds: i64) {
+        self.clock.0.fetch_add(seconds, SeqCst);
+    }
+
+    pub(crate) fn now(&self) -> i64 {
+        self.clock.now().as_seconds()
+    }
+
+    /// Every answer is looked through for secrets.
+    pub(crate) async fn call(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let text = format!("{:?} {}", parts.headers, String::from_utf8_lossy(&body));
+        assert!(!SECRETS.iter().any(|secret| text.contains(secret)), "a secret is told: {text}");
+        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+    }
+
+    /// A bearer token of a client.
+    pub(crate) async fn token(&self, client: &str) -> String {
+        let answer = self.ask_for_token(&basic(client), "grant_type=client_credentials").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["access_token"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) async fn ask_for_token(&self, authorization: &str, form: &str) -> Answer {
+        let mut request = Request::post("/oauth/token").header("content-type", "application/x-www-form-urlencoded");
+        if !authorization.is_empty() {
+            request = request.header("authorization", authorization);
+        }
+        self.call(request.body(Body::from(form.to_owned())).unwrap()).await
+    }
+
+    pub(crate) async fn get(&self, token: &str, path: &str) -> Answer {
+        self.send(Method::GET, token, path, "").await
+    }
+
+    /// A request with a body of JSON, or of whatever the test takes for it.
+    pub(crate) async fn send(&self, method: Method, token: &str, path: &str, body: impl Into<Body>) -> Answer {
+        self.send_as(method, token, path, "application/json", body).await
+    }
+
+    pub(crate) async fn send_as(
+        &self,
+        method: Method,
+        token: &str,
+        path: &str,
+        content_type: &str,
+        body: impl Into<Body>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).header("content-type", content_type);
+        if !token.is_empty() {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        self.call(request.body(body.into()).unwrap()).await
+    }
+
+    pub(crate) async fn post(&self, token: &str, path: &str, body: &Value) -> Answer {
+        self.send(Method::POST, token, path, body.to_string()).await
+    }
+
+    /// A new poll stream below `base`, as its configuration tells it.
+    pub(crate) async fn stream(&self, token: &str, base: &str) -> Value {
+        let answer = self.post(token, &format!("{base}/ssf/stream"), &json!({"events_requested": [SESSION_REVOKED]})).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json()
+    }
+
+    /// What a poll that does not wait gets. It acknowledges nothing.
+    pub(crate) async fn waiting(&self, token: &str, base: &str, stream: &Value) -> Vec<String> {
+        let path = format!("{base}/poll/{}", stream["stream_id"].as_str().unwrap());
+        let answer = self.post(token, &path, &json!({"returnImmediately": true})).await.json();
+        answer["sets"].as_object().unwrap().values().map(|token| token.as_str().unwrap().to_owned()).collect()
+    }
+}
+
+pub(crate) fn secret(client: &str) -> String {
+    format!("top-secret={client}&more")
+}
+
+/// As most clients write it: without encoding.
+pub(crate) fn basic(client: &str) -> String {
+    let pair = format!("{client}:{}", secret(client));
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// A problem document, complete, with this status and code.
+    #[track_caller]
+    pub(crate) fn is_problem(&self, status: u16, err: &str) -> Value {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        assert_eq!(self.header("cache-control"), Some("no-store"), "{self:?}");
+        let problem = self.json();
+        assert_eq!((&problem["status"], &problem["err"]), (&json!(status), &json!(err)));
+        assert!(problem["title"].is_string() && problem["detail"].is_string(), "{problem}");
+        if status == 401 {
+            assert!(self.header("www-authenticate").unwrap().starts_with("Bearer"));
+        }
+        problem
+    }
+
+    /// An answer of the management API.
+    #[track_caller]
+    pub(crate) fn is_answer(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        assert_eq!(self.header("cache-control"), Some("no-store"));
+        self.json()
+    }
+
+    #[track_caller]
+    pub(crate) fn is_empty(&self, status: u16) {
+        assert_eq!((self.status, self.body.len()), (status, 0), "{self:?}");
+        assert_eq!(self.header("cache-control"), Some("no-store"));
+    }
+}

@@ -1,0 +1,111 @@
+//! A store that fails or tells little: nothing is lost, nothing goes out of order, and all goes on by itself.
+
+use crate::network::{ACCEPT, Reply};
+use crate::store::{TestStore, Verb};
+use crate::world::{World, jtis, txns};
+use secevent_ssf::poll::PollRequest;
+use serde_json::json;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::time::Duration;
+
+#[tokio::test(start_paused = true)]
+async fn outcomes_that_cannot_be_stored_are_kept_and_stored_later() {
+    let world = World::new().await;
+    world.push_stream().await;
+    world.store.settle_fails.store(true, SeqCst);
+    world.network.answer_first([ACCEPT, Reply::Refuse("invalid_request")]);
+    for (txn, user) in [("e1", "alice"), ("e2", "bob"), ("e3", "alice")] {
+        world.emit(txn, user).await;
+    }
+    world.network.answered(4).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(world.store.backlog_of(1).await.pending, 3);
+    world.store.settle_fails.store(false, SeqCst);
+    world.store.all_settled().await;
+    assert_eq!(world.network.pushes().len(), 4, "nothing was sent twice");
+    assert_eq!((world.store.settled_as(Verb::Acked), world.store.settled_as(Verb::Rejected)), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_that_cannot_be_read_is_read_later() {
+    let world = World::new().await;
+    let id = world.push_stream().await;
+    world.set_status(&id, "paused").await;
+    for number in 0..700 {
+        world.emit(&format!("e{number}"), "alice").await;
+    }
+    world.store.page_fails.store(true, SeqCst);
+    world.set_status(&id, "enabled").await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    world.store.page_fails.store(false, SeqCst);
+    world.store.all_settled().await;
+    assert_eq!(world.network.txns()[1..], (0..700).map(|number| format!("e{number}")).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_cannot_be_answered_loses_nothing() {
+    let world = World::new().await;
+    let id = world.poll_stream().await;
+    let world = World::on(world.store.clone()).await;
+    world.emit("e1", "alice").await;
+    world.store.page_fails.store(true, SeqCst);
+    assert!(world.transmitter.poll("rp", &id, &PollRequest::default()).await.is_err());
+    world.store.page_fails.store(false, SeqCst);
+    let answer = world.poll(&id, &json!({})).await;
+    assert_eq!(txns(&answer), ["e1"]);
+
+    world.store.settle_fails.store(true, SeqCst);
+    let ack = PollRequest::acknowledge_only(jtis(&answer).into_iter().map(str::to_owned).collect(), Vec::new());
+    assert!(world.transmitter.poll("rp", &id, &ack).await.is_err());
+    world.store.settle_fails.store(false, SeqCst);
+    world.transmitter.poll("rp", &id, &ack).await.unwrap();
+    assert_eq!(world.store.backlog_of(1).await.pending, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hand_overs_that_never_come_leave_neither_gap_nor_double() {
+    for every in [1, 2, 3, 7] {
+        let store = TestStore::new();
+        let seen = AtomicU32::new(0);
+        // The last ones come, so that somebody looks.
+        store.withhold(move |_| {
+            let number = seen.fetch_add(1, SeqCst);
+            number < 195 && number % every == 0
+        });
+        let world = World::on(store).await;
+        let polled = world.create(&json!({})).await.stream_id;
+        world.push_stream_unverified().await;
+        for number in 0..200 {
+            world.emit(&format!("e{number}"), "alice").await;
+            if number % 11 == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        world.store.settled(2).await;
+        let txns: Vec<String> = world.network.txns().into_iter().filter(|txn| txn.starts_with('e') && txn.len() < 5).collect();
+        assert_eq!(txns, (0..200).map(|number| format!("e{number}")).collect::<Vec<_>>(), "every {every}");
+        world.delete(&polled).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_committed_while_a_page_is_read_is_sent_once() {
+    let world = World::new().await;
+    let id = world.push_stream().await;
+    // The next hand-over is missed, so that the one after it finds a gap and the store is read.
+    world.set_status(&id, "paused").await;
+    for number in 0..600 {
+        world.emit(&format!("e{number}"), "alice").await;
+    }
+    world.store.pages_held.send_replace(true);
+    world.set_status(&id, "enabled").await;
+    let mut reading = world.store.pages_waiting.subscribe();
+    reading.wait_for(|waiting| *waiting > 0).await.unwrap();
+    for number in 600..620 {
+        world.emit(&format!("e{number}"), "alice").await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.store.pages_held.send_replace(false);
+    world.store.all_settled().await;
+    assert_eq!(world.network.txns()[1..], (0..620).map(|number| format!("e{number}")).collect::<Vec<_>>());
+}
