@@ -22,11 +22,14 @@ pub(crate) async fn token_endpoint(transport: &dyn Transport, issuer: &Issuer) -
         token_endpoint: String,
     }
     let resource: Resource = get(transport, &well_known(issuer, "oauth-protected-resource")).await?;
-    let server = resource.authorization_servers.first().context("the transmitter names no authorization server")?;
-    let server = Issuer::parse_insecure(server).map_err(|error| anyhow::anyhow!("{server:?} {}", error.problem()))?;
+    let server =
+        resource.authorization_servers.first().context("the transmitter names no authorization server")?;
+    let server =
+        Issuer::parse_insecure(server).map_err(|error| anyhow::anyhow!("{server:?} {}", error.problem()))?;
     let server: Server = get(transport, &well_known(&server, "oauth-authorization-server")).await?;
-    Endpoint::parse_insecure(&server.token_endpoint)
-        .map_err(|error| anyhow::anyhow!("the token endpoint {:?} {}", server.token_endpoint, error.problem()))
+    Endpoint::parse_insecure(&server.token_endpoint).map_err(|error| {
+        anyhow::anyhow!("the token endpoint {:?} {}", server.token_endpoint, error.problem())
+    })
 }
 
 /// An access token for client credentials (RFC 6749 section 4.4).
@@ -80,7 +83,11 @@ pub(crate) fn told(response: &Response<Bytes>) -> String {
         error_description: Option<String>,
     }
     let body: Body = serde_json::from_slice(response.body()).unwrap_or_default();
-    let reason = [body.detail, body.error, body.error_description].into_iter().flatten().collect::<Vec<_>>().join(": ");
+    let reason = [body.detail, body.error, body.error_description]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(": ");
     match reason.is_empty() {
         true => format!("the server answered {}", response.status()),
         false => format!("the server answered {}: {reason}", response.status()),

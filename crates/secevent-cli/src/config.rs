@@ -146,7 +146,8 @@ const DEFAULT_STORE: &str = "sqlite:secevent.db";
 impl File {
     /// Reads a file. An error names the file, the place and what is wrong.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         Self::parse(&text).with_context(|| format!("{} is not a valid configuration", path.display()))
     }
 
@@ -172,7 +173,9 @@ impl File {
         let public_url = match overrides.public_url.or(self.server.public_url) {
             Some(url) => url,
             None if listen.ip().is_loopback() => format!("http://{listen}"),
-            None => bail!("server.public_url is missing: state the https URL under which others see this server"),
+            None => {
+                bail!("server.public_url is missing: state the https URL under which others see this server")
+            }
         };
         let public_url = public_url.trim_end_matches('/').to_owned();
         // Plain http is for this machine alone: names and tokens go over it.
@@ -200,9 +203,11 @@ impl File {
         let issuers = match self.issuers.is_empty() {
             true if dev => vec![IssuerConfig::new(issuer_url(&public_url).expect("checked above"))],
             true => bail!("there is no [[issuer]]: declare at least one, with its url"),
-            false => {
-                self.issuers.into_iter().map(|entry| entry.settle(&issuer_url)).collect::<anyhow::Result<_>>()?
-            }
+            false => self
+                .issuers
+                .into_iter()
+                .map(|entry| entry.settle(&issuer_url))
+                .collect::<anyhow::Result<_>>()?,
         };
         for (place, issuer) in issuers.iter().enumerate() {
             let twice = issuers[..place].iter().any(|other| other.url == issuer.url);
@@ -235,7 +240,9 @@ impl Outgoing {
         let mut config = OutgoingConfig { own_listeners: vec![listen], ..OutgoingConfig::default() };
         for network in &self.allow_networks {
             let parsed = network.parse().map_err(|_| {
-                anyhow::anyhow!("outgoing.allow_networks has {network:?}: write a network such as 10.1.0.0/16")
+                anyhow::anyhow!(
+                    "outgoing.allow_networks has {network:?}: write a network such as 10.1.0.0/16"
+                )
             })?;
             config.allow_networks.push(parsed);
         }
@@ -269,19 +276,37 @@ impl Delivery {
             Ok(())
         };
         count("pushes_max", self.pushes_max, &mut config.pushes_max, 100_000)?;
-        count("pushes_per_stream_max", self.pushes_per_stream_max, &mut config.pushes_per_stream_max, 10_000)?;
+        count(
+            "pushes_per_stream_max",
+            self.pushes_per_stream_max,
+            &mut config.pushes_per_stream_max,
+            10_000,
+        )?;
         count("poll_sets_max", self.poll_sets_max, &mut config.poll_sets_max, 1_000)?;
-        count("streams_per_client_max", self.streams_per_client_max, &mut config.streams_per_client_max, 100_000)?;
+        count(
+            "streams_per_client_max",
+            self.streams_per_client_max,
+            &mut config.streams_per_client_max,
+            100_000,
+        )?;
         let seconds = |name: &str, value: Option<u64>, default: &mut Duration, max: u64| {
             if let Some(value) = value {
-                ensure!((1..=max).contains(&value), "delivery.{name} is {value}: it must be 1 to {max} seconds");
+                ensure!(
+                    (1..=max).contains(&value),
+                    "delivery.{name} is {value}: it must be 1 to {max} seconds"
+                );
                 *default = Duration::from_secs(value);
             }
             Ok(())
         };
         const DAY: u64 = 24 * 3600;
         seconds("push_timeout_seconds", self.push_timeout_seconds, &mut config.push_timeout, 300)?;
-        seconds("retry_delay_first_seconds", self.retry_delay_first_seconds, &mut config.retry.delay_first, 3600)?;
+        seconds(
+            "retry_delay_first_seconds",
+            self.retry_delay_first_seconds,
+            &mut config.retry.delay_first,
+            3600,
+        )?;
         seconds("retry_delay_max_seconds", self.retry_delay_max_seconds, &mut config.retry.delay_max, DAY)?;
         seconds("age_max_seconds", self.age_max_seconds, &mut config.retry.age_max, 365 * DAY)?;
         seconds("poll_wait_max_seconds", self.poll_wait_max_seconds, &mut config.poll_wait_max, 600)?;
@@ -296,8 +321,12 @@ impl Delivery {
 }
 
 impl IssuerEntry {
-    fn settle(self, parse: &impl Fn(&str) -> Result<Issuer, secevent::Invalid>) -> anyhow::Result<IssuerConfig> {
-        let url = parse(&self.url).map_err(|error| anyhow::anyhow!("issuer.url {:?} {}", self.url, error.problem()))?;
+    fn settle(
+        self,
+        parse: &impl Fn(&str) -> Result<Issuer, secevent::Invalid>,
+    ) -> anyhow::Result<IssuerConfig> {
+        let url = parse(&self.url)
+            .map_err(|error| anyhow::anyhow!("issuer.url {:?} {}", self.url, error.problem()))?;
         let mut config = IssuerConfig::new(url);
         if let Some(name) = &self.algorithm {
             config.algorithm =
@@ -348,8 +377,9 @@ impl SecretSource {
             Self::Env { env } => std::env::var(env)
                 .with_context(|| format!("{place} names the environment variable {env}, which is not set")),
             Self::File { file } => {
-                let text = std::fs::read_to_string(file)
-                    .with_context(|| format!("{place} names the file {}, which cannot be read", file.display()))?;
+                let text = std::fs::read_to_string(file).with_context(|| {
+                    format!("{place} names the file {}, which cannot be read", file.display())
+                })?;
                 Ok(text.trim_end().to_owned())
             }
         }
@@ -425,7 +455,11 @@ mod tests {
             ("\"ALL\"", "\"SOME\"", "issuer.default_subjects is \"SOME\""),
             ("\"ssf.manage\"", "\"ssf.all\"", "there is no scope \"ssf.all\""),
             ("\"0123456789abcdef\"", "\"short\"", "secret must have 16 characters"),
-            ("\"0123456789abcdef\"", "{ env = \"SECEVENT_TEST_NOT_SET\" }", "SECEVENT_TEST_NOT_SET, which is not set"),
+            (
+                "\"0123456789abcdef\"",
+                "{ env = \"SECEVENT_TEST_NOT_SET\" }",
+                "SECEVENT_TEST_NOT_SET, which is not set",
+            ),
             ("key = \"00", "key = \"", "secrets.key must be 64 hexadecimal digits"),
             ("audience = [\"https://billing.example.com\"]", "", "audience is missing"),
             ("[[client]]", "[delivery]\npoll_sets_max = 0\n[[client]]", "delivery.poll_sets_max is 0"),
@@ -436,7 +470,8 @@ mod tests {
             let refused = File::parse(&text).and_then(|file| file.settle(Overrides::default())).unwrap_err();
             assert!(format!("{refused:#}").contains(told), "{told}: {refused:#}");
         }
-        let open = Overrides { listen: Some("0.0.0.0:80".parse().unwrap()), dev: true, ..Overrides::default() };
+        let open =
+            Overrides { listen: Some("0.0.0.0:80".parse().unwrap()), dev: true, ..Overrides::default() };
         let refused = File::parse(GOOD).unwrap().settle(open).unwrap_err();
         assert!(refused.to_string().contains("--dev only listens on loopback"));
     }

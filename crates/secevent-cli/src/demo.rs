@@ -61,15 +61,22 @@ pub(crate) async fn run(args: Demo) -> anyhow::Result<()> {
 
     println!("{BOLD}secevent{BOLD:#}: a security event travels from one system to another.\n");
     let node = start_transmitter(folder.path(), &secrets).await?;
-    let issuer = Issuer::parse_insecure(&format!("http://{}", node.address())).expect("an address makes a URL");
+    let issuer =
+        Issuer::parse_insecure(&format!("http://{}", node.address())).expect("an address makes a URL");
     let shop = Shop::open(folder.path(), &issuer, &secrets).await?;
-    println!("  A transmitter listens on {BOLD}{issuer}{BOLD:#}, a receiver on {BOLD}http://{}{BOLD:#}.", shop.address);
+    println!(
+        "  A transmitter listens on {BOLD}{issuer}{BOLD:#}, a receiver on {BOLD}http://{}{BOLD:#}.",
+        shop.address
+    );
     println!("  {DIM}Each has its own SQLite file in {}.{DIM:#}", folder.path().display());
 
     title(1, "The receiver knows one address. It finds the transmitter, and asks to be pushed to.");
     let (shop, mut told) = shop.start().await?;
     let pushed = subscribe(&shop.receiver, "push").await?;
-    done(&format!("stream {} is verified: the transmitter reaches us, and we can check what it signs", short(&pushed)));
+    done(&format!(
+        "stream {} is verified: the transmitter reaches us, and we can check what it signs",
+        short(&pushed)
+    ));
 
     title(2, "The same receiver wants a second stream, one that it polls.");
     let polled = subscribe(&shop.receiver, "poll").await?;
@@ -96,7 +103,10 @@ pub(crate) async fn run(args: Demo) -> anyhow::Result<()> {
         tell_handed(&source, &set);
         streams.push(source);
     }
-    ensure!(streams.contains(&"push".to_owned()) && streams.contains(&"poll".to_owned()), "one stream delivered twice");
+    ensure!(
+        streams.contains(&"push".to_owned()) && streams.contains(&"poll".to_owned()),
+        "one stream delivered twice"
+    );
     let settled = async {
         for stream in [&pushed, &polled] {
             node.all_settled(&issuer, SHOP, stream).await?;
@@ -335,8 +345,12 @@ fn go_on_by_hand(issuer: &Issuer, secrets: &Secrets) {
     println!("  {DIM}# the same with curl{DIM:#}");
     println!("  TOKEN=$(curl -s {issuer}/oauth/token -u {PRODUCER}:{producer} \\");
     println!("    -d grant_type=client_credentials | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')");
-    println!("  curl -s {issuer}/events -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\");
-    println!("    -d '{{\"type\":\"caep:session-revoked\",\"subject\":{{\"format\":\"email\",\"email\":\"carol@example.com\"}}}}'\n");
+    println!(
+        "  curl -s {issuer}/events -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\"
+    );
+    println!(
+        "    -d '{{\"type\":\"caep:session-revoked\",\"subject\":{{\"format\":\"email\",\"email\":\"carol@example.com\"}}}}'\n"
+    );
     println!("  {DIM}# look at the transmitter as its receiver sees it{DIM:#}");
     println!("  curl -s {issuer}/.well-known/ssf-configuration");
     println!("  TOKEN=$(curl -s {issuer}/oauth/token -u {SHOP}:{shop} \\");

@@ -1,6 +1,6 @@
 //! `secevent emit`: tell a transmitter that something happened.
 
-use crate::access::{access_token, told, token_endpoint};
+use crate::access::{access_token, token_endpoint, told};
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use clap::Args;
@@ -66,7 +66,8 @@ pub(crate) async fn run(args: Emit) -> anyhow::Result<()> {
         .map_err(|error| anyhow::anyhow!("--issuer {:?} {}", args.issuer, error.problem()))?;
     let event = event(&args)?;
     let transport = operator_client(issuer.as_str())?;
-    let endpoint = token_endpoint(&transport, &issuer).await.context("cannot find where to get an access token")?;
+    let endpoint =
+        token_endpoint(&transport, &issuer).await.context("cannot find where to get an access token")?;
     let token = access_token(&transport, &endpoint, &args.client, &args.secret, "events.write").await?;
     let url = format!("{}/events", issuer.as_str().trim_end_matches('/'));
     let mut request = Request::post(&url)
@@ -111,7 +112,8 @@ fn event(args: &Emit) -> anyhow::Result<Value> {
 /// The network as an operator uses it: the address is the operator's own choice, on this machine or inside the
 /// company; plain http goes to this machine alone.
 pub(crate) fn operator_client(url: &str) -> anyhow::Result<Client> {
-    let issuer = Issuer::parse_insecure(url).map_err(|error| anyhow::anyhow!("{url:?} {}", error.problem()))?;
+    let issuer =
+        Issuer::parse_insecure(url).map_err(|error| anyhow::anyhow!("{url:?} {}", error.problem()))?;
     let host = issuer.origin().split_once("://").map_or("", |(_, rest)| rest);
     let here = ["127.", "localhost", "[::1]"].iter().any(|name| host.starts_with(name));
     let networks = ["127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
@@ -122,7 +124,9 @@ pub(crate) fn operator_client(url: &str) -> anyhow::Result<Client> {
         ..ClientConfig::default()
     };
     if issuer.origin().starts_with("http:") && !here {
-        bail!("{url} is plain http: that is taken for this machine alone, because tokens and secrets go over it");
+        bail!(
+            "{url} is plain http: that is taken for this machine alone, because tokens and secrets go over it"
+        );
     }
     Ok(Client::new(config)?)
 }

@@ -76,7 +76,12 @@ impl Node {
     }
 
     /// Returns once nothing is owed to a stream any more.
-    pub(crate) async fn all_settled(&self, issuer: &Issuer, client: &str, stream: &StreamId) -> anyhow::Result<()> {
+    pub(crate) async fn all_settled(
+        &self,
+        issuer: &Issuer,
+        client: &str,
+        stream: &StreamId,
+    ) -> anyhow::Result<()> {
         let mut look = tokio::time::interval(std::time::Duration::from_millis(20));
         while self.transmitter.backlog(issuer.as_str(), client, stream).await?.pending > 0 {
             look.tick().await;

@@ -79,7 +79,8 @@ pub(crate) async fn run(args: Serve) -> anyhow::Result<()> {
     if args.dev && settings.clients.is_empty() {
         settings.clients.push(dev_client());
     }
-    let issuers: Vec<String> = settings.transmitter.issuers.iter().map(|issuer| issuer.url.to_string()).collect();
+    let issuers: Vec<String> =
+        settings.transmitter.issuers.iter().map(|issuer| issuer.url.to_string()).collect();
     let database = settings.database.clone();
     let node = Node::start(settings, listener).await?;
     info!(listen = %node.address(), store = %database.display(), ?issuers, "The transmitter is ready");

@@ -69,7 +69,11 @@ impl Expected {
             return Err(VerifyError::Audience);
         }
         if set.iat() > now.plus(self.clock_skew_max) {
-            return Err(VerifyError::Malformed(secevent::Invalid::new("iat", "LEGACY-30", "is in the future")));
+            return Err(VerifyError::Malformed(secevent::Invalid::new(
+                "iat",
+                "LEGACY-30",
+                "is in the future",
+            )));
         }
         let over = |exp: Timestamp| exp.plus(self.clock_skew_max) <= now;
         if self.profile == Profile::Logout && set.claims().exp.is_some_and(over) {
@@ -93,7 +97,12 @@ impl From<Profile> for TypRule {
 impl IssuerKeys {
     /// Verifies a token and proves its claims: everything that a recipient checks before it believes a SET,
     /// but for what only the recipient's own memory tells (whether it came before).
-    pub fn verify_set(&self, token: &Compact<'_>, expected: &Expected, now: Timestamp) -> Result<Set, VerifyError> {
+    pub fn verify_set(
+        &self,
+        token: &Compact<'_>,
+        expected: &Expected,
+        now: Timestamp,
+    ) -> Result<Set, VerifyError> {
         let verified = self.verify(token, expected.profile.into())?;
         expected.prove(verified.payload(), self.issuer(), now)
     }
@@ -106,7 +115,8 @@ mod tests {
     #[test]
     fn types_are_admitted_as_the_profiles_say() {
         for profile in Profile::ALL {
-            for typ in [None, Some("JWT"), Some("secevent+jwt"), Some("Logout+JWT"), Some("at+jwt"), Some("")] {
+            for typ in [None, Some("JWT"), Some("secevent+jwt"), Some("Logout+JWT"), Some("at+jwt"), Some("")]
+            {
                 assert_eq!(TypRule::from(profile).admits(typ), profile.accepts_typ(typ), "{profile} {typ:?}");
             }
         }

@@ -69,8 +69,10 @@ impl Incoming {
         let Some(definition) = vocabulary.find(&name) else {
             return Err(rule("type", "is no event type that is known here"));
         };
-        let subject = value_of(&mut members, "subject").ok_or_else(|| rule("subject", "is required and missing"))?;
-        let subject = Subject::from_value(subject, Strictness::Strict).map_err(|error| error.within("subject"))?;
+        let subject =
+            value_of(&mut members, "subject").ok_or_else(|| rule("subject", "is required and missing"))?;
+        let subject =
+            Subject::from_value(subject, Strictness::Strict).map_err(|error| error.within("subject"))?;
         let data = members.remove("data").map_or_else(nothing, ToOwned::to_owned);
         definition.check(data.get(), Strictness::Strict).map_err(|error| error.within("data"))?;
         definition
@@ -139,7 +141,8 @@ impl Transmitter {
             }
         }
         let records = events.iter().enumerate().map(|(place, event)| {
-            let idempotency = key.map(|(key, content)| idempotency(issuer.config(), producer, key, content, place));
+            let idempotency =
+                key.map(|(key, content)| idempotency(issuer.config(), producer, key, content, place));
             self.record_of(issuer.config(), event, now, idempotency)
         });
         let records: Vec<NewEvent> = records.collect();
@@ -194,7 +197,8 @@ impl Transmitter {
         if settings.stream.status == Status::Disabled {
             return Ok(());
         }
-        let subject = Subject::Simple(Identifier::opaque(&settings.stream.id).expect("a stream's id is not empty"));
+        let subject =
+            Subject::Simple(Identifier::opaque(&settings.stream.id).expect("a stream's id is not empty"));
         let data = serde_json::value::to_raw_value(event).expect("an event of SSF is JSON");
         let event = Incoming { uri: E::URI.to_owned(), subject, data, occurred_at: None, txn: None };
         let owed = Owed {
@@ -225,7 +229,13 @@ fn lanes(subject: &Subject) -> Arc<[u64]> {
     subject.lanes().iter().map(|key| fingerprint(key.as_bytes())).collect()
 }
 
-fn idempotency(issuer: &IssuerConfig, producer: &str, key: &str, content: &[u8], place: usize) -> Idempotency {
+fn idempotency(
+    issuer: &IssuerConfig,
+    producer: &str,
+    key: &str,
+    content: &[u8],
+    place: usize,
+) -> Idempotency {
     let digest = digest::digest(&digest::SHA256, content);
     Idempotency {
         scope: format!("{producer} {}", issuer.url),

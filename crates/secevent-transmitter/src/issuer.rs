@@ -55,7 +55,9 @@ impl IssuerState {
             }
             // A pattern means what one would send today; a deprecated type has to be named in full.
             let named = |one: &&secevent::Definition| {
-                one.name() == pattern || one.uri() == pattern || one.status() != secevent::EventStatus::Deprecated
+                one.name() == pattern
+                    || one.uri() == pattern
+                    || one.status() != secevent::EventStatus::Deprecated
             };
             let new = found.into_iter().filter(named).map(|one| one.uri().to_owned());
             events_supported.extend(new);
@@ -112,9 +114,11 @@ async fn first_ring(
 }
 
 fn unseal(vault: &Vault, document: &Document) -> Result<KeyRing, TransmitterError> {
-    let damaged = |detail: String| TransmitterError::Store(StoreError::Corrupt(format!("{}: {detail}", document.name)));
+    let damaged =
+        |detail: String| TransmitterError::Store(StoreError::Corrupt(format!("{}: {detail}", document.name)));
     let sealed = std::str::from_utf8(&document.body).map_err(|error| damaged(error.to_string()))?;
     let stored = vault.open(&document.name, sealed)?;
-    let stored: StoredKeyRing = serde_json::from_slice(&stored).map_err(|error| damaged(error.to_string()))?;
+    let stored: StoredKeyRing =
+        serde_json::from_slice(&stored).map_err(|error| damaged(error.to_string()))?;
     KeyRing::from_stored(&stored).map_err(|error| damaged(error.to_string()))
 }

@@ -124,7 +124,9 @@ impl Lanes {
     /// The place of the delivery with this sequence, in whichever queue it is, if it is held.
     pub(crate) fn place(&self, epoch: Epoch, sequence: Sequence) -> Option<Place> {
         let places = [Queue::Control, Queue::Regular].map(|queue| (queue, sequence));
-        places.into_iter().find(|place| self.deliveries.get(place).is_some_and(|one| one.delivery.epoch == epoch))
+        places
+            .into_iter()
+            .find(|place| self.deliveries.get(place).is_some_and(|one| one.delivery.epoch == epoch))
     }
 
     fn unblock(&mut self, place: Place) {

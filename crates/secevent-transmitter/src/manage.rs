@@ -9,8 +9,8 @@ use crate::transmitter::{Transmitter, TransmitterError};
 use secevent::ssf::Verification;
 use secevent::{Audience, Invalid, Issuer};
 use secevent_ssf::{
-    Change, CreateStream, DeliverBy, Delivery, DeliveryRequest, Endpoint, Method, ReplaceStream, Spelling, Status,
-    StreamConfiguration, StreamId, StreamStatus, UpdateStatus, UpdateStream, VerificationRequest,
+    Change, CreateStream, DeliverBy, Delivery, DeliveryRequest, Endpoint, Method, ReplaceStream, Spelling,
+    Status, StreamConfiguration, StreamId, StreamStatus, UpdateStatus, UpdateStream, VerificationRequest,
 };
 use secevent_store::{Backlog, StoreError, Version};
 use std::collections::BTreeMap;
@@ -107,7 +107,12 @@ impl Transmitter {
     }
 
     /// The configuration of a client's stream.
-    pub fn read_stream(&self, issuer: &str, client: &str, id: &StreamId) -> Result<StreamConfiguration, ManageError> {
+    pub fn read_stream(
+        &self,
+        issuer: &str,
+        client: &str,
+        id: &StreamId,
+    ) -> Result<StreamConfiguration, ManageError> {
         Ok(self.configuration(&self.stream_of(issuer, client, id)?.settings()))
     }
 
@@ -173,7 +178,8 @@ impl Transmitter {
         self.table.remove(&entry);
         // A driver that is at work sees this and ends; nothing new is sent (SEM-16).
         let stopped = Stream { status: Status::Disabled, ..settings.stream.clone() };
-        self.table.stop(&entry, Settings { stream: stopped, events_delivered: Vec::new(), ..(*settings).clone() });
+        self.table
+            .stop(&entry, Settings { stream: stopped, events_delivered: Vec::new(), ..(*settings).clone() });
         entry.outgoing().clear();
         if let Err(error) = self.store.drop_stream(settings.stream.number()).await {
             // The stream is gone all the same; the next start drops what is left.
@@ -183,7 +189,12 @@ impl Transmitter {
     }
 
     /// The status of a client's stream.
-    pub fn stream_status(&self, issuer: &str, client: &str, id: &StreamId) -> Result<StreamStatus, ManageError> {
+    pub fn stream_status(
+        &self,
+        issuer: &str,
+        client: &str,
+        id: &StreamId,
+    ) -> Result<StreamStatus, ManageError> {
         Ok(status_of(&self.stream_of(issuer, client, id)?.settings().stream))
     }
 
@@ -320,7 +331,9 @@ impl Transmitter {
     fn delivery(&self, stream: &Stream) -> Delivery {
         let (method, url, words) = match &stream.target {
             Target::Push { endpoint_url, words, .. } => (Method::Push, endpoint_url.clone(), *words),
-            Target::Poll { words } => (Method::Poll, poll_url(&issuer_of(&stream.issuer), &stream.id), *words),
+            Target::Poll { words } => {
+                (Method::Poll, poll_url(&issuer_of(&stream.issuer), &stream.id), *words)
+            }
         };
         let endpoint_url = Endpoint::parse_insecure(&url).expect("it was checked when the stream was made");
         Delivery { method, endpoint_url, spelling: Spelling::from(words) }

@@ -310,7 +310,8 @@ mod tests {
             Page { deliveries: vec![delivery(4)], more: false }
         });
         outgoing.hand_over(delivery(5), Some(Sequence(4)));
-        let sent: Vec<u64> = std::iter::from_fn(|| outgoing.next_push(at(1))).map(|one| one.sequence.0).collect();
+        let sent: Vec<u64> =
+            std::iter::from_fn(|| outgoing.next_push(at(1))).map(|one| one.sequence.0).collect();
         assert_eq!(sent, [2, 3, 4, 5]);
     }
 
@@ -351,9 +352,8 @@ mod tests {
             Queue::Control => Page::default(),
         };
         read_all(&mut outgoing, pages);
-        let sent: Vec<Place> = std::iter::from_fn(|| outgoing.next_push(at(1)))
-            .map(|one| (one.queue, one.sequence))
-            .collect();
+        let sent: Vec<Place> =
+            std::iter::from_fn(|| outgoing.next_push(at(1))).map(|one| (one.queue, one.sequence)).collect();
         outgoing.troubled(sent[0], 1, at(1), |_| Duration::from_secs(10));
         outgoing.pushed(sent[1]);
         assert!(outgoing.next_push(at(10)).is_none(), "the receiver asked for a rest");

@@ -30,7 +30,12 @@ impl Transmitter {
     /// waits, unless the receiver does not want that.
     ///
     /// A SET that is not acknowledged within the visibility time is handed out again.
-    pub async fn poll(&self, client: &str, stream: &StreamId, request: &PollRequest) -> Result<Bytes, PollError> {
+    pub async fn poll(
+        &self,
+        client: &str,
+        stream: &StreamId,
+        request: &PollRequest,
+    ) -> Result<Bytes, PollError> {
         let entry = self.table.by_id(stream.as_str()).ok_or(PollError::NoSuchStream)?;
         let settings = entry.settings();
         if settings.stream.client != client || !matches!(settings.stream.target, Target::Poll { .. }) {
@@ -56,7 +61,8 @@ impl Transmitter {
                 let pairs = sets.iter().map(|(jti, token)| (jti.as_str(), token.as_str()));
                 return Ok(poll::write(pairs, more));
             }
-            let due = entry.outgoing().next_poll_at(now).map_or(Duration::MAX, |due| due.since(self.clock.now()));
+            let due =
+                entry.outgoing().next_poll_at(now).map_or(Duration::MAX, |due| due.since(self.clock.now()));
             tokio::select! {
                 biased;
                 () = changed => {}

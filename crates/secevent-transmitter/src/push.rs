@@ -149,7 +149,9 @@ impl Transmitter {
     async fn attempt(&self, entry: &Entry, delivery: &Delivery, _: OwnedSemaphorePermit) -> Option<Outcome> {
         match self.push(entry, delivery).await {
             Ok(outcome) => outcome,
-            Err(detail) => Some(Outcome::Trouble(Trouble { kind: TroubleKind::Trust, detail, retry_after: None })),
+            Err(detail) => {
+                Some(Outcome::Trouble(Trouble { kind: TroubleKind::Trust, detail, retry_after: None }))
+            }
         }
     }
 
@@ -179,7 +181,11 @@ impl Transmitter {
     }
 
     /// The delivery's identifier and its signed SET.
-    pub(crate) async fn token(&self, settings: &Settings, delivery: &Delivery) -> Result<(String, String), String> {
+    pub(crate) async fn token(
+        &self,
+        settings: &Settings,
+        delivery: &Delivery,
+    ) -> Result<(String, String), String> {
         let stream = &settings.stream;
         let rendered_as = stream
             .rendered_as(delivery.rendering)
@@ -229,7 +235,12 @@ impl Transmitter {
                 return None;
             }
         };
-        Some(Settlement { sequence: delivery.sequence, stream: delivery.stream, queue: delivery.queue, verdict })
+        Some(Settlement {
+            sequence: delivery.sequence,
+            stream: delivery.stream,
+            queue: delivery.queue,
+            verdict,
+        })
     }
 
     /// Whether the driver has nothing more to do; if so, the next one to have something starts another. The

@@ -17,7 +17,12 @@ pub struct RenderedAs {
 
 /// The identifier of the delivery's SET.
 pub(crate) fn jti(delivery: &Delivery, codec: &JtiCodec) -> String {
-    codec.encode(Jti { epoch: delivery.epoch, sequence: delivery.sequence, stream: delivery.stream, generation: 0 })
+    codec.encode(Jti {
+        epoch: delivery.epoch,
+        sequence: delivery.sequence,
+        stream: delivery.stream,
+        generation: 0,
+    })
 }
 
 /// The event's own identifier: the `txn` of every SET that it becomes, unless the producer named one (SEM-2).
@@ -73,7 +78,8 @@ mod tests {
             attempts: 0,
             due_at: Timestamp::default(),
         };
-        let rendered_as = RenderedAs { iss: "https://tr.example".to_owned(), aud: "https://rp.example".into() };
+        let rendered_as =
+            RenderedAs { iss: "https://tr.example".to_owned(), aud: "https://rp.example".into() };
         let render = |delivery: &Delivery| claims(delivery, &rendered_as, &jti(delivery, &codec), &codec);
         let first = render(&delivery);
         let set = Set::read(&first, Profile::Ssf).unwrap();
@@ -85,6 +91,9 @@ mod tests {
         assert_eq!(render(&delivery), first);
 
         delivery.body = Bytes::from(format!("\"txn\":\"mine\",{body}"));
-        assert_eq!(Set::read(&render(&delivery), Profile::Ssf).unwrap().claims().txn.as_deref(), Some("mine"));
+        assert_eq!(
+            Set::read(&render(&delivery), Profile::Ssf).unwrap().claims().txn.as_deref(),
+            Some("mine")
+        );
     }
 }

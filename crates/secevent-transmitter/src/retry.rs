@@ -65,7 +65,9 @@ pub fn classify(status: StatusCode, retry_after: Option<Duration>, error: Option
         (StatusCode::BAD_REQUEST, Some(Fault::AuthenticationFailed | Fault::AccessDenied)) => {
             trouble(TroubleKind::Credentials)
         }
-        (StatusCode::BAD_REQUEST, Some(Fault::InvalidKey | Fault::InvalidIssuer)) => trouble(TroubleKind::Trust),
+        (StatusCode::BAD_REQUEST, Some(Fault::InvalidKey | Fault::InvalidIssuer)) => {
+            trouble(TroubleKind::Trust)
+        }
         (StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS | StatusCode::TOO_EARLY, _) => {
             trouble(TroubleKind::Busy)
         }
@@ -102,7 +104,9 @@ impl RetryPolicy {
     /// The delay after `failures` failures in a row: exponential with full jitter, so that receivers that come
     /// back are not met by everybody at once. What the receiver asks for counts between our own bounds.
     pub fn delay(&self, failures: u32, retry_after: Option<Duration>, chance: &mut dyn Rng) -> Duration {
-        let doubled = self.delay_first.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
+        let doubled = self
+            .delay_first
+            .saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
         let bound = doubled.min(self.delay_max);
         let jittered = bound.mul_f64(chance.random_range(0.0..=1.0)).max(self.delay_first / 10);
         match retry_after {
@@ -165,7 +169,8 @@ mod tests {
         for failures in [1, 2, 3, 10, 31, 32, 33, u32::MAX] {
             for _ in 0..100 {
                 let delay = policy.delay(failures, None, &mut chance);
-                let bound = Duration::from_secs(1_u64.checked_shl(failures - 1).unwrap_or(u64::MAX)).min(policy.delay_max);
+                let bound = Duration::from_secs(1_u64.checked_shl(failures - 1).unwrap_or(u64::MAX))
+                    .min(policy.delay_max);
                 assert!(delay >= policy.delay_first / 10 && delay <= bound, "{failures}: {delay:?}");
             }
         }

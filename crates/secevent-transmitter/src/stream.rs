@@ -120,7 +120,8 @@ impl Stream {
         let Some(sealed) = authorization else { return Ok(PushTarget { endpoint, authorization: None }) };
         let opened = vault.open(&Self::authorization_place(&self.id), sealed)?;
         let value = std::str::from_utf8(&opened).map_err(|_| NoPushTarget::Damaged)?;
-        let authorization = secevent_ssf::delivery::authorization(value).map_err(|_| NoPushTarget::Damaged)?;
+        let authorization =
+            secevent_ssf::delivery::authorization(value).map_err(|_| NoPushTarget::Damaged)?;
         Ok(PushTarget { endpoint, authorization: Some(authorization) })
     }
 }

@@ -243,7 +243,8 @@ impl Transmitter {
     /// nothing.
     pub(crate) fn settings(&self, stream: Stream, version: Version) -> Settings {
         let supported = self.issuers.get(&stream.issuer).map_or(&[][..], IssuerState::events_supported);
-        let asked = |event: &&String| stream.events_requested.as_ref().is_some_and(|asked| asked.contains(event));
+        let asked =
+            |event: &&String| stream.events_requested.as_ref().is_some_and(|asked| asked.contains(event));
         let events_delivered = supported.iter().filter(asked).cloned().collect();
         Settings { stream, version, events_delivered }
     }

@@ -279,7 +279,9 @@ impl fmt::Debug for Definition {
 impl Member {
     fn check(&self, payload: &Map<String, Value>, strictness: Strictness) -> Result<(), Invalid> {
         match payload.get(self.name) {
-            Some(value) => self.shape.check(value, self.rule, strictness).map_err(|error| error.within(self.name)),
+            Some(value) => {
+                self.shape.check(value, self.rule, strictness).map_err(|error| error.within(self.name))
+            }
             None if self.required => Err(Invalid::new(self.name, self.rule, "is required and missing")),
             None => Ok(()),
         }
@@ -302,7 +304,9 @@ impl Shape {
             (Self::Time, _) => wrong("must be a number of seconds since the epoch"),
             (Self::ByLanguage, Value::Object(texts)) => by_language(texts, rule, strictness),
             (Self::ByLanguage, Value::String(_)) if strictness == Strictness::Lenient => Ok(()),
-            (Self::ByLanguage, _) => wrong("must be an object from language tag to text, with at least one entry"),
+            (Self::ByLanguage, _) => {
+                wrong("must be an object from language tag to text, with at least one entry")
+            }
             (Self::Texts, Value::Array(texts)) if texts.iter().all(Value::is_string) => Ok(()),
             (Self::Texts, _) => wrong("must be an array of strings"),
             (Self::Object { members_min }, Value::Object(members)) if members.len() >= members_min => Ok(()),
@@ -321,7 +325,11 @@ impl Shape {
     }
 }
 
-fn by_language(texts: &Map<String, Value>, rule: &'static str, strictness: Strictness) -> Result<(), Invalid> {
+fn by_language(
+    texts: &Map<String, Value>,
+    rule: &'static str,
+    strictness: Strictness,
+) -> Result<(), Invalid> {
     if texts.is_empty() && strictness == Strictness::Strict {
         return Err(Invalid::new("", rule, "must have at least one entry"));
     }

@@ -51,7 +51,8 @@ impl ByLanguage {
             pairs.take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count()
         };
         // Of equally near tags the shorter is the more general one, so it is tried first.
-        let nearest = self.iter().max_by_key(|(candidate, _)| (shared(candidate), usize::MAX - candidate.len()));
+        let nearest =
+            self.iter().max_by_key(|(candidate, _)| (shared(candidate), usize::MAX - candidate.len()));
         nearest
             .filter(|(candidate, _)| shared(candidate) > 0)
             .or_else(|| self.iter().find(|(candidate, _)| candidate.to_ascii_lowercase().starts_with("en")))
@@ -69,7 +70,9 @@ impl ByLanguage {
 /// of letters alone. Registries are not consulted: `es-410` is well-formed (E-61).
 pub(crate) fn is_well_formed(tag: &str) -> bool {
     let mut subtags = tag.split('-');
-    let first = subtags.next().is_some_and(|first| !first.is_empty() && first.bytes().all(|b| b.is_ascii_alphabetic()));
+    let first = subtags
+        .next()
+        .is_some_and(|first| !first.is_empty() && first.bytes().all(|b| b.is_ascii_alphabetic()));
     let sized = tag.split('-').all(|subtag| (1..=8).contains(&subtag.len()));
     first && sized && subtags.all(|subtag| subtag.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
@@ -115,7 +118,9 @@ mod tests {
     #[test]
     fn the_nearest_language_wins() {
         let reason = ByLanguage::default().with("en", "en").with("es-410", "es-410").with("es", "es");
-        for (asked, found) in [("es-410", "es-410"), ("ES-410", "es-410"), ("es", "es"), ("es-MX", "es"), ("fr", "en")] {
+        for (asked, found) in
+            [("es-410", "es-410"), ("ES-410", "es-410"), ("es", "es"), ("es-MX", "es"), ("fr", "en")]
+        {
             assert_eq!(reason.best(asked), Some(found), "{asked}");
         }
         assert_eq!(ByLanguage::default().best("en"), None);

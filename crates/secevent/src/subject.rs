@@ -63,7 +63,9 @@ impl Subject {
     }
 
     /// The subject that all these members describe together (SSF 1.0 section 3.3).
-    pub fn complex<N: Into<String>>(members: impl IntoIterator<Item = (N, Identifier)>) -> Result<Self, Invalid> {
+    pub fn complex<N: Into<String>>(
+        members: impl IntoIterator<Item = (N, Identifier)>,
+    ) -> Result<Self, Invalid> {
         Complex::new(members).map(Self::Complex)
     }
 

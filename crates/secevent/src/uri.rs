@@ -106,7 +106,15 @@ mod tests {
             let issuer: Issuer = url.parse().unwrap();
             assert_eq!((issuer.origin(), issuer.path()), (origin, path));
         }
-        for url in ["", "idp", "http://a.example", "https://", "https://a.example/#x", "https://u:p@a.example", "https://a b"] {
+        for url in [
+            "",
+            "idp",
+            "http://a.example",
+            "https://",
+            "https://a.example/#x",
+            "https://u:p@a.example",
+            "https://a b",
+        ] {
             assert!(url.parse::<Issuer>().is_err(), "{url}");
         }
         assert!(Issuer::parse_insecure("http://127.0.0.1:8080").is_ok());
@@ -115,6 +123,11 @@ mod tests {
     #[test]
     fn raw_spaces_are_no_uri() {
         assert!(is_uri("urn:ietf:params:scim:event:feed:add") && is_uri("https://a.example/x%20y"));
-        assert!(!is_uri("https://a.example/x y") && !is_uri("not a uri") && !is_uri("relative/path") && !is_uri(""));
+        assert!(
+            !is_uri("https://a.example/x y")
+                && !is_uri("not a uri")
+                && !is_uri("relative/path")
+                && !is_uri("")
+        );
     }
 }

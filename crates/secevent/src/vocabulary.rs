@@ -39,7 +39,11 @@ impl Vocabulary {
         static STANDARD: LazyLock<Vocabulary> = LazyLock::new(|| {
             let all = [&crate::ssf::DEFINITIONS[..], &crate::caep::DEFINITIONS, &crate::risc::DEFINITIONS]
                 .into_iter()
-                .chain([&crate::scim::DEFINITIONS[..], &crate::oauth::DEFINITIONS, &crate::logout::DEFINITIONS]);
+                .chain([
+                    &crate::scim::DEFINITIONS[..],
+                    &crate::oauth::DEFINITIONS,
+                    &crate::logout::DEFINITIONS,
+                ]);
             all.flatten().cloned().fold(Vocabulary::empty(), |known, definition| {
                 known.with(definition).expect("the standards name each event type once")
             })
@@ -56,7 +60,8 @@ impl Vocabulary {
 
     /// Adds an event type in place.
     pub fn add(&mut self, definition: Definition) -> Result<(), AlreadyKnown> {
-        let names = || [definition.uri(), definition.name()].into_iter().chain(definition.aliases().iter().copied());
+        let names =
+            || [definition.uri(), definition.name()].into_iter().chain(definition.aliases().iter().copied());
         if let Some(taken) = names().find(|name| self.places.contains_key(*name)) {
             return Err(AlreadyKnown(taken.to_owned()));
         }
@@ -73,7 +78,9 @@ impl Vocabulary {
     /// The event types that a pattern names: a URI, a short name, or a beginning with a star (`caep:*`).
     pub fn matching<'a>(&'a self, pattern: &'a str) -> impl Iterator<Item = &'a Definition> {
         self.definitions.iter().filter(move |definition| match pattern.strip_suffix('*') {
-            Some(beginning) => definition.name.starts_with(beginning) || definition.uri.starts_with(beginning),
+            Some(beginning) => {
+                definition.name.starts_with(beginning) || definition.uri.starts_with(beginning)
+            }
             None => self.find(pattern).is_some_and(|found| found.uri == definition.uri),
         })
     }

@@ -22,7 +22,13 @@ impl Tap {
         Self { who, inner }
     }
 
-    fn tell(&self, method: &Method, path: &str, sent: &Bytes, answer: &Result<Response<Bytes>, TransportError>) {
+    fn tell(
+        &self,
+        method: &Method,
+        path: &str,
+        sent: &Bytes,
+        answer: &Result<Response<Bytes>, TransportError>,
+    ) {
         let (status, note) = match answer {
             Ok(response) => (response.status().as_u16().to_string(), note(path, sent, response)),
             Err(error) => ("-".to_owned(), Some(error.to_string())),
@@ -42,7 +48,8 @@ impl Tap {
 
 impl Transport for Tap {
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
-        let (method, path, sent) = (request.method().clone(), request.uri().path().to_owned(), request.body().clone());
+        let (method, path, sent) =
+            (request.method().clone(), request.uri().path().to_owned(), request.body().clone());
         Box::pin(async move {
             let acked = json(&sent)["ack"].as_array().map_or(0, Vec::len);
             if acked > 0 {
@@ -74,7 +81,9 @@ fn note(path: &str, sent: &Bytes, response: &Response<Bytes>) -> Option<String> 
         "/ssf/stream" if !asked.is_null() => format!("stream {} is created", named(&told["stream_id"])),
         "/ssf/stream" => "its streams".to_owned(),
         "/ssf/verify" => "please send a sign of life, with this state".to_owned(),
-        "/events" => format!("recorded as {}, owed to {} streams", named(&told["event_id"]), told["deliveries"]),
+        "/events" => {
+            format!("recorded as {}, owed to {} streams", named(&told["event_id"]), told["deliveries"])
+        }
         path if path.starts_with("/poll/") => poll(&told)?,
         path if path.starts_with("/receive/") => format!("SET: {}", event(sent)),
         _ => String::new(),
@@ -83,7 +92,8 @@ fn note(path: &str, sent: &Bytes, response: &Response<Bytes>) -> Option<String> 
 
 fn poll(told: &Value) -> Option<String> {
     let sets = told["sets"].as_object().filter(|sets| !sets.is_empty())?;
-    let events: Vec<String> = sets.values().filter_map(Value::as_str).map(|token| event(token.as_bytes())).collect();
+    let events: Vec<String> =
+        sets.values().filter_map(Value::as_str).map(|token| event(token.as_bytes())).collect();
     Some(format!("SET: {}", events.join(", ")))
 }
 
@@ -92,7 +102,8 @@ fn event(token: &[u8]) -> String {
     let payload = token.split(|byte| *byte == b'.').nth(1).unwrap_or_default();
     let claims: Value = URL_SAFE_NO_PAD.decode(payload).map(|claims| json(&claims)).unwrap_or_default();
     let uri = claims["events"].as_object().and_then(|events| events.keys().next());
-    let name = uri.map_or("?", |uri| Vocabulary::standard().find(uri).map_or(uri, secevent::Definition::name));
+    let name =
+        uri.map_or("?", |uri| Vocabulary::standard().find(uri).map_or(uri, secevent::Definition::name));
     name.to_owned()
 }
 

@@ -20,7 +20,8 @@ fn the_story_is_told_to_its_end() {
     ];
     let mut rest = told.as_str();
     for step in steps {
-        let at = rest.find(step).unwrap_or_else(|| panic!("{step:?} is missing, or out of turn, in:\n{told}"));
+        let at =
+            rest.find(step).unwrap_or_else(|| panic!("{step:?} is missing, or out of turn, in:\n{told}"));
         rest = &rest[at + step.len()..];
     }
     for by in ["push", "poll"] {

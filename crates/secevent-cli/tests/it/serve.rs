@@ -46,7 +46,8 @@ impl Server {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let ready = lines.by_ref().map_while(Result::ok).find(|line| line.contains("The transmitter is ready"));
+        let ready =
+            lines.by_ref().map_while(Result::ok).find(|line| line.contains("The transmitter is ready"));
         let ready = ready.expect("the server says that it is ready, or it ended");
         let plain: String = strip_colours(&ready);
         let address = plain.split("listen=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
@@ -99,7 +100,9 @@ struct RealClock;
 impl Clock for RealClock {
     #[expect(clippy::disallowed_methods, reason = "the server under test reads the real clock too")]
     fn now(&self) -> Timestamp {
-        Timestamp::from_micros(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros()).unwrap())
+        Timestamp::from_micros(
+            i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros()).unwrap(),
+        )
     }
 }
 
@@ -129,7 +132,8 @@ impl Shop {
             secret: Secret::new(secret.to_owned()),
             scope: None,
         };
-        let client = TransmitterClient::discover(&peer, transport.clone(), Arc::new(RealClock)).await.unwrap();
+        let client =
+            TransmitterClient::discover(&peer, transport.clone(), Arc::new(RealClock)).await.unwrap();
         let form = "grant_type=client_credentials&client_id=shop&client_secret=a+secret+of+the+shop";
         let request = Request::post(token_endpoint.as_str())
             .header("content-type", "application/x-www-form-urlencoded")
@@ -237,8 +241,14 @@ fn a_server_that_cannot_work_says_why() {
         (&["serve", "--config", "absent.toml"][..], "cannot read absent.toml"),
         (&["serve", "--config", "typo.toml"], "unknown field `listen_to`"),
         (&["serve", "--config", "secevent.toml", "--listen", "127.0.0.1:0"], "there is no [[issuer]]"),
-        (&["serve", "--dev", "--config", "wrong-key.toml", "--listen", "127.0.0.1:0"], "the master key is another one"),
-        (&["serve", "--dev", "--listen", "0.0.0.0:0", "--config", "secevent.toml"], "--dev only listens on loopback"),
+        (
+            &["serve", "--dev", "--config", "wrong-key.toml", "--listen", "127.0.0.1:0"],
+            "the master key is another one",
+        ),
+        (
+            &["serve", "--dev", "--listen", "0.0.0.0:0", "--config", "secevent.toml"],
+            "--dev only listens on loopback",
+        ),
     ] {
         let ran = place.run(args);
         assert_eq!(ran.code, 1, "{ran:?}");
@@ -254,14 +264,26 @@ fn emit_tells_what_is_wrong() {
     let change = ["caep:credential-change", "--subject", "bob@example.com", "--data"];
     for (args, told) in [
         (&["caep:session-revokd", "--subject", "bob@example.com"][..], "`type`"),
-        (&[&change[..], &["{\"credential_type\":\"pin\"}"]].concat(), "`data.change_type` is required and missing [CAEP-16]"),
+        (
+            &[&change[..], &["{\"credential_type\":\"pin\"}"]].concat(),
+            "`data.change_type` is required and missing [CAEP-16]",
+        ),
         (&["caep:session-revoked", "--subject", "nobody"], "--subject is neither"),
     ] {
         let ran = server.emit(&place, args);
         assert_eq!(ran.code, 1, "{ran:?}");
         assert!(ran.stderr.contains(told), "{told}: {ran:?}");
     }
-    let stranger = ["emit", "caep:session-revoked", "--subject", "bob@example.com", "--client", "idp", "--secret", "guess"];
+    let stranger = [
+        "emit",
+        "caep:session-revoked",
+        "--subject",
+        "bob@example.com",
+        "--client",
+        "idp",
+        "--secret",
+        "guess",
+    ];
     let ran = place.run(&[&stranger[..], &["--issuer", &server.issuer()]].concat());
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.stderr.contains("invalid_client") && !ran.stderr.contains("guess"), "{ran:?}");

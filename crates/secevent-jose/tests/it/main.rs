@@ -5,7 +5,7 @@
 mod key_ring;
 mod keys;
 mod oracles;
+mod set;
 mod tampering;
 mod vectors;
-mod set;
 mod verify;

@@ -57,17 +57,37 @@ fn each_step_refuses_what_fails_it() {
     let access_token = Signer::new(SigningKey::generate(Algorithm::Es256).unwrap(), "at+jwt");
     let steps: [(&str, String, Fault); 13] = [
         ("it is a compact token", "abc".to_owned(), Fault::InvalidRequest),
-        ("its type is that of a SET", access_token.sign(claims().to_string().as_bytes()).unwrap(), Fault::InvalidRequest),
+        (
+            "its type is that of a SET",
+            access_token.sign(claims().to_string().as_bytes()).unwrap(),
+            Fault::InvalidRequest,
+        ),
         ("the issuer's key signed it", stranger.sign(&claims()), Fault::InvalidKey),
-        ("it is JSON that is read in one way", party.signer.sign(br#"{"iss":1,"iss":2}"#).unwrap(), Fault::InvalidRequest),
+        (
+            "it is JSON that is read in one way",
+            party.signer.sign(br#"{"iss":1,"iss":2}"#).unwrap(),
+            Fault::InvalidRequest,
+        ),
         ("it has events", without("events"), Fault::InvalidRequest),
         ("it has an identifier", without("jti"), Fault::InvalidRequest),
         ("it has a subject", without("sub_id"), Fault::InvalidRequest),
         ("it does not expire", changed(&|claims| claims["exp"] = json!(1)), Fault::InvalidRequest),
         ("it has no sub", changed(&|claims| claims["sub"] = json!("alice")), Fault::InvalidRequest),
-        ("its issuer is whose key it is", changed(&|claims| claims["iss"] = json!("https://idp.example/")), Fault::InvalidIssuer),
-        ("it is for us", changed(&|claims| claims["aud"] = json!(["https://other.example"])), Fault::InvalidAudience),
-        ("it is not from the future", changed(&|claims| claims["iat"] = json!(NOW.as_seconds() + 86_400)), Fault::InvalidRequest),
+        (
+            "its issuer is whose key it is",
+            changed(&|claims| claims["iss"] = json!("https://idp.example/")),
+            Fault::InvalidIssuer,
+        ),
+        (
+            "it is for us",
+            changed(&|claims| claims["aud"] = json!(["https://other.example"])),
+            Fault::InvalidAudience,
+        ),
+        (
+            "it is not from the future",
+            changed(&|claims| claims["iat"] = json!(NOW.as_seconds() + 86_400)),
+            Fault::InvalidRequest,
+        ),
         ("it has an audience", without("aud"), Fault::InvalidAudience),
     ];
     for (step, token, fault) in steps {

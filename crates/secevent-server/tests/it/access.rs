@@ -18,7 +18,11 @@ fn endpoints(stream: &str) -> Vec<(Method, String, String)> {
         (Method::PUT, "/tenant-a/ssf/stream".to_owned(), body(json!({"stream_id": stream}))),
         (Method::DELETE, format!("/tenant-a/ssf/stream?stream_id={stream}"), String::new()),
         (Method::GET, format!("/tenant-a/ssf/status?stream_id={stream}"), String::new()),
-        (Method::POST, "/tenant-a/ssf/status".to_owned(), body(json!({"stream_id": stream, "status": "enabled"}))),
+        (
+            Method::POST,
+            "/tenant-a/ssf/status".to_owned(),
+            body(json!({"stream_id": stream, "status": "enabled"})),
+        ),
         (Method::POST, "/tenant-a/ssf/verify".to_owned(), body(json!({"stream_id": stream}))),
         (Method::POST, format!("/tenant-a/poll/{stream}"), body(json!({"returnImmediately": true}))),
         (Method::POST, "/tenant-a/events".to_owned(), body(event)),
@@ -66,7 +70,10 @@ async fn a_token_that_is_garbage_or_old_is_refused_before_anything_is_looked_up(
 async fn a_token_is_taken_from_the_header_alone() {
     let world = World::new().await;
     let token = world.token("rp").await;
-    world.get("", &format!("/tenant-a/ssf/stream?access_token={token}")).await.is_problem(401, "authentication_failed");
+    world
+        .get("", &format!("/tenant-a/ssf/stream?access_token={token}"))
+        .await
+        .is_problem(401, "authentication_failed");
     let form = format!("access_token={token}");
     let kind = "application/x-www-form-urlencoded";
     let answer = world.send_as(Method::POST, "", "/tenant-a/ssf/stream", kind, form).await;
@@ -74,7 +81,11 @@ async fn a_token_is_taken_from_the_header_alone() {
     for authorization in [basic("rp"), token.clone(), format!("bearer {token}")] {
         let request = http::Request::get("/tenant-a/ssf/stream").header("authorization", &authorization);
         let answer = world.call(request.body(axum::body::Body::empty()).unwrap()).await;
-        assert_eq!(answer.status == 200, authorization.starts_with("bearer"), "the scheme's case does not matter");
+        assert_eq!(
+            answer.status == 200,
+            authorization.starts_with("bearer"),
+            "the scheme's case does not matter"
+        );
     }
 }
 
@@ -107,21 +118,28 @@ async fn another_clients_stream_is_not_there() {
     // The same client at the other issuer has none of them either.
     assert_eq!(world.get(&mine, "/ssf/stream").await.is_answer(200), json!([]));
     world.get(&mine, &format!("/ssf/stream?stream_id={id}")).await.is_problem(404, "not_found");
-    world.post(&mine, &format!("/poll/{id}"), &json!({"returnImmediately": true})).await.is_problem(404, "not_found");
+    world
+        .post(&mine, &format!("/poll/{id}"), &json!({"returnImmediately": true}))
+        .await
+        .is_problem(404, "not_found");
 }
 
 // spec: SSF-70
 #[tokio::test]
 async fn checks_come_in_their_order() {
     let world = World::new().await;
-    let (token, reader, producer) = (world.token("rp").await, world.token("reader").await, world.token("producer").await);
+    let (token, reader, producer) =
+        (world.token("rp").await, world.token("reader").await, world.token("producer").await);
     let id = world.stream(&token, "/tenant-a").await["stream_id"].as_str().unwrap().to_owned();
     // A body that cannot be read is told before the stream is looked for and before rights count.
     for (method, path, body) in endpoints("unknown").into_iter().chain(endpoints(&id)) {
         if body.is_empty() {
             continue;
         }
-        world.send(method.clone(), "garbage", &path, ";{ broken").await.is_problem(401, "authentication_failed");
+        world
+            .send(method.clone(), "garbage", &path, ";{ broken")
+            .await
+            .is_problem(401, "authentication_failed");
         for token in [&token, &reader, &producer] {
             world.send(method.clone(), token, &path, ";{ broken").await.is_problem(400, "invalid_request");
         }
@@ -147,7 +165,8 @@ async fn rights_of_one_token_on_a_stream_of_its_client() {
     let all = world.token("rp").await;
     let id = world.stream(&all, "/tenant-a").await["stream_id"].as_str().unwrap().to_owned();
     let form = "grant_type=client_credentials&scope=ssf.read";
-    let less = world.ask_for_token(&basic("rp"), form).await.json()["access_token"].as_str().unwrap().to_owned();
+    let less =
+        world.ask_for_token(&basic("rp"), form).await.json()["access_token"].as_str().unwrap().to_owned();
     for (method, path, body) in endpoints(&id) {
         let reads = method == Method::GET || path.contains("/poll/");
         let answer = world.send(method, &less, &path, body).await;

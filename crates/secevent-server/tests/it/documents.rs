@@ -11,17 +11,20 @@ async fn each_issuer_has_its_metadata_where_the_standard_puts_it() {
     for (path, base) in [("", "https://tr.example"), ("/tenant-a", "https://tr.example/tenant-a")] {
         let answer = world.get("", &format!("/.well-known/ssf-configuration{path}")).await;
         assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
-        assert_eq!(answer.json(), json!({
-            "spec_version": "1_0",
-            "issuer": base,
-            "jwks_uri": format!("{base}/jwks.json"),
-            "delivery_methods_supported": [PUSH, POLL],
-            "configuration_endpoint": format!("{base}/ssf/stream"),
-            "status_endpoint": format!("{base}/ssf/status"),
-            "verification_endpoint": format!("{base}/ssf/verify"),
-            "authorization_schemes": [{"spec_urn": "urn:ietf:rfc:6749"}],
-            "default_subjects": "ALL",
-        }));
+        assert_eq!(
+            answer.json(),
+            json!({
+                "spec_version": "1_0",
+                "issuer": base,
+                "jwks_uri": format!("{base}/jwks.json"),
+                "delivery_methods_supported": [PUSH, POLL],
+                "configuration_endpoint": format!("{base}/ssf/stream"),
+                "status_endpoint": format!("{base}/ssf/status"),
+                "verification_endpoint": format!("{base}/ssf/verify"),
+                "authorization_schemes": [{"spec_urn": "urn:ietf:rfc:6749"}],
+                "default_subjects": "ALL",
+            })
+        );
     }
 }
 
@@ -72,23 +75,30 @@ async fn a_client_finds_its_way_to_a_token() {
     let world = World::new().await;
     for (path, resource) in [("", "https://tr.example"), ("/tenant-a", "https://tr.example/tenant-a")] {
         let answer = world.get("", &format!("/.well-known/oauth-protected-resource{path}")).await;
-        assert_eq!(answer.json(), json!({
-            "resource": resource,
-            "authorization_servers": ["https://tr.example"],
-            "scopes_supported": ["ssf.read", "ssf.manage", "events.write"],
-            "bearer_methods_supported": ["header"],
-        }));
+        assert_eq!(
+            answer.json(),
+            json!({
+                "resource": resource,
+                "authorization_servers": ["https://tr.example"],
+                "scopes_supported": ["ssf.read", "ssf.manage", "events.write"],
+                "bearer_methods_supported": ["header"],
+            })
+        );
     }
     let server = world.get("", "/.well-known/oauth-authorization-server").await;
-    assert_eq!(server.json(), json!({
-        "issuer": "https://tr.example",
-        "token_endpoint": "https://tr.example/oauth/token",
-        "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
-        "scopes_supported": ["ssf.read", "ssf.manage", "events.write"],
-        "response_types_supported": [],
-    }));
-    let granted = world.ask_for_token(&crate::world::basic("rp"), "grant_type=client_credentials").await.json();
+    assert_eq!(
+        server.json(),
+        json!({
+            "issuer": "https://tr.example",
+            "token_endpoint": "https://tr.example/oauth/token",
+            "grant_types_supported": ["client_credentials"],
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "scopes_supported": ["ssf.read", "ssf.manage", "events.write"],
+            "response_types_supported": [],
+        })
+    );
+    let granted =
+        world.ask_for_token(&crate::world::basic("rp"), "grant_type=client_credentials").await.json();
     assert!(granted["expires_in"].as_u64().unwrap() <= 3600);
 }
 
@@ -105,6 +115,9 @@ async fn a_verb_that_is_not_known_is_told_with_those_that_are() {
         let answer = world.send(method, "", path, "").await;
         answer.is_problem(405, "invalid_request");
         let told = answer.header("allow").unwrap();
-        assert!(allowed.iter().all(|method| told.split(',').any(|one| one.trim() == *method)), "{path}: {told}");
+        assert!(
+            allowed.iter().all(|method| told.split(',').any(|one| one.trim() == *method)),
+            "{path}: {told}"
+        );
     }
 }

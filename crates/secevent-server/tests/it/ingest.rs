@@ -113,14 +113,17 @@ async fn many_events_are_lines_and_come_all_or_none() {
 #[tokio::test]
 async fn a_request_is_bounded() {
     let ingest = Ingest::new().await;
-    let lines = |count: usize| (0..count).map(|number| event(&format!("u{number}")).to_string() + "\n").collect::<String>();
+    let lines = |count: usize| {
+        (0..count).map(|number| event(&format!("u{number}")).to_string() + "\n").collect::<String>()
+    };
     ingest.lines(lines(1_001)).await.is_problem(400, "invalid_request");
     assert_eq!(ingest.stored().await, 0);
     assert_eq!(ingest.lines(lines(1_000)).await.is_answer(202)["events"].as_array().unwrap().len(), 1_000);
     ingest.lines(vec![b'\n'; 1024 * 1024 + 1]).await.is_problem(413, "invalid_request");
     ingest.one(&with("txn", json!("x".repeat(1024 * 1024)))).await.is_problem(413, "invalid_request");
     let kind = "text/plain";
-    let answer = ingest.world.send_as(Method::POST, &ingest.producer, EVENTS, kind, event("alice").to_string()).await;
+    let answer =
+        ingest.world.send_as(Method::POST, &ingest.producer, EVENTS, kind, event("alice").to_string()).await;
     answer.is_problem(415, "invalid_request");
 }
 

@@ -27,16 +27,19 @@ async fn a_created_stream_is_told_whole() {
     let (world, token, created) = world_with_stream().await;
     let supported = created["events_supported"].as_array().unwrap();
     assert!(supported.contains(&json!(SESSION_REVOKED)) && supported.len() > 10);
-    assert_eq!(created, json!({
-        "stream_id": id(&created),
-        "iss": "https://tr.example/tenant-a",
-        "aud": "https://rp.example",
-        "delivery": {"method": PUSH, "endpoint_url": "https://rp.example/events"},
-        "events_supported": supported,
-        "events_requested": [SESSION_REVOKED],
-        "events_delivered": [SESSION_REVOKED],
-        "description": "mine",
-    }));
+    assert_eq!(
+        created,
+        json!({
+            "stream_id": id(&created),
+            "iss": "https://tr.example/tenant-a",
+            "aud": "https://rp.example",
+            "delivery": {"method": PUSH, "endpoint_url": "https://rp.example/events"},
+            "events_supported": supported,
+            "events_requested": [SESSION_REVOKED],
+            "events_delivered": [SESSION_REVOKED],
+            "description": "mine",
+        })
+    );
     let polled = json!({"delivery": {"method": POLL}, "events_requested": [SESSION_REVOKED, "https://x.example/new"], "x": 1});
     let polled = world.post(&token, STREAM, &polled).await.is_answer(201);
     assert_eq!(polled["events_delivered"], json!([SESSION_REVOKED]));
@@ -73,8 +76,10 @@ async fn a_create_request_that_is_wrong_creates_nothing() {
         (json!({"delivery": {}}), "delivery.method"),
         (push("http://rp.example/"), "delivery.endpoint_url"),
         (push("nonsense"), "delivery.endpoint_url"),
-        (json!({"delivery": {"method": PUSH, "endpoint_url": "https://rp.example", "authorization_header": format!("{CREDENTIAL}\n")}}),
-         "delivery.authorization_header"),
+        (
+            json!({"delivery": {"method": PUSH, "endpoint_url": "https://rp.example", "authorization_header": format!("{CREDENTIAL}\n")}}),
+            "delivery.authorization_header",
+        ),
         (json!({"events_requested": "all"}), "events_requested"),
         (json!({"description": 1}), "description"),
     ] {
@@ -88,7 +93,10 @@ async fn a_create_request_that_is_wrong_creates_nothing() {
     let invalid_utf8 = b"{\"description\":\"\xff\"}".to_vec();
     world.send(Method::POST, &token, STREAM, invalid_utf8).await.is_problem(400, "invalid_request");
     world.post(&token, STREAM, &json!({"stream_id": "mine"})).await.is_problem(400, "invalid_request");
-    world.post(&token, STREAM, &json!({"aud": "https://other.example"})).await.is_problem(400, "invalid_request");
+    world
+        .post(&token, STREAM, &json!({"aud": "https://other.example"}))
+        .await
+        .is_problem(400, "invalid_request");
     let kind = "text/plain";
     world.send_as(Method::POST, &token, STREAM, kind, "{}").await.is_problem(415, "invalid_request");
     let long = format!("{{\"description\":\"{}\"}}", "x".repeat(1024 * 1024));
@@ -128,12 +136,20 @@ async fn an_update_changes_what_it_names() {
     let delivered = changed["events_delivered"].as_array().unwrap();
     assert_eq!((delivered.len(), delivered.contains(&json!(more))), (2, true));
 
-    for (member, value) in [("iss", json!("https://other.example")), ("aud", json!("https://other.example")),
-                            ("events_delivered", json!([])), ("events_supported", json!([]))] {
+    for (member, value) in [
+        ("iss", json!("https://other.example")),
+        ("aud", json!("https://other.example")),
+        ("events_delivered", json!([])),
+        ("events_supported", json!([])),
+    ] {
         let problem = patch(json!({"stream_id": id(&created), member: value, "description": "no"})).await;
         assert_eq!(problem.is_problem(400, "invalid_request")["member"], member);
     }
-    assert_eq!(patch(json!({"stream_id": id(&created)})).await.is_answer(200), changed, "nothing else changed");
+    assert_eq!(
+        patch(json!({"stream_id": id(&created)})).await.is_answer(200),
+        changed,
+        "nothing else changed"
+    );
     patch(json!({"description": "x"})).await.is_problem(400, "invalid_request");
     patch(json!({"stream_id": "unknown", "description": "x"})).await.is_problem(404, "not_found");
 }
@@ -157,7 +173,9 @@ async fn a_credential_is_kept_only_for_the_same_url() {
     patch(json!({"method": PUSH, "endpoint_url": "https://rp.example/events"})).await.is_answer(200);
     let moved = patch(json!({"method": PUSH, "endpoint_url": "https://evil.example/"})).await;
     assert_eq!(moved.is_problem(400, "invalid_request")["rule"], "E-19");
-    patch(json!({"method": PUSH, "endpoint_url": "https://new.example/", "authorization_header": null})).await.is_answer(200);
+    patch(json!({"method": PUSH, "endpoint_url": "https://new.example/", "authorization_header": null}))
+        .await
+        .is_answer(200);
     patch(json!({"endpoint_url": "https://new.example/"})).await.is_problem(400, "invalid_request");
 }
 
@@ -173,7 +191,9 @@ async fn a_replacement_takes_away_what_it_leaves_out() {
     assert_eq!((&replaced["events_delivered"], &replaced["delivery"]["method"]), (&json!([]), &json!(POLL)));
     assert!(replaced.get("description").is_none() && replaced.get("events_requested").is_none());
     put(";{ broken".to_owned()).await.is_problem(400, "invalid_request");
-    put(json!({"stream_id": id(&created), "iss": "https://x.example"}).to_string()).await.is_problem(400, "invalid_request");
+    put(json!({"stream_id": id(&created), "iss": "https://x.example"}).to_string())
+        .await
+        .is_problem(400, "invalid_request");
     put(json!({"stream_id": "unknown"}).to_string()).await.is_problem(404, "not_found");
     assert_eq!(world.get(&token, STREAM).await.is_answer(200), json!([replaced]));
 }
@@ -212,7 +232,10 @@ async fn a_status_is_set_and_read() {
     ] {
         world.post(&token, STATUS, &request).await.is_problem(400, "invalid_request");
     }
-    world.post(&token, STATUS, &json!({"stream_id": "unknown", "status": "paused"})).await.is_problem(404, "not_found");
+    world
+        .post(&token, STATUS, &json!({"stream_id": "unknown", "status": "paused"}))
+        .await
+        .is_problem(404, "not_found");
     world.get(&token, STATUS).await.is_problem(400, "invalid_request");
     world.get(&token, &format!("{STATUS}?stream_id=unknown")).await.is_problem(404, "not_found");
 }
@@ -224,10 +247,16 @@ async fn a_verification_is_promised_or_refused() {
     let request = json!({"stream_id": id(&created), "state": "s"});
     world.post(&token, VERIFY, &request).await.is_empty(204);
     world.post(&token, VERIFY, &json!({"state": "s"})).await.is_problem(400, "invalid_request");
-    world.post(&token, VERIFY, &json!({"stream_id": id(&created), "state": 1})).await.is_problem(400, "invalid_request");
+    world
+        .post(&token, VERIFY, &json!({"stream_id": id(&created), "state": 1}))
+        .await
+        .is_problem(400, "invalid_request");
     world.post(&token, VERIFY, &json!({"stream_id": "unknown"})).await.is_problem(404, "not_found");
     for status in ["paused", "disabled"] {
-        world.post(&token, STATUS, &json!({"stream_id": id(&created), "status": status})).await.is_answer(200);
+        world
+            .post(&token, STATUS, &json!({"stream_id": id(&created), "status": status}))
+            .await
+            .is_answer(200);
         let problem = world.post(&token, VERIFY, &request).await.is_problem(400, "invalid_request");
         assert_eq!(problem["rule"], "E-14");
     }

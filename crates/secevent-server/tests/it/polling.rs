@@ -34,8 +34,17 @@ async fn sets_are_fetched_and_acknowledged() {
 #[tokio::test(start_paused = true)]
 async fn a_poll_that_is_wrong_is_told_so() {
     let (world, token, path) = world_with_stream().await;
-    for body in ["[", "", "\"x\"", r#"{"maxEvents":"5"}"#, r#"{"maxEvents":-1}"#, r#"{"ack":"j"}"#, r#"{"ack":[1]}"#,
-                 r#"{"returnImmediately":1}"#, r#"{"setErrs":{"j":"no"}}"#] {
+    for body in [
+        "[",
+        "",
+        "\"x\"",
+        r#"{"maxEvents":"5"}"#,
+        r#"{"maxEvents":-1}"#,
+        r#"{"ack":"j"}"#,
+        r#"{"ack":[1]}"#,
+        r#"{"returnImmediately":1}"#,
+        r#"{"setErrs":{"j":"no"}}"#,
+    ] {
         world.send(Method::POST, &token, &path, body).await.is_problem(400, "invalid_request");
     }
     world.send_as(Method::POST, &token, &path, "text/plain", "{}").await.is_problem(415, "invalid_request");
@@ -63,7 +72,8 @@ async fn an_old_token_polls_nothing() {
 #[tokio::test(start_paused = true)]
 async fn addresses_that_make_no_sense_are_not_there() {
     let (world, token, _) = world_with_stream().await;
-    for path in ["/tenant-a/poll/%C3%BC", "/tenant-a/poll/%00", "/tenant-a/poll/a%2Fb", "/tenant-a/poll/%FF"] {
+    for path in ["/tenant-a/poll/%C3%BC", "/tenant-a/poll/%00", "/tenant-a/poll/a%2Fb", "/tenant-a/poll/%FF"]
+    {
         world.post("", path, &json!({})).await.is_problem(401, "authentication_failed");
         world.post(&token, path, &json!({})).await.is_problem(404, "not_found");
     }

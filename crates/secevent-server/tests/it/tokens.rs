@@ -84,5 +84,8 @@ async fn a_token_can_be_asked_to_do_less_and_does_no_more() {
     world.get(token, "/tenant-a/ssf/stream").await.is_answer(200);
     let answer = world.post(token, "/tenant-a/ssf/stream", &json!({})).await;
     answer.is_problem(403, "access_denied");
-    assert_eq!(answer.header("www-authenticate"), Some("Bearer error=\"insufficient_scope\", scope=\"ssf.manage\""));
+    assert_eq!(
+        answer.header("www-authenticate"),
+        Some("Bearer error=\"insufficient_scope\", scope=\"ssf.manage\"")
+    );
 }

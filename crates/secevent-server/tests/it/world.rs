@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use tower::ServiceExt as _;
 
-pub(crate) const SESSION_REVOKED: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
+pub(crate) const SESSION_REVOKED: &str =
+    "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
 pub(crate) const PUSH: &str = "urn:ietf:rfc:8935";
 pub(crate) const POLL: &str = "urn:ietf:rfc:8936";
 /// What the receiver wants to see in pushes. No answer may ever contain it.
@@ -82,7 +83,8 @@ impl World {
             ],
             allow_plain_http: false,
         };
-        let router = transmitter_router(&config, &transmitter.await.unwrap(), Arc::clone(&clock) as Arc<dyn Clock>);
+        let router =
+            transmitter_router(&config, &transmitter.await.unwrap(), Arc::clone(&clock) as Arc<dyn Clock>);
         Self { router: router.unwrap(), clock }
     }
 
@@ -112,7 +114,8 @@ impl World {
     }
 
     pub(crate) async fn ask_for_token(&self, authorization: &str, form: &str) -> Answer {
-        let mut request = Request::post("/oauth/token").header("content-type", "application/x-www-form-urlencoded");
+        let mut request =
+            Request::post("/oauth/token").header("content-type", "application/x-www-form-urlencoded");
         if !authorization.is_empty() {
             request = request.header("authorization", authorization);
         }
@@ -124,7 +127,13 @@ impl World {
     }
 
     /// A request with a body of JSON, or of whatever the test takes for it.
-    pub(crate) async fn send(&self, method: Method, token: &str, path: &str, body: impl Into<Body>) -> Answer {
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        token: &str,
+        path: &str,
+        body: impl Into<Body>,
+    ) -> Answer {
         self.send_as(method, token, path, "application/json", body).await
     }
 
@@ -149,7 +158,9 @@ impl World {
 
     /// A new poll stream below `base`, as its configuration tells it.
     pub(crate) async fn stream(&self, token: &str, base: &str) -> Value {
-        let answer = self.post(token, &format!("{base}/ssf/stream"), &json!({"events_requested": [SESSION_REVOKED]})).await;
+        let answer = self
+            .post(token, &format!("{base}/ssf/stream"), &json!({"events_requested": [SESSION_REVOKED]}))
+            .await;
         assert_eq!(answer.status, 201, "{answer:?}");
         answer.json()
     }

@@ -68,7 +68,8 @@ async fn a_batch_is_accepted_whole_or_not_at_all() {
 #[test]
 fn a_slip_in_an_event_is_named() {
     let subject = email("alice");
-    let read = |event: serde_json::Value| Incoming::read(event.to_string().as_bytes(), Vocabulary::standard());
+    let read =
+        |event: serde_json::Value| Incoming::read(event.to_string().as_bytes(), Vocabulary::standard());
     for (event, member) in [
         (json!({"subject": subject}), "type"),
         (json!({"type": "no-such", "subject": subject}), "type"),

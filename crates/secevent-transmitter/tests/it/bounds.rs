@@ -46,10 +46,12 @@ async fn all_streams_together_keep_the_common_bound_and_none_starves() {
     .await;
     world.network.answer(|_| ACCEPT.after(SECOND));
     for number in 0..10 {
-        world.create(&json!({
-            "delivery": {"method": "urn:ietf:rfc:8935", "endpoint_url": format!("{ENDPOINT}/{number}")},
-            "events_requested": [SESSION_REVOKED],
-        })).await;
+        world
+            .create(&json!({
+                "delivery": {"method": "urn:ietf:rfc:8935", "endpoint_url": format!("{ENDPOINT}/{number}")},
+                "events_requested": [SESSION_REVOKED],
+            }))
+            .await;
     }
     for number in 0..30 {
         world.emit(&format!("e{number}"), &format!("user{number}")).await;

@@ -55,7 +55,8 @@ async fn a_poll_that_cannot_be_answered_loses_nothing() {
     assert_eq!(txns(&answer), ["e1"]);
 
     world.store.settle_fails.store(true, SeqCst);
-    let ack = PollRequest::acknowledge_only(jtis(&answer).into_iter().map(str::to_owned).collect(), Vec::new());
+    let ack =
+        PollRequest::acknowledge_only(jtis(&answer).into_iter().map(str::to_owned).collect(), Vec::new());
     assert!(world.transmitter.poll("rp", &id, &ack).await.is_err());
     world.store.settle_fails.store(false, SeqCst);
     world.transmitter.poll("rp", &id, &ack).await.unwrap();
@@ -82,7 +83,8 @@ async fn hand_overs_that_never_come_leave_neither_gap_nor_double() {
             }
         }
         world.store.settled(2).await;
-        let txns: Vec<String> = world.network.txns().into_iter().filter(|txn| txn.starts_with('e') && txn.len() < 5).collect();
+        let txns: Vec<String> =
+            world.network.txns().into_iter().filter(|txn| txn.starts_with('e') && txn.len() < 5).collect();
         assert_eq!(txns, (0..200).map(|number| format!("e{number}")).collect::<Vec<_>>(), "every {every}");
         world.delete(&polled).await;
     }

@@ -129,7 +129,8 @@ impl Network {
 
     /// Waits until this many pushes were answered.
     pub(crate) async fn answered(&self, count: usize) {
-        let answered = |state: &State| state.moments.iter().filter(|one| matches!(one, Moment::Answered(_))).count();
+        let answered =
+            |state: &State| state.moments.iter().filter(|one| matches!(one, Moment::Answered(_))).count();
         self.until(|state| answered(state) >= count).await;
     }
 

@@ -53,7 +53,9 @@ impl Who {
         let user = |number: u8| email(&format!("user{number}"));
         match *self {
             Self::User(number) => user(number),
-            Self::Aliases(one, other) => json!({"format": "aliases", "identifiers": [user(one), user(other)]}),
+            Self::Aliases(one, other) => {
+                json!({"format": "aliases", "identifiers": [user(one), user(other)]})
+            }
             Self::On { user: number, device, tenant } => json!({
                 "format": "complex",
                 "user": user(number),
@@ -68,7 +70,9 @@ impl Who {
         match self {
             Self::User(number) => BTreeSet::from([format!("user{number}")]),
             Self::Aliases(one, other) => BTreeSet::from([format!("user{one}"), format!("user{other}")]),
-            Self::On { user, device, .. } => BTreeSet::from([format!("user{user}"), format!("device{device}")]),
+            Self::On { user, device, .. } => {
+                BTreeSet::from([format!("user{user}"), format!("device{device}")])
+            }
         }
     }
 }
@@ -76,7 +80,9 @@ impl Who {
 fn who() -> impl Strategy<Value = Who> {
     prop_oneof![
         (0..4_u8).prop_map(Who::User),
-        (0..4_u8, 0..4_u8).prop_filter("two of them", |(one, other)| one != other).prop_map(|(a, b)| Who::Aliases(a, b)),
+        (0..4_u8, 0..4_u8)
+            .prop_filter("two of them", |(one, other)| one != other)
+            .prop_map(|(a, b)| Who::Aliases(a, b)),
         (0..4_u8, 0..3_u8, 0..2_u8).prop_map(|(user, device, tenant)| Who::On { user, device, tenant }),
     ]
 }
@@ -137,7 +143,10 @@ fn check(events: &[Who], moments: &[Moment]) -> Result<(), TestCaseError> {
         prop_assert!(offer.is_some(), "e{later} was never sent");
         for (earlier, other) in events[..later].iter().enumerate() {
             if !who.identifiers().is_disjoint(&other.identifiers()) {
-                prop_assert!(last_answer(earlier) < offer, "e{later} was offered before e{earlier} was settled");
+                prop_assert!(
+                    last_answer(earlier) < offer,
+                    "e{later} was offered before e{earlier} was settled"
+                );
             }
         }
     }

@@ -64,10 +64,15 @@ async fn acknowledgements_count_before_anything_is_chosen() {
     world.emit("e1", "alice").await;
     world.emit("e2", "alice").await;
     let first = world.poll(&id, &json!({})).await;
-    assert_eq!((txns(&first), first.more_available), (vec!["e1".to_owned()], false), "one of a subject at a time");
+    assert_eq!(
+        (txns(&first), first.more_available),
+        (vec!["e1".to_owned()], false),
+        "one of a subject at a time"
+    );
     let second = world.poll(&id, &json!({"ack": jtis(&first)})).await;
     assert_eq!(txns(&second), ["e2"]);
-    let only_acknowledged = world.poll(&id, &json!({"ack": jtis(&second), "maxEvents": 0, "returnImmediately": true})).await;
+    let only_acknowledged =
+        world.poll(&id, &json!({"ack": jtis(&second), "maxEvents": 0, "returnImmediately": true})).await;
     assert!(only_acknowledged.sets.is_empty());
     assert_eq!(world.store.backlog_of(1).await.pending, 0);
     world.emit("e3", "alice").await;
@@ -87,7 +92,8 @@ async fn one_bad_set_is_no_harm_to_the_others() {
     let answer = world.poll(&id, &json!({})).await;
     let [good, bad, both] = jtis(&answer)[..] else { panic!("{answer:?}") };
     let error = json!({"err": "invalid_key", "description": "no"});
-    let report = json!({"ack": [good, both], "setErrs": {bad: error, both: error}, "returnImmediately": true});
+    let report =
+        json!({"ack": [good, both], "setErrs": {bad: error, both: error}, "returnImmediately": true});
     assert!(world.poll(&id, &report).await.sets.is_empty());
     let backlog = world.store.backlog_of(1).await;
     assert_eq!((backlog.pending, backlog.rejected), (0, 2));
@@ -133,7 +139,8 @@ async fn several_pollers_share_the_work_and_never_a_set() {
     let mut seen = BTreeSet::new();
     for poller in pollers {
         let answer = poller.await.unwrap();
-        let users: BTreeSet<String> = answer.sets.iter().map(|(_, token)| claims_of(token)["sub_id"].to_string()).collect();
+        let users: BTreeSet<String> =
+            answer.sets.iter().map(|(_, token)| claims_of(token)["sub_id"].to_string()).collect();
         assert_eq!(users.len(), answer.sets.len());
         for (_, token) in &answer.sets {
             // One unsettled SET about a user, across all pollers.

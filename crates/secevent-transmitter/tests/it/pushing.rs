@@ -20,11 +20,15 @@ async fn a_push_is_exactly_what_the_standard_says() {
     let mut headers: Vec<(&str, &str)> =
         push.parts.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
     headers.sort_unstable();
-    let expected =
-        [("accept", "application/json"), ("authorization", "Bearer abc"), ("content-type", "application/secevent+jwt")];
+    let expected = [
+        ("accept", "application/json"),
+        ("authorization", "Bearer abc"),
+        ("content-type", "application/secevent+jwt"),
+    ];
     assert_eq!(headers, expected);
     assert_eq!(push.token.split('.').count(), 3);
-    let base64url = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let base64url =
+        |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     assert!(push.token.split('.').all(base64url));
 }
 
@@ -53,13 +57,17 @@ async fn without_a_credential_there_is_no_authorization_header() {
 async fn the_published_keys_verify_the_set_and_its_claims_are_the_events() {
     let world = World::new().await;
     world.push_stream().await;
-    let subject = json!({"format": "complex", "user": email("alice"), "tenant": {"format": "opaque", "id": "t"}});
+    let subject =
+        json!({"format": "complex", "user": email("alice"), "tenant": {"format": "opaque", "id": "t"}});
     let occurred_at = world.now().as_seconds() - 3;
     let data = json!({"initiating_entity": "policy", "x_big": 12_345_678_901_234_567_890_u64});
     let accepted = world
-        .accept(None, &[read(&json!({
-            "type": "caep:session-revoked", "subject": subject, "data": data, "occurred_at": occurred_at,
-        }))])
+        .accept(
+            None,
+            &[read(&json!({
+                "type": "caep:session-revoked", "subject": subject, "data": data, "occurred_at": occurred_at,
+            }))],
+        )
         .await
         .unwrap();
     let push = world.network.sent(2).await.remove(1);
@@ -67,16 +75,19 @@ async fn the_published_keys_verify_the_set_and_its_claims_are_the_events() {
     let expected = Expected::new(Profile::Ssf).audience(AUDIENCE).clock_skew_max(Duration::ZERO);
     let set = keys.verify_set(&Compact::parse(&push.token).unwrap(), &expected, world.now()).unwrap();
     let claims: Value = serde_json::from_str(set.as_json()).unwrap();
-    assert_eq!(claims, json!({
-        "iss": ISSUER,
-        "aud": AUDIENCE,
-        "jti": push.jti(),
-        "iat": world.now().as_seconds(),
-        "txn": accepted[0].event_id,
-        "toe": occurred_at,
-        "sub_id": subject,
-        "events": {SESSION_REVOKED: data},
-    }));
+    assert_eq!(
+        claims,
+        json!({
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "jti": push.jti(),
+            "iat": world.now().as_seconds(),
+            "txn": accepted[0].event_id,
+            "toe": occurred_at,
+            "sub_id": subject,
+            "events": {SESSION_REVOKED: data},
+        })
+    );
     assert_eq!(accepted[0].txn, accepted[0].event_id);
     assert_eq!(push.jti().len(), 22);
     assert_ne!(push.jti(), accepted[0].event_id);
@@ -88,7 +99,8 @@ async fn what_an_event_says_is_not_rewritten() {
     world.push_stream().await;
     let data = r#"{"x_exact":1234567890123456789012345.10,"a":1.0}"#;
     let event = format!(r#"{{"type":"caep:session-revoked","subject":{},"data":{data}}}"#, email("alice"));
-    let event = secevent_transmitter::Incoming::read(event.as_bytes(), secevent::Vocabulary::standard()).unwrap();
+    let event =
+        secevent_transmitter::Incoming::read(event.as_bytes(), secevent::Vocabulary::standard()).unwrap();
     world.accept(None, &[event]).await.unwrap();
     let push = world.network.sent(2).await.remove(1);
     let keys = IssuerKeys::new(ISSUER, world.transmitter.public_keys(ISSUER).unwrap());
@@ -120,7 +132,8 @@ async fn an_event_of_this_very_second_is_not_later_than_its_set() {
         email("alice"),
         now.as_seconds()
     );
-    let event = secevent_transmitter::Incoming::read(event.as_bytes(), secevent::Vocabulary::standard()).unwrap();
+    let event =
+        secevent_transmitter::Incoming::read(event.as_bytes(), secevent::Vocabulary::standard()).unwrap();
     world.accept(None, &[event]).await.unwrap();
     let claims = world.network.sent(2).await.remove(1).claims;
     assert_eq!(claims["toe"], claims["iat"]);
@@ -143,7 +156,12 @@ async fn a_new_stream_is_verified_unasked_and_without_state() {
 async fn a_repeat_says_the_same_and_a_refusal_is_not_repeated() {
     let world = World::new().await;
     world.push_stream().await;
-    world.network.answer_first([Reply::Status(503), Reply::Unreachable, ACCEPT, Reply::Refuse("invalid_request")]);
+    world.network.answer_first([
+        Reply::Status(503),
+        Reply::Unreachable,
+        ACCEPT,
+        Reply::Refuse("invalid_request"),
+    ]);
     world.emit("e1", "alice").await;
     let pushes = world.network.sent(4).await;
     assert!(pushes[1..4].iter().all(|push| push.claims == pushes[1].claims), "I2");

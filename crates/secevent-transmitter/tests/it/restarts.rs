@@ -104,7 +104,11 @@ async fn closing_waits_for_what_is_on_its_way_and_for_its_answer_to_be_stored() 
     world.transmitter.close().await;
     assert_eq!(began.elapsed().as_secs(), 5);
     let sent = world.network.pushes().len();
-    assert_eq!(world.store.backlog_of(1).await.pending as usize, 10 - (sent - 1), "what was answered is stored");
+    assert_eq!(
+        world.store.backlog_of(1).await.pending as usize,
+        10 - (sent - 1),
+        "what was answered is stored"
+    );
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!(world.network.pushes().len(), sent, "and nothing new is sent");
 }

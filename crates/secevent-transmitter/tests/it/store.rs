@@ -4,9 +4,9 @@ use crate::world::PATIENCE;
 use bytes::Bytes;
 use secevent::Timestamp;
 use secevent_store::{
-    Backlog, BoxFuture, CommitObserver, Delivery, Document, Documents, Epoch, Inbox, MemoryStore, NewEvent, Outbox,
-    Page, Queue, Receipt, Received, Recorded, Sequence, Settlement, StoreError, Stored, StreamNumber, Verdict,
-    Version,
+    Backlog, BoxFuture, CommitObserver, Delivery, Document, Documents, Epoch, Inbox, MemoryStore, NewEvent,
+    Outbox, Page, Queue, Receipt, Received, Recorded, Sequence, Settlement, StoreError, Stored, StreamNumber,
+    Verdict, Version,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};

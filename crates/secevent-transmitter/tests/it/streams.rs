@@ -61,10 +61,13 @@ async fn a_page_that_was_being_read_when_a_stream_was_disabled_is_not_sent_later
     let world = World::new().await;
     world.store.withhold(|_| true);
     let world = World::on(world.store.clone()).await;
-    let id = world.create(&json!({
-        "delivery": {"method": "urn:ietf:rfc:8935", "endpoint_url": "https://rp.example/"},
-        "events_requested": [SESSION_REVOKED],
-    })).await.stream_id;
+    let id = world
+        .create(&json!({
+            "delivery": {"method": "urn:ietf:rfc:8935", "endpoint_url": "https://rp.example/"},
+            "events_requested": [SESSION_REVOKED],
+        }))
+        .await
+        .stream_id;
     world.set_status(&id, "paused").await;
     world.emit("held", "alice").await;
     world.store.pages_held.send_replace(true);

@@ -39,7 +39,11 @@ async fn a_stream_in_trouble_is_probed_with_its_oldest_delivery_and_recovers() {
         let pushes = world.network.sent(8).await;
         let window = pushes.len() - 1 - 3;
         assert!(window <= 8, "{trouble:?}");
-        assert!(pushes[window + 1..].iter().all(|probe| probe.txn() == "e1"), "{trouble:?}: {:?}", world.network.txns());
+        assert!(
+            pushes[window + 1..].iter().all(|probe| probe.txn() == "e1"),
+            "{trouble:?}: {:?}",
+            world.network.txns()
+        );
         world.network.answered(8).await;
         world.network.answer(|_| ACCEPT);
         world.store.all_settled().await;
@@ -134,12 +138,16 @@ async fn another_endpoint_is_tried_at_once() {
 async fn one_receivers_trouble_is_not_the_others() {
     let world = World::new().await;
     world.push_stream().await;
-    world.create(&json!({
-        "delivery": {"method": "urn:ietf:rfc:8935", "endpoint_url": "https://down.example/"},
-        "events_requested": ["https://schemas.openid.net/secevent/caep/event-type/session-revoked"],
-    })).await;
+    world
+        .create(&json!({
+            "delivery": {"method": "urn:ietf:rfc:8935", "endpoint_url": "https://down.example/"},
+            "events_requested": ["https://schemas.openid.net/secevent/caep/event-type/session-revoked"],
+        }))
+        .await;
     world.network.sent(2).await;
-    world.network.answer(|push| if push.parts.uri.host() == Some("down.example") { Reply::Unreachable } else { ACCEPT });
+    world.network.answer(|push| {
+        if push.parts.uri.host() == Some("down.example") { Reply::Unreachable } else { ACCEPT }
+    });
     let began = tokio::time::Instant::now();
     for number in 0..50 {
         world.emit(&format!("e{number}"), "alice").await;

@@ -5,9 +5,13 @@ use crate::store::TestStore;
 use secevent::{Clock, Timestamp, Vocabulary};
 use secevent_jose::Algorithm;
 use secevent_ssf::poll::{PollLimits, PollRequest, PollResponse};
-use secevent_ssf::{CreateStream, StreamConfiguration, StreamId, Tolerance, UpdateStatus, VerificationRequest};
+use secevent_ssf::{
+    CreateStream, StreamConfiguration, StreamId, Tolerance, UpdateStatus, VerificationRequest,
+};
 use secevent_store::Vault;
-use secevent_transmitter::{AcceptError, Accepted, Client, Incoming, IssuerConfig, Transmitter, TransmitterConfig};
+use secevent_transmitter::{
+    AcceptError, Accepted, Client, Incoming, IssuerConfig, Transmitter, TransmitterConfig,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +21,8 @@ use tokio::time::Instant;
 pub(crate) const ISSUER: &str = "https://tr.example/tenant-a";
 pub(crate) const AUDIENCE: &str = "https://rp.example";
 pub(crate) const ENDPOINT: &str = "https://rp.example/events";
-pub(crate) const SESSION_REVOKED: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
+pub(crate) const SESSION_REVOKED: &str =
+    "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
 pub(crate) const VERIFICATION: &str = "https://schemas.openid.net/secevent/ssf/event-type/verification";
 /// When the tests begin: with a fraction, so that rounding shows.
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_795_000_000_900);
