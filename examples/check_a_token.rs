@@ -31,12 +31,12 @@ fn main() -> anyhow::Result<()> {
     let middle = token.len() / 2;
     let other = if token.as_bytes()[middle] == b'A' { "B" } else { "A" };
     let forged = format!("{}{other}{}", &token[..middle], &token[middle + 1..]);
-    refused("one letter changed", check(&forged).unwrap_err());
+    refused("one letter changed", &check(&forged).expect_err("it is forged"));
     let elsewhere = account_disabled(&signer, "https://bank.example.com", now)?;
-    refused("for somebody else", check(&elsewhere).unwrap_err());
+    refused("for somebody else", &check(&elsewhere).expect_err("it is for a bank"));
     let stranger = Signer::new(SigningKey::generate(Algorithm::Es256)?, Signer::SECURITY_EVENT);
     let strange = account_disabled(&stranger, "https://shop.example.com", now)?;
-    refused("signed by a stranger", check(&strange).unwrap_err());
+    refused("signed by a stranger", &check(&strange).expect_err("nobody knows the key"));
     Ok(())
 }
 
@@ -44,11 +44,11 @@ fn account_disabled(signer: &Signer, recipient: &str, now: Timestamp) -> anyhow:
     let mut claims = Claims::new("https://idp.example.com", "token-1", now);
     claims.aud = Some(recipient.into());
     claims.sub_id = Some(Subject::email("alice@example.com")?);
-    let event = AccountDisabled { reason: Some(DisabledReason::Hijacking), ..AccountDisabled::default() };
+    let event = AccountDisabled { reason: Some(DisabledReason::Hijacking) };
     let set = claims.with_event(&event)?.prove(Profile::Ssf)?;
     Ok(signer.sign(set.as_json().as_bytes())?)
 }
 
-fn refused(what: &str, error: VerifyError) {
+fn refused(what: &str, error: &VerifyError) {
     println!("  {what:<21} {:<17} {error}", error.fault().code());
 }

@@ -44,7 +44,7 @@ fn main() -> anyhow::Result<()> {
 
     // A payload that breaks the definition is refused, by name of member and requirement.
     claims.events.add_raw(DoorOpened::URI, r#"{"door":"vault","with":"crowbar"}"#)?;
-    let refusal = claims.prove_with(Profile::Ssf, &vocabulary).unwrap_err();
+    let refusal = claims.prove_with(Profile::Ssf, &vocabulary).expect_err("no crowbars");
     println!("\nNobody opens a door with a crowbar, so that is refused:\n  {refusal}");
     Ok(())
 }

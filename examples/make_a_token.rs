@@ -21,8 +21,8 @@ fn main() -> anyhow::Result<()> {
     println!("Alice's laptop was stolen, so idp.example.com ends her sessions and tells shop.example.com.");
 
     // Claims become a SET once a profile has proved them. What breaks a rule of it is refused, and named.
-    let nameless = claims.clone().prove(Profile::Ssf);
-    println!("\nClaims without an event are no SET:\n  {}", nameless.unwrap_err());
+    let refusal = claims.clone().prove(Profile::Ssf).expect_err("no event");
+    println!("\nClaims without an event are no SET:\n  {refusal}");
     let set = claims.with_event(&event)?.prove(Profile::Ssf)?;
     println!("\nWith one they are:\n  {}", set.as_json());
 

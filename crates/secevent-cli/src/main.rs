@@ -12,6 +12,7 @@ mod serve;
 mod set;
 
 use clap::{Parser, Subcommand};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -47,7 +48,10 @@ fn main() -> ExitCode {
 /// Runs a command that talks to the network. It logs to standard error, as much as `SECEVENT_LOG` says.
 fn run(log: &str, command: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
     let filter = EnvFilter::try_from_env("SECEVENT_LOG").unwrap_or_else(|_| EnvFilter::new(log));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let colours =
+        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    log.with_ansi(colours).with_target(false).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(command));
     match result {

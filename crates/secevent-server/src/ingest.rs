@@ -31,7 +31,8 @@ pub(crate) async fn ingest(
     if !many && !is_type(kind, "application/json") {
         return Err(Problem::unsupported_media_type("application/json or application/x-ndjson"));
     }
-    let (lines, events) = if many { lines(&context, &body)? } else { (Vec::new(), vec![event(&context, &body)?]) };
+    let (lines, events) =
+        if many { lines(&context, &body)? } else { (Vec::new(), vec![event(&context, &body)?]) };
     caller.may(Scope::Write)?;
     let key = idempotency_key(&headers)?.map(|key| (key, &body[..]));
     let accepted = context.transmitter.accept(context.iss(), &caller.client.id, key, &events).await;
@@ -78,7 +79,9 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     match value.to_str() {
         Ok(key) if (1..=KEY_BYTES_MAX).contains(&key.len()) => Ok(Some(key)),
-        _ => Err(Problem::bad_request(format!("Idempotency-Key must be 1 to {KEY_BYTES_MAX} printable characters"))),
+        _ => Err(Problem::bad_request(format!(
+            "Idempotency-Key must be 1 to {KEY_BYTES_MAX} printable characters"
+        ))),
     }
 }
 

@@ -46,7 +46,10 @@ pub(crate) async fn token(
     }
     let form = form_pairs(&body);
     // A parameter that comes twice is an error (RFC 6749 section 3.2).
-    let twice = form.iter().enumerate().any(|(place, (name, _))| form[..place].iter().any(|(other, _)| other == name));
+    let twice = form
+        .iter()
+        .enumerate()
+        .any(|(place, (name, _))| form[..place].iter().any(|(other, _)| other == name));
     if twice {
         return refusal("invalid_request", "a parameter is there twice");
     }
@@ -76,7 +79,9 @@ pub(crate) async fn token(
             answer(StatusCode::OK, granted.to_string())
         }
         Err(TokenError::InvalidClient) => unknown_client(),
-        Err(TokenError::InvalidScope) => refusal("invalid_scope", "the client does not have a scope that it asks for"),
+        Err(TokenError::InvalidScope) => {
+            refusal("invalid_scope", "the client does not have a scope that it asks for")
+        }
     }
 }
 
@@ -96,7 +101,8 @@ fn basic_credentials(value: &HeaderValue) -> Option<(String, String)> {
 }
 
 fn unknown_client() -> Response {
-    let body = json!({ "error": "invalid_client", "error_description": "the client or its secret is not known" });
+    let body =
+        json!({ "error": "invalid_client", "error_description": "the client or its secret is not known" });
     let mut response = answer(StatusCode::UNAUTHORIZED, body.to_string());
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"secevent\""));
     response

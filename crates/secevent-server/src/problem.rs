@@ -32,14 +32,27 @@ pub(crate) struct Problem {
 impl Problem {
     fn new(status: StatusCode, title: &'static str, err: &'static str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        Self { status, title, err, detail, member: None, rule: None, challenge: None, retry_after_seconds: None }
+        Self {
+            status,
+            title,
+            err,
+            detail,
+            member: None,
+            rule: None,
+            challenge: None,
+            retry_after_seconds: None,
+        }
     }
 
     /// The request breaks a rule.
     pub(crate) fn invalid(breach: &Invalid) -> Self {
-        let mut problem =
-            Self::new(StatusCode::BAD_REQUEST, "The request is not valid", "invalid_request", breach.to_string());
-        problem.member = Some(breach.member().into()).filter(|member: &Box<str>| !member.is_empty());
+        let mut problem = Self::new(
+            StatusCode::BAD_REQUEST,
+            "The request is not valid",
+            "invalid_request",
+            breach.to_string(),
+        );
+        problem.member = Some(breach.member()).filter(|member| !member.is_empty()).map(Into::into);
         problem.rule = Some(breach.rule());
         problem
     }
@@ -51,7 +64,8 @@ impl Problem {
 
     /// The caller has not shown who it is (RFC 6750 section 3.1).
     pub(crate) fn unauthenticated(challenge: String, detail: &'static str) -> Self {
-        let problem = Self::new(StatusCode::UNAUTHORIZED, "Authentication is needed", "authentication_failed", detail);
+        let problem =
+            Self::new(StatusCode::UNAUTHORIZED, "Authentication is needed", "authentication_failed", detail);
         Self { challenge: Some(challenge.into()), ..problem }
     }
 
@@ -74,7 +88,12 @@ impl Problem {
     /// The body is of a type that is not read here.
     pub(crate) fn unsupported_media_type(expected: &'static str) -> Self {
         let detail = format!("the Content-Type must be {expected}");
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The type of the body is not supported", "invalid_request", detail)
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "The type of the body is not supported",
+            "invalid_request",
+            detail,
+        )
     }
 
     /// The verb is not one of this resource.
@@ -96,7 +115,8 @@ impl Problem {
         // The caller is told that it can try again; the operator is told why, once, here.
         error!(%error, "A request failed through no fault of its caller");
         let detail = "the request could not be carried out, try again";
-        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not available at the moment", "unavailable", detail);
+        let problem =
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not available at the moment", "unavailable", detail);
         Self { retry_after_seconds: Some(1), ..problem }
     }
 }

@@ -76,8 +76,8 @@ impl Transmitter {
             let pause = if failed { Some(STORE_PAUSE) } else { due.map(|due| due.since(self.clock.now())) };
             tokio::select! {
                 biased;
-                Some(Returned { delivery, outcome }) = returned.recv() => {
-                    settlements.extend(self.take_back(&entry, delivery, outcome));
+                Some(back) = returned.recv() => {
+                    settlements.extend(self.take_back(&entry, back));
                 }
                 result = async { storing.as_mut().expect("checked").await }, if storing.is_some() => {
                     storing = None;
@@ -198,7 +198,8 @@ impl Transmitter {
     }
 
     /// What an attempt's outcome means for the stream, and what is to be stored of it.
-    fn take_back(&self, entry: &Entry, delivery: Delivery, outcome: Option<Outcome>) -> Option<Settlement> {
+    fn take_back(&self, entry: &Entry, returned: Returned) -> Option<Settlement> {
+        let Returned { delivery, outcome } = returned;
         let place: Place = (delivery.queue, delivery.sequence);
         let Some(outcome) = outcome else {
             entry.outgoing().called_off(place, delivery.attempts);

@@ -41,7 +41,6 @@ impl Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_secevent"))
             .args(["serve", "--dev", "--config", "secevent.toml", "--listen", listen])
             .current_dir(place.path(""))
-            .env("NO_COLOR", "1")
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -49,8 +48,7 @@ impl Server {
         let ready =
             lines.by_ref().map_while(Result::ok).find(|line| line.contains("The transmitter is ready"));
         let ready = ready.expect("the server says that it is ready, or it ended");
-        let plain: String = strip_colours(&ready);
-        let address = plain.split("listen=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+        let address = ready.split("listen=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
         // Whoever reads the log goes on reading it, or the server would wait for that.
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, address }
@@ -79,20 +77,6 @@ impl Server {
         let access = ["--issuer", &issuer, "--client", "idp", "--secret", "a secret of the idp", "--json"];
         place.run(&[&["emit"], args, &access].concat())
     }
-}
-
-fn strip_colours(line: &str) -> String {
-    let mut plain = String::new();
-    let mut escaped = false;
-    for c in line.chars() {
-        match c {
-            '\u{1b}' => escaped = true,
-            'm' if escaped => escaped = false,
-            c if !escaped => plain.push(c),
-            _ => {}
-        }
-    }
-    plain
 }
 
 struct RealClock;

@@ -41,7 +41,7 @@ async fn without_a_token_nothing_is_done_and_the_way_is_told() {
     }
 }
 
-// spec: INTEROP-25, INTEROP-26
+// spec: INTEROP-26
 #[tokio::test]
 async fn a_token_that_is_garbage_or_old_is_refused_before_anything_is_looked_up() {
     let world = World::new().await;

@@ -2,6 +2,7 @@
 
 use crate::world::{POLL, PUSH, World};
 use http::Method;
+use secevent_jose::Compact;
 use serde_json::json;
 
 // spec: SSF-42, SSF-43, SSF-44, SSF-45, SSF-56
@@ -38,7 +39,7 @@ async fn the_metadata_has_what_the_interoperability_profile_asks_for() {
     assert!(metadata["authorization_schemes"].as_array().unwrap().contains(&oauth));
 }
 
-// spec: SSF-62, SSF-60
+// spec: SSF-62
 #[tokio::test]
 async fn other_places_have_none() {
     let world = World::new().await;
@@ -64,9 +65,13 @@ async fn the_keys_of_each_issuer_are_public_and_nothing_else_is() {
         let [key] = &keys["keys"].as_array().unwrap()[..] else { panic!("{keys}") };
         let members: Vec<&String> = key.as_object().unwrap().keys().collect();
         assert_eq!(members, ["alg", "crv", "kid", "kty", "use", "x"]);
-        kids.push(key["kid"].clone());
+        kids.push(key["kid"].as_str().unwrap().to_owned());
     }
     assert_ne!(kids[0], kids[1], "an issuer's keys are its own");
+    let token = world.token("rp").await;
+    let stream = world.stream(&token, "/tenant-a").await;
+    let set = world.waiting(&token, "/tenant-a", &stream).await.remove(0);
+    assert_eq!(Compact::parse(&set).unwrap().header().kid(), Some(&*kids[1]));
 }
 
 // spec: INTEROP-21

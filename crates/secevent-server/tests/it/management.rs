@@ -21,7 +21,7 @@ fn id(stream: &Value) -> &str {
     stream["stream_id"].as_str().unwrap()
 }
 
-// spec: SSF-87, SSF-78, SSF-79, SSF-81, INTEROP-12
+// spec: SSF-78, SSF-81, SSF-87, INTEROP-12
 #[tokio::test]
 async fn a_created_stream_is_told_whole() {
     let (world, token, created) = world_with_stream().await;
@@ -47,7 +47,7 @@ async fn a_created_stream_is_told_whole() {
     assert_eq!(polled["delivery"], json!({"method": POLL, "endpoint_url": url}));
 }
 
-// spec: SSF-71, SSF-72, SSF-88, SSF-91, SSF-40
+// spec: SSF-40, SSF-71, SSF-72, SSF-88, SSF-89
 #[tokio::test]
 async fn the_smallest_request_makes_a_poll_stream_and_there_are_only_so_many() {
     let world = World::new().await;
@@ -154,7 +154,6 @@ async fn an_update_changes_what_it_names() {
     patch(json!({"stream_id": "unknown", "description": "x"})).await.is_problem(404, "not_found");
 }
 
-// spec: SSF-107
 #[tokio::test]
 async fn a_receiver_may_want_nothing() {
     let (world, token, created) = world_with_stream().await;
@@ -186,7 +185,6 @@ async fn a_replacement_takes_away_what_it_leaves_out() {
     let put = async |body: String| world.send(Method::PUT, &token, STREAM, body).await;
     assert_eq!(put(created.to_string()).await.is_answer(200), created, "as it was read");
     let replaced = put(json!({"stream_id": id(&created)}).to_string()).await;
-    // The stored credential would be lost without a word otherwise: going to poll needs none, so it goes.
     let replaced = replaced.is_answer(200);
     assert_eq!((&replaced["events_delivered"], &replaced["delivery"]["method"]), (&json!([]), &json!(POLL)));
     assert!(replaced.get("description").is_none() && replaced.get("events_requested").is_none());
@@ -240,7 +238,7 @@ async fn a_status_is_set_and_read() {
     world.get(&token, &format!("{STATUS}?stream_id=unknown")).await.is_problem(404, "not_found");
 }
 
-// spec: SSF-160, SSF-163, SSF-164
+// spec: SSF-163, SSF-164
 #[tokio::test]
 async fn a_verification_is_promised_or_refused() {
     let (world, token, created) = world_with_stream().await;

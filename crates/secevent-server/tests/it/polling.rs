@@ -18,7 +18,7 @@ fn jtis(answer: &Value) -> Vec<String> {
     answer["sets"].as_object().unwrap().keys().cloned().collect()
 }
 
-// spec: POLL-02, POLL-12, POLL-22, POLL-31
+// spec: POLL-02, POLL-12, POLL-14, POLL-22, POLL-31
 #[tokio::test(start_paused = true)]
 async fn sets_are_fetched_and_acknowledged() {
     let (world, token, path) = world_with_stream().await;
@@ -28,6 +28,22 @@ async fn sets_are_fetched_and_acknowledged() {
     let began = tokio::time::Instant::now();
     assert_eq!(world.post(&token, &path, &json!({})).await.is_answer(200), json!({"sets": {}}));
     assert_eq!(began.elapsed(), Duration::from_secs(30), "it waits for its time");
+}
+
+// spec: SSF-160
+#[tokio::test(start_paused = true)]
+async fn a_verification_that_was_asked_for_is_there_at_once() {
+    let (world, token, path) = world_with_stream().await;
+    let unasked = world.post(&token, &path, &json!({})).await.is_answer(200);
+    let id = path.rsplit('/').next().unwrap();
+    world
+        .post(&token, "/tenant-a/ssf/verify", &json!({"stream_id": id, "state": "mine"}))
+        .await
+        .is_empty(204);
+    let request = json!({"ack": jtis(&unasked), "returnImmediately": true});
+    let answer = world.post(&token, &path, &request).await.is_answer(200);
+    assert_eq!(jtis(&answer).len(), 1);
+    assert_ne!(jtis(&answer), jtis(&unasked));
 }
 
 // spec: POLL-32

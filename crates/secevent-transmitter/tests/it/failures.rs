@@ -71,7 +71,7 @@ async fn hand_overs_that_never_come_leave_neither_gap_nor_double() {
         // The last ones come, so that somebody looks.
         store.withhold(move |_| {
             let number = seen.fetch_add(1, SeqCst);
-            number < 195 && number % every == 0
+            number < 195 && number.is_multiple_of(every)
         });
         let world = World::on(store).await;
         let polled = world.create(&json!({})).await.stream_id;
@@ -94,15 +94,16 @@ async fn hand_overs_that_never_come_leave_neither_gap_nor_double() {
 async fn what_is_committed_while_a_page_is_read_is_sent_once() {
     let world = World::new().await;
     let id = world.push_stream().await;
-    // The next hand-over is missed, so that the one after it finds a gap and the store is read.
+    // More than is read ahead, so that the rest is read from the store later.
     world.set_status(&id, "paused").await;
     for number in 0..600 {
         world.emit(&format!("e{number}"), "alice").await;
     }
     world.store.pages_held.send_replace(true);
     world.set_status(&id, "enabled").await;
-    let mut reading = world.store.pages_waiting.subscribe();
-    reading.wait_for(|waiting| *waiting > 0).await.unwrap();
+    let mut reading = world.store.pages_asked.subscribe();
+    let before = *reading.borrow_and_update();
+    reading.wait_for(|asked| *asked > before).await.unwrap();
     for number in 600..620 {
         world.emit(&format!("e{number}"), "alice").await;
     }

@@ -223,7 +223,7 @@ async fn a_poller_that_hangs_up_while_the_store_is_read_stops_nobody() {
     world.emit("e1", "alice").await;
     world.store.pages_held.send_replace(true);
     let gone = world.spawn_poll(&id, json!({}));
-    let mut reading = world.store.pages_waiting.subscribe();
+    let mut reading = world.store.pages_asked.subscribe();
     let before = *reading.borrow_and_update();
     reading.wait_for(|now| *now > before).await.unwrap();
     let waiting = world.spawn_poll(&id, json!({}));

@@ -52,7 +52,7 @@ async fn without_a_credential_there_is_no_authorization_header() {
     assert!(!world.network.sent(1).await[0].parts.headers.contains_key("authorization"));
 }
 
-// spec: SET-03, SSF-47, INTEROP-06
+// spec: SSF-47, INTEROP-06
 #[tokio::test(start_paused = true)]
 async fn the_published_keys_verify_the_set_and_its_claims_are_the_events() {
     let world = World::new().await;
@@ -139,7 +139,7 @@ async fn an_event_of_this_very_second_is_not_later_than_its_set() {
     assert_eq!(claims["toe"], claims["iat"]);
 }
 
-// spec: SSF-89, SSF-153, SSF-154, SSF-156
+// spec: SSF-153, SSF-154, SSF-156
 #[tokio::test(start_paused = true)]
 async fn a_new_stream_is_verified_unasked_and_without_state() {
     let world = World::new().await;

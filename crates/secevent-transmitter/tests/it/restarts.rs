@@ -105,7 +105,7 @@ async fn closing_waits_for_what_is_on_its_way_and_for_its_answer_to_be_stored() 
     assert_eq!(began.elapsed().as_secs(), 5);
     let sent = world.network.pushes().len();
     assert_eq!(
-        world.store.backlog_of(1).await.pending as usize,
+        usize::try_from(world.store.backlog_of(1).await.pending).unwrap(),
         10 - (sent - 1),
         "what was answered is stored"
     );

@@ -20,10 +20,10 @@ pub(crate) struct TestStore {
     pub(crate) settle_fails: AtomicBool,
     pub(crate) page_fails: AtomicBool,
     pub(crate) drop_fails: AtomicBool,
-    /// Pages are read at once, but arrive only when this is unset.
+    /// Pages of regular events are read at once, but arrive only when this is unset.
     pub(crate) pages_held: watch::Sender<bool>,
-    /// How many pages are on their way.
-    pub(crate) pages_waiting: watch::Sender<usize>,
+    /// How many of them were asked for.
+    pub(crate) pages_asked: watch::Sender<usize>,
     /// Which hand-overs are withheld from the observer.
     withheld: Mutex<Option<Withheld>>,
     settled: Mutex<BTreeMap<Verb, usize>>,
@@ -59,7 +59,7 @@ impl TestStore {
             page_fails: AtomicBool::default(),
             drop_fails: AtomicBool::default(),
             pages_held: watch::Sender::new(false),
-            pages_waiting: watch::Sender::new(0),
+            pages_asked: watch::Sender::new(0),
             withheld: Mutex::default(),
             settled: Mutex::default(),
             changed: Notify::new(),
@@ -135,8 +135,10 @@ impl Outbox for TestStore {
         let mut held = self.pages_held.subscribe();
         Box::pin(async move {
             let page = read.await;
-            self.pages_waiting.send_modify(|waiting| *waiting += 1);
-            let _ = held.wait_for(|held| !held).await;
+            if queue == Queue::Regular {
+                self.pages_asked.send_modify(|asked| *asked += 1);
+                let _ = held.wait_for(|held| !held).await;
+            }
             page
         })
     }

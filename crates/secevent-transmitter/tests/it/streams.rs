@@ -72,8 +72,9 @@ async fn a_page_that_was_being_read_when_a_stream_was_disabled_is_not_sent_later
     world.emit("held", "alice").await;
     world.store.pages_held.send_replace(true);
     world.set_status(&id, "enabled").await;
-    let mut waiting = world.store.pages_waiting.subscribe();
-    waiting.wait_for(|waiting| *waiting > 0).await.unwrap();
+    let mut reading = world.store.pages_asked.subscribe();
+    let before = *reading.borrow_and_update();
+    reading.wait_for(|asked| *asked > before).await.unwrap();
     world.set_status(&id, "disabled").await;
     world.store.pages_held.send_replace(false);
     world.set_status(&id, "enabled").await;
@@ -160,6 +161,7 @@ async fn a_stream_that_is_polled_now_is_pushed_to_no_more() {
     assert_eq!(world.store.settled_as(Verb::Acked), 3);
 }
 
+// spec: SSF-91, INTEROP-15
 #[tokio::test(start_paused = true)]
 async fn a_client_has_a_bounded_number_of_streams() {
     let world = World::with(|config| config.streams_per_client_max = 2).await;

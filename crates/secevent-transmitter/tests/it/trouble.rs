@@ -95,7 +95,6 @@ async fn delays_grow_up_to_their_bound() {
     assert!(delays[10..].iter().max() > Some(&Duration::from_secs(8)), "{delays:?}");
 }
 
-// spec: PUSH-33
 #[tokio::test(start_paused = true)]
 async fn what_is_too_old_is_abandoned_and_counted() {
     let world = World::with(|config| config.retry.age_max = Duration::from_secs(3600)).await;
