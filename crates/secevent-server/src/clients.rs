@@ -62,7 +62,10 @@ pub struct ClientConfig {
 
 impl fmt::Debug for ClientConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientConfig").field("id", &self.id).field("scopes", &self.scopes).finish_non_exhaustive()
+        f.debug_struct("ClientConfig")
+            .field("id", &self.id)
+            .field("scopes", &self.scopes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -136,12 +139,18 @@ impl Clients {
     }
 
     /// An access token for a client that shows its secret, with the scopes that it asks for or all it has.
-    pub(crate) fn grant(&self, id: &str, secret: &str, scope: Option<&str>) -> Result<(String, String), TokenError> {
+    pub(crate) fn grant(
+        &self,
+        id: &str,
+        secret: &str,
+        scope: Option<&str>,
+    ) -> Result<(String, String), TokenError> {
         let client = self.by_id.get(id);
         // The comparison takes as long for a client that does not exist.
         let expected = client.map_or("", |client| client.secret.as_str());
         let good: bool = expected.as_bytes().ct_eq(secret.as_bytes()).into();
-        let client = client.filter(|client| good && !client.secret.is_empty()).ok_or(TokenError::InvalidClient)?;
+        let client =
+            client.filter(|client| good && !client.secret.is_empty()).ok_or(TokenError::InvalidClient)?;
         let granted: Vec<&str> = match scope {
             None => client.scopes.iter().map(|scope| scope.name()).collect(),
             Some(asked) => {

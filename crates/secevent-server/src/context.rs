@@ -64,7 +64,9 @@ pub(crate) fn form_pairs(form: &[u8]) -> Vec<(String, String)> {
 /// standard's own examples leave the header out.
 pub(crate) fn json_body(headers: &HeaderMap, body: &Bytes) -> Result<Bytes, Problem> {
     match headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default()) {
-        Some(kind) if !is_type(kind, "application/json") => Err(Problem::unsupported_media_type("application/json")),
+        Some(kind) if !is_type(kind, "application/json") => {
+            Err(Problem::unsupported_media_type("application/json"))
+        }
         _ => Ok(body.clone()),
     }
 }

@@ -2,10 +2,10 @@
 
 use crate::clients::Clients;
 use crate::context::Context;
+use crate::ingest;
 use crate::oauth::{self, AuthorizationServer};
 use crate::problem::Problem;
 use crate::ssf::{metadata, poll, status, stream, verification};
-use crate::ingest;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -78,7 +78,10 @@ pub(crate) fn bounded(router: Router) -> Router {
 async fn too_large_as_problem(response: axum::response::Response) -> axum::response::Response {
     use axum::response::IntoResponse as _;
     if response.status() == http::StatusCode::PAYLOAD_TOO_LARGE
-        && response.headers().get(http::header::CONTENT_TYPE).is_none_or(|kind| kind != "application/problem+json")
+        && response
+            .headers()
+            .get(http::header::CONTENT_TYPE)
+            .is_none_or(|kind| kind != "application/problem+json")
     {
         return Problem::too_large(BODY_BYTES_MAX).into_response();
     }

@@ -41,11 +41,16 @@ pub enum TroubleKind {
     Credentials,
     /// The receiver does not accept our issuer or key.
     Trust,
+    /// There is nothing at the endpoint any more, or not yet: 404, 410.
+    Gone,
+    /// An answer that no receiver of SETs gives: a redirect, a page of a proxy.
+    Unexpected,
     /// The address is one that the address guard does not let through.
     Guard,
 }
 
-/// Reads a receiver's answer. Only an answer about the token is the token's trouble (SEM-8).
+/// Reads a receiver's answer. Only a 400 with an `err` about the token is the token's trouble; everything else
+/// that is no success is the stream's, and costs no SET (SEM-8).
 pub fn classify(status: StatusCode, retry_after: Option<Duration>, error: Option<&push::Error>) -> Outcome {
     let trouble = |kind| {
         let detail = match error {
@@ -58,24 +63,26 @@ pub fn classify(status: StatusCode, retry_after: Option<Duration>, error: Option
         ErrorCode::Known(fault) => Some(*fault),
         ErrorCode::Other(_) => None,
     });
-    match (status, fault) {
+    match (status, fault, error) {
         // 202 is the standard's answer; others that say success are taken for what they mean.
-        (status, _) if status.is_success() => Outcome::Accepted,
-        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => trouble(TroubleKind::Credentials),
-        (StatusCode::BAD_REQUEST, Some(Fault::AuthenticationFailed | Fault::AccessDenied)) => {
+        (status, ..) if status.is_success() => Outcome::Accepted,
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, ..) => trouble(TroubleKind::Credentials),
+        (StatusCode::BAD_REQUEST, Some(Fault::AuthenticationFailed | Fault::AccessDenied), _) => {
             trouble(TroubleKind::Credentials)
         }
-        (StatusCode::BAD_REQUEST, Some(Fault::InvalidKey | Fault::InvalidIssuer)) => {
+        (StatusCode::BAD_REQUEST, Some(Fault::InvalidKey | Fault::InvalidIssuer), _) => {
             trouble(TroubleKind::Trust)
         }
-        (StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS | StatusCode::TOO_EARLY, _) => {
+        (StatusCode::BAD_REQUEST, _, Some(error)) => {
+            Outcome::Rejected(format!("{}: {}", error.err.as_str(), error.description))
+        }
+        (StatusCode::NOT_FOUND | StatusCode::GONE, ..) => trouble(TroubleKind::Gone),
+        (StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS, ..) => {
             trouble(TroubleKind::Busy)
         }
-        (status, _) if status.is_server_error() => trouble(TroubleKind::Busy),
-        (status, _) => Outcome::Rejected(match error {
-            Some(error) => format!("{}: {}", error.err.as_str(), error.description),
-            None => format!("the receiver answered {status}"),
-        }),
+        (status, ..) if status.is_server_error() => trouble(TroubleKind::Busy),
+        // Whoever answers like this does not speak RFC 8935, so it says nothing about the SET.
+        _ => trouble(TroubleKind::Unexpected),
     }
 }
 
@@ -133,7 +140,7 @@ mod tests {
 
     #[test]
     fn whose_trouble_an_answer_is() {
-        use TroubleKind::{Busy, Credentials, Trust};
+        use TroubleKind::{Busy, Credentials, Gone, Trust, Unexpected};
         let kind = |status: u16, err: Option<&str>| {
             let error = err.map(error);
             match classify(StatusCode::from_u16(status).unwrap(), None, error.as_ref()) {
@@ -148,13 +155,15 @@ mod tests {
             (400, Some("invalid_request"), "rejected".to_owned()),
             (400, Some("invalid_audience"), "rejected".to_owned()),
             (400, Some("brand_new"), "rejected".to_owned()),
-            (400, None, "rejected".to_owned()),
+            (400, None, format!("{Unexpected:?}")),
             (400, Some("authentication_failed"), format!("{Credentials:?}")),
             (400, Some("invalid_key"), format!("{Trust:?}")),
             (401, None, format!("{Credentials:?}")),
             (403, None, format!("{Credentials:?}")),
-            (404, None, "rejected".to_owned()),
-            (302, None, "rejected".to_owned()),
+            (404, None, format!("{Gone:?}")),
+            (410, None, format!("{Gone:?}")),
+            (302, None, format!("{Unexpected:?}")),
+            (413, None, format!("{Unexpected:?}")),
             (429, None, format!("{Busy:?}")),
             (503, None, format!("{Busy:?}")),
         ] {

@@ -5,7 +5,9 @@ use crate::problem::Problem;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use secevent_ssf::{AuthorizationScheme, DefaultSubjects, Endpoint, Method, SpecVersion, TransmitterMetadata};
+use secevent_ssf::{
+    AuthorizationScheme, DefaultSubjects, Endpoint, Method, SpecVersion, TransmitterMetadata,
+};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -26,7 +28,8 @@ pub(crate) async fn configuration(State(context): State<Arc<Context>>) -> Respon
 
 /// `GET {issuer}/jwks.json`
 pub(crate) async fn jwks(State(context): State<Arc<Context>>) -> Result<Response, Problem> {
-    let keys = context.transmitter.public_keys(context.iss()).map_err(secevent_transmitter::ManageError::from)?;
+    let keys =
+        context.transmitter.public_keys(context.iss()).map_err(secevent_transmitter::ManageError::from)?;
     Ok(public(keys.to_json()))
 }
 

@@ -24,7 +24,9 @@ pub(crate) async fn create(
     let request = CreateStream::read(&json_body(&headers, &body)?, context.tolerance)?;
     caller.may(Scope::Manage)?;
     if !request.supplied.is_empty() {
-        return Err(Problem::bad_request("a new stream's iss, aud and event lists are the transmitter's to supply"));
+        return Err(Problem::bad_request(
+            "a new stream's iss, aud and event lists are the transmitter's to supply",
+        ));
     }
     let created = context.transmitter.create_stream(context.iss(), &caller.client, request).await?;
     Ok(answer(StatusCode::CREATED, created.to_json()))

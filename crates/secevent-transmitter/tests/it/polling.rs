@@ -232,3 +232,26 @@ async fn a_poller_that_hangs_up_while_the_store_is_read_stops_nobody() {
     world.store.pages_held.send_replace(false);
     assert_eq!(txns(&waiting.await.unwrap()), ["e1"]);
 }
+
+// spec: SET-04
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_sets_have_ten_thousand_identifiers() {
+    const EVENTS: usize = 10_000;
+    let world = World::new().await;
+    let id = world.poll_stream().await;
+    for first in (0..EVENTS).step_by(1_000) {
+        let user = |number| crate::world::event("e", &crate::world::email(&format!("user{number}")));
+        let events: Vec<_> = (first..first + 1_000).map(user).collect();
+        world.accept(None, &events).await.unwrap();
+    }
+    let (mut seen, mut ack) = (BTreeSet::new(), Vec::new());
+    while seen.len() < EVENTS {
+        let answer = world.poll(&id, &json!({"ack": ack})).await;
+        assert!(!answer.sets.is_empty());
+        for (jti, token) in &answer.sets {
+            assert_eq!(claims_of(token)["jti"], json!(jti));
+            assert!(!jti.is_empty() && seen.insert(jti.clone()), "{jti} comes twice");
+        }
+        ack = jtis(&answer).into_iter().map(str::to_owned).collect();
+    }
+}
