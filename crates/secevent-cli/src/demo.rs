@@ -307,8 +307,6 @@ fn loopback_client() -> anyhow::Result<Client> {
         allow_networks: vec!["127.0.0.0/8".parse()?],
         ports: OutgoingPorts::Any,
         allow_plain_http: true,
-        // A poll waits for half a minute.
-        request_timeout_ms: 45_000,
         ..OutgoingConfig::default()
     })?)
 }

@@ -12,7 +12,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Incoming};
-use secevent_ssf::{BoxFuture, Transport, TransportError};
+use secevent_ssf::{BoxFuture, ResponseLimit, ResponseTime, Transport, TransportError};
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -79,10 +79,11 @@ impl Client {
     async fn send_in_time(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
         let destination = Arc::new(Destination::of(request.uri(), self.allow_plain_http)?);
         let stage = AtomicUsize::new(0);
-        match timeout(self.request_timeout, self.exchange(request, &destination, &stage)).await {
+        let time_max = request.extensions().get().map_or(self.request_timeout, |ResponseTime(time)| *time);
+        match timeout(time_max, self.exchange(request, &destination, &stage)).await {
             Ok(answer) => answer,
             Err(_) => {
-                let after = self.request_timeout.as_millis();
+                let after = time_max.as_millis();
                 let during = STAGES[stage.load(Ordering::Relaxed)];
                 Err(TransportError::Timeout(format!("{destination}: {after} ms were over while {during}")))
             }
@@ -134,18 +135,6 @@ impl fmt::Debug for Client {
         f.debug_struct("Client").field("connections", &self.connections()).finish_non_exhaustive()
     }
 }
-
-/// How many bytes the answer to one request may have, instead of `response_bytes_max`.
-///
-/// An extension of the request: keys and metadata are longer than the answer to a push.
-///
-/// ```
-/// use secevent_http::ResponseLimit;
-///
-/// let request = http::Request::get("https://idp.example/jwks").extension(ResponseLimit(512 * 1024));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ResponseLimit(pub usize);
 
 /// The request as this version of HTTP wants it. The host is the URL's, whatever the caller's headers say.
 fn wire_form(request: &Request<Bytes>, http2: bool) -> Request<Body> {

@@ -42,10 +42,11 @@ pub struct ClientConfig {
     /// has this long. Default: 5 000 ms, five lost first packets being rarer than a dead host.
     pub connect_timeout_ms: u32,
     /// How long a request may take in all: waiting for a free connection, connecting, sending, and reading the whole
-    /// answer. Default: 15 000 ms. Receivers should answer at once (RFC 8935, section 2: validate, store, answer).
+    /// answer. A request that has to wait longer says so with a [`ResponseTime`](secevent_ssf::ResponseTime).
+    /// Default: 15 000 ms. Receivers should answer at once (RFC 8935, section 2: validate, store, answer).
     pub request_timeout_ms: u32,
     /// The longest answer that is read. Default: 64 KiB; an answer to a push is empty or an error of a few lines. A
-    /// request that expects more says so with a [`ResponseLimit`](crate::ResponseLimit).
+    /// request that expects more says so with a [`ResponseLimit`](secevent_ssf::ResponseLimit).
     pub response_bytes_max: usize,
     /// The longest head of an answer, status line and headers together. Default: 16 KiB.
     pub response_head_bytes_max: u32,

@@ -45,7 +45,7 @@ mod resolve;
 mod tls;
 
 pub use address_guard::{AddressGuard, Ports, Refusal, RefusalReason};
-pub use client::{Client, ResponseLimit};
+pub use client::Client;
 pub use config::{ClientConfig, ConfigError};
 pub use pool::ConnectionCounts;
 pub use resolve::{Resolve, SystemResolver};

@@ -136,12 +136,22 @@ impl<'de> Visitor<'de> for MembersVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
         let mut members = Members::default();
-        let mut seen: Vec<Name<'de>> = Vec::with_capacity(8);
+        // Those that are acted upon are told from their places; a list is needed for others only.
+        let mut others: Vec<Name<'de>> = Vec::new();
+        let mut count = 0;
         while let Some(name) = map.next_key::<Name<'de>>()? {
             // Two readers might each take another one of two equal members (RFC 7515 section 4).
-            if seen.contains(&name) || seen.len() == Header::MEMBERS_MAX {
+            let twice = match name.0.as_ref() {
+                "alg" => members.alg.is_some(),
+                "kid" => members.kid.is_some(),
+                "typ" => members.typ.is_some(),
+                "cty" => members.cty.is_some(),
+                _ => others.contains(&name),
+            };
+            if twice || count == Header::MEMBERS_MAX {
                 return Err(de::Error::custom("repeated member, or too many"));
             }
+            count += 1;
             let mut refuse = |member| {
                 members.refused.get_or_insert(member);
             };
@@ -159,9 +169,9 @@ impl<'de> Visitor<'de> for MembersVisitor {
                         _ => {}
                     }
                     map.next_value::<IgnoredAny>()?;
+                    others.push(name);
                 }
             }
-            seen.push(name);
         }
         Ok(members)
     }

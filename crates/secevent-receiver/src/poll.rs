@@ -5,9 +5,8 @@ use crate::intake::{Intake, Taken};
 use crate::retry::RetryPolicy;
 use crate::{ClientError, stopped};
 use secevent::json::Limits;
-use secevent_ssf::Endpoint;
 use secevent_ssf::poll::{PollRequest, PollResponse, request};
-use secevent_ssf::push;
+use secevent_ssf::{Endpoint, ResponseLimit, ResponseTime, push};
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +23,9 @@ pub struct PollSettings {
     pub acks_max: usize,
     /// The bounds of an answer. Default: 8 MiB, 16 levels.
     pub answer: Limits,
+    /// How long the transmitter may hold a poll while it has nothing for us. Default: 2 min, longer than any that
+    /// we know holds it.
+    pub held_max: Duration,
     /// How long to wait at least between polls that bring nothing, because some transmitters answer at once
     /// although they were asked to wait. Default: 1 s.
     pub empty_pause: Duration,
@@ -39,6 +41,7 @@ impl Default for PollSettings {
             sets_max: 100,
             acks_max: 1_000,
             answer: Limits { bytes_max: 8 * 1024 * 1024, depth_max: 16 },
+            held_max: Duration::from_secs(120),
             empty_pause: Duration::from_secs(1),
             retry: RetryPolicy::default(),
             farewell_max: Duration::from_secs(5),
@@ -140,7 +143,10 @@ impl Poller {
     }
 
     async fn send(&self, poll: &PollRequest) -> Result<PollResponse, PollError> {
-        let response = self.caller.send(request(&self.endpoint, poll, None)).await?;
+        let mut request = request(&self.endpoint, poll, None);
+        request.extensions_mut().insert(ResponseLimit(self.settings.answer.bytes_max));
+        request.extensions_mut().insert(ResponseTime(self.settings.held_max));
+        let response = self.caller.send(request).await?;
         if !response.status().is_success() {
             return Err(ClientError::refused(&response).into());
         }

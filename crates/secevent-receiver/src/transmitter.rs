@@ -9,10 +9,11 @@ use crate::source::Peer;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use secevent::json::Limits;
 use secevent::{Clock, Invalid, Subject};
 use secevent_jose::Excerpt;
 use secevent_ssf::{
-    AddSubject, Change, CreateStream, DeliverBy, DeliveryRequest, Endpoint, RemoveSubject,
+    AddSubject, Change, CreateStream, DeliverBy, DeliveryRequest, Endpoint, RemoveSubject, ResponseLimit,
     StreamConfiguration, StreamId, StreamStatus, TransmitterMetadata, Transport, TransportError,
     UpdateStatus, UpdateStream, VerificationRequest,
 };
@@ -331,6 +332,8 @@ pub(crate) fn get(uri: Uri) -> Request<Bytes> {
     let mut request = Request::new(Bytes::new());
     *request.uri_mut() = uri;
     request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+    // Keys, metadata and lists of streams: as long as their readers take.
+    request.extensions_mut().insert(ResponseLimit(Limits::BODY.bytes_max));
     request
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A future in a box, so that traits with such futures can be used as `dyn`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -44,6 +45,25 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
         self.as_ref().send(request)
     }
 }
+
+/// How many bytes the answer to one request may have, where that is not what the transport allows by default.
+///
+/// An extension of the request: keys, metadata and polled SETs are longer than the answer to a push.
+///
+/// ```
+/// use secevent_ssf::ResponseLimit;
+///
+/// let request = http::Request::get("https://idp.example/jwks").extension(ResponseLimit(512 * 1024));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseLimit(pub usize);
+
+/// How long one request may take until its answer is complete, where that is not what the transport allows by
+/// default.
+///
+/// An extension of the request, as [`ResponseLimit`] is one: a poll waits for something to happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseTime(pub Duration);
 
 /// Why there is no answer. The texts are for operators: they are never sent to the other party.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

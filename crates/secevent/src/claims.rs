@@ -2,11 +2,10 @@
 
 use crate::event::{Definition, EventType, Strictness};
 use crate::{Identifier, Invalid, Profile, Set, Subject, Timestamp, Vocabulary, json, uri};
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -113,7 +112,8 @@ impl Claims {
             "sub_id" => Subject::from_value(map.next_value()?, Strictness::Lenient)
                 .map(|subject| self.sub_id = Some(subject))
                 .map_err(|error| error.within(name)),
-            "events" => Events::read(map.next_value()?)
+            "events" => map
+                .next_value_seed(ReadEvents)?
                 .map(|events| self.events = events)
                 .map_err(|error| error.within(name)),
             _ => {
@@ -345,19 +345,6 @@ impl Events {
         Ok(())
     }
 
-    fn read(value: &RawValue) -> Result<Self, Invalid> {
-        let shape = || Invalid::new("", "SET-12", "must be a JSON object with at least one event");
-        let members: RawMembers<'_> = serde_json::from_str(value.get()).map_err(|_| shape())?;
-        if members.0.is_empty() {
-            return Err(shape());
-        }
-        let mut events = Self::default();
-        for (uri, payload) in members.0 {
-            events.insert(&uri, payload.to_owned())?;
-        }
-        Ok(events)
-    }
-
     /// How many there are.
     pub fn len(&self) -> usize {
         self.members.len()
@@ -441,29 +428,72 @@ impl<'de> Deserialize<'de> for Collected {
     }
 }
 
-/// The members of an object with their values as text.
-struct RawMembers<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+/// Reads `events`. The outer error is about the JSON, the inner one about the events.
+struct ReadEvents;
 
-impl<'de: 'a, 'a> Deserialize<'de> for RawMembers<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
+impl ReadEvents {
+    fn shape() -> Invalid {
+        Invalid::new("", "SET-12", "must be a JSON object with at least one event")
+    }
+}
 
-        impl<'de> Visitor<'de> for Members {
-            type Value = RawMembers<'de>;
+impl<'de> DeserializeSeed<'de> for ReadEvents {
+    type Value = Result<Events, Invalid>;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(name) = map.next_key_seed(json::Name)? {
-                    members.push((name, map.next_value()?));
-                }
-                Ok(RawMembers(members))
+impl<'de> Visitor<'de> for ReadEvents {
+    type Value = Result<Events, Invalid>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut events = Events::default();
+        let mut breach = None;
+        while let Some(uri) = map.next_key_seed(json::Name)? {
+            let payload = map.next_value()?;
+            if breach.is_none() {
+                breach = events.insert(&uri, payload).err();
             }
         }
+        Ok(match breach {
+            Some(breach) => Err(breach),
+            None if events.is_empty() => Err(Self::shape()),
+            None => Ok(events),
+        })
+    }
 
-        deserializer.deserialize_map(Members)
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<de::IgnoredAny>()?.is_some() {}
+        Ok(Err(Self::shape()))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(Err(Self::shape()))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Err(Self::shape()))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Err(Self::shape()))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Err(Self::shape()))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Err(Self::shape()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Err(Self::shape()))
     }
 }

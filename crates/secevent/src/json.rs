@@ -118,10 +118,13 @@ impl<'de> Visitor<'de> for Value<'_, 'de> {
         self.walk.enter()?;
         let first = self.walk.names.len();
         // A short object is searched in its own list; a long one, which only an attacker sends, by hash.
-        let mut many: HashSet<Cow<'de, str>> = HashSet::new();
+        let mut many: Option<HashSet<Cow<'de, str>>> = None;
         while let Some(name) = map.next_key_seed(Name)? {
             let seen = &self.walk.names[first..];
-            let twice = if many.is_empty() { seen.contains(&name) } else { !many.insert(name.clone()) };
+            let twice = match &mut many {
+                None => seen.contains(&name),
+                Some(many) => !many.insert(name.clone()),
+            };
             if twice {
                 let rule =
                     if self.walk.depth == 2 && self.under == Some("events") { "SET-15" } else { "E-33" };
@@ -130,10 +133,10 @@ impl<'de> Visitor<'de> for Value<'_, 'de> {
             if name == RAW_VALUE {
                 return Err(self.walk.refuse(Invalid::new(name, "RFC8259", "is no name for a member here")));
             }
-            if many.is_empty() {
+            if many.is_none() {
                 self.walk.names.push(name.clone());
                 if self.walk.names.len() - first > NAMES_SEARCHED_MAX {
-                    many.extend(self.walk.names[first..].iter().cloned());
+                    many = Some(self.walk.names[first..].iter().cloned().collect());
                 }
             }
             if let Err(error) = map.next_value_seed(Value { walk: self.walk, under: Some(&name) }) {

@@ -4,8 +4,8 @@ use crate::world::{Names, client, get, ok, on_loopback, post, recite, serve};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
-use secevent_http::{Client, ClientConfig, ResponseLimit};
-use secevent_ssf::{Transport, TransportError};
+use secevent_http::{Client, ClientConfig};
+use secevent_ssf::{ResponseLimit, ResponseTime, Transport, TransportError};
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 
@@ -127,6 +127,17 @@ async fn a_slow_answer_ends_with_the_request_time() {
     }
     // Nothing of these exchanges is used again.
     assert_eq!(client.connections().idle, 0);
+}
+
+#[tokio::test]
+async fn a_request_may_bring_its_own_time() {
+    let client = client(ClientConfig { request_timeout_ms: 600_000, ..on_loopback() });
+    let server = recite("", false).await;
+    let mut poll = Request::get(server.url("/poll")).body(Bytes::new()).unwrap();
+    poll.extensions_mut().insert(ResponseTime(std::time::Duration::from_millis(80)));
+    let error = client.send(poll).await.unwrap_err();
+    let expected = format!("{}: 80 ms were over while waiting for an answer", server.address);
+    assert_eq!(error, TransportError::Timeout(expected));
 }
 
 #[tokio::test]
