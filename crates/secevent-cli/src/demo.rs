@@ -119,6 +119,7 @@ pub(crate) async fn run(args: Demo) -> anyhow::Result<()> {
     if args.exit {
         println!("\n{GOOD}The story is told.{GOOD:#}");
     } else {
+        let ending = asked_to_end()?;
         go_on_by_hand(&issuer, &secrets);
         let watched = async {
             while let Some(Handed { source, set }) = told.recv().await {
@@ -126,7 +127,7 @@ pub(crate) async fn run(args: Demo) -> anyhow::Result<()> {
             }
         };
         tokio::select! {
-            () = asked_to_end() => println!(),
+            () = ending => println!(),
             () = watched => {}
         }
     }

@@ -127,18 +127,28 @@ fn vault_key(key: &MasterKey, database: &Path) -> anyhow::Result<[u8; 32]> {
     Ok(key)
 }
 
-/// Resolves when the program is asked to end: Ctrl-C, or SIGTERM where there is such a thing.
-pub(crate) async fn asked_to_end() {
+/// Listens for the wish that the program end: Ctrl-C, or SIGTERM where there is such a thing.
+///
+/// The listening begins with the call, before anything is started: a wish that comes early is not missed, and does
+/// not end the program in the middle of something.
+pub(crate) fn asked_to_end() -> anyhow::Result<impl Future<Output = ()>> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(async move {
             tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
+                _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            return;
-        }
+        })
     }
-    let _ = tokio::signal::ctrl_c().await;
+    #[cfg(not(unix))]
+    Ok(async {
+        // An error means that there is nothing to listen to; then nothing can ask.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
 }

@@ -63,6 +63,7 @@ pub(crate) struct Serve {
 /// Runs until the program is asked to end.
 pub(crate) async fn run(args: Serve) -> anyhow::Result<()> {
     const DEFAULT_FILE: &str = "secevent.toml";
+    let ending = asked_to_end()?;
     let file = match &args.config {
         Some(path) => File::read(path)?,
         None if PathBuf::from(DEFAULT_FILE).exists() => File::read(DEFAULT_FILE.as_ref())?,
@@ -84,7 +85,7 @@ pub(crate) async fn run(args: Serve) -> anyhow::Result<()> {
     let database = settings.database.clone();
     let node = Node::start(settings, listener).await?;
     info!(listen = %node.address(), store = %database.display(), ?issuers, "The transmitter is ready");
-    asked_to_end().await;
+    ending.await;
     info!("Ending: nothing new is taken, what is on its way ends");
     node.stop().await
 }

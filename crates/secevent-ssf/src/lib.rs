@@ -29,7 +29,7 @@
 //! let mut update = UpdateStream::new("s1".parse()?);
 //! update.description = Change::Set("Sessions of the web shop".to_owned());
 //! let sent = update.to_exposed_json();
-//! assert_eq!(sent, r#"{"description":"Sessions of the web shop","stream_id":"s1"}"#);
+//! assert_eq!(sent, r#"{"stream_id":"s1","description":"Sessions of the web shop"}"#);
 //!
 //! // The transmitter's side: the same text, read.
 //! let read = UpdateStream::read(sent.as_bytes(), Tolerance::NONE)?;

@@ -81,7 +81,8 @@ mod tests {
         let sealed = vault.seal("here", b"secret");
         assert_eq!(vault.open("here", &sealed).unwrap(), b"secret");
         assert_ne!(vault.seal("here", b"secret"), sealed, "each seal has a nonce of its own");
-        let damaged = format!("{}A", &sealed[..sealed.len() - 1]);
+        let other_last = if sealed.ends_with('A') { 'Q' } else { 'A' };
+        let damaged = format!("{}{other_last}", &sealed[..sealed.len() - 1]);
         let other = Vault::new(&[2; 32]);
         for (vault, place, sealed) in [
             (&other, "here", sealed.as_str()),
