@@ -124,17 +124,17 @@ impl<'a> Compact<'a> {
             let problem = format!("must not be longer than {bytes_max} bytes");
             return Err(Invalid::new("", "JWTBCP-19", problem).into());
         }
-        let no_token = || Invalid::new("", "SET-01", "must be three parts with dots between them");
-        // A text is searched for dots many bytes at a time, and base64url is nothing but text.
-        let text = std::str::from_utf8(token).map_err(|_| no_token())?;
-        let mut parts = text.splitn(6, '.').map(str::as_bytes);
-        let parts = [(); 6].map(|()| parts.next());
-        let [Some(header), Some(payload), Some(signature), None, ..] = parts else {
-            let is_encrypted = parts[4].is_some() && parts[5].is_none();
-            return Err(if is_encrypted { VerifyError::Encrypted } else { no_token().into() });
+        let mut dots = memchr::memchr_iter(b'.', token);
+        let (header_end, payload_end) = match [(); 5].map(|()| dots.next()) {
+            [Some(first), Some(second), None, ..] => (first, second),
+            [_, _, _, Some(_), None] => return Err(VerifyError::Encrypted),
+            _ => return Err(Invalid::new("", "SET-01", "must be three parts with dots between them").into()),
         };
+        let header = &token[..header_end];
+        let payload = &token[header_end + 1..payload_end];
+        let signature = &token[payload_end + 1..];
         Ok(Self {
-            signing_input: &token[..header.len() + 1 + payload.len()],
+            signing_input: &token[..payload_end],
             header: Header::from_json(&decode("header", header)?)?,
             payload: decode("payload", payload)?,
             signature: decode("signature", signature)?,

@@ -2,12 +2,14 @@
 
 use crate::event::{Definition, EventType, Strictness};
 use crate::{Identifier, Invalid, Profile, Set, Subject, Timestamp, Vocabulary, json, uri};
-use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 /// The claims of a SET, each under the standards' own name.
 ///
@@ -109,11 +111,10 @@ impl Claims {
             "exp" => time(name, "SET-10", map.next_value()?).map(|exp| self.exp = Some(exp)),
             "sub" => text(name, "SET-09", map.next_value()?).map(|sub| self.sub = Some(sub)),
             "sid" => text(name, "BCL-14", map.next_value()?).map(|sid| self.sid = Some(sid)),
-            "sub_id" => Subject::from_value(map.next_value()?, Strictness::Lenient)
+            "sub_id" => subject(map.next_value()?)
                 .map(|subject| self.sub_id = Some(subject))
                 .map_err(|error| error.within(name)),
-            "events" => map
-                .next_value_seed(ReadEvents)?
+            "events" => Events::of(map.next_value()?)
                 .map(|events| self.events = events)
                 .map_err(|error| error.within(name)),
             _ => {
@@ -345,6 +346,17 @@ impl Events {
         Ok(())
     }
 
+    fn of(Object(members): Object<'_, Box<RawValue>>) -> Result<Self, Invalid> {
+        let members = members
+            .filter(|members| !members.is_empty())
+            .ok_or_else(|| Invalid::new("", "SET-12", "must be a JSON object with at least one event"))?;
+        let mut events = Self { members: Vec::with_capacity(members.len()) };
+        for (uri, payload) in members {
+            events.insert(&uri, payload)?;
+        }
+        Ok(events)
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.members.len()
@@ -428,72 +440,63 @@ impl<'de> Deserialize<'de> for Collected {
     }
 }
 
-/// Reads `events`. The outer error is about the JSON, the inner one about the events.
-struct ReadEvents;
+fn subject(Object(members): Object<'_, Value>) -> Result<Subject, Invalid> {
+    let members = members.ok_or_else(Subject::not_an_object)?;
+    Subject::from_members(members, Strictness::Lenient)
+}
 
-impl ReadEvents {
-    fn shape() -> Invalid {
-        Invalid::new("", "SET-12", "must be a JSON object with at least one event")
+/// The members of an object in their order; none if the value is something else.
+struct Object<'a, V>(Option<Vec<(Cow<'a, str>, V)>>);
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Object<'de, V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ReadObject(PhantomData)).map(Self)
     }
 }
 
-impl<'de> DeserializeSeed<'de> for ReadEvents {
-    type Value = Result<Events, Invalid>;
+struct ReadObject<V>(PhantomData<V>);
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ReadEvents {
-    type Value = Result<Events, Invalid>;
+impl<'de, V: Deserialize<'de>> Visitor<'de> for ReadObject<V> {
+    type Value = Option<Vec<(Cow<'de, str>, V)>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut events = Events::default();
-        let mut breach = None;
-        while let Some(uri) = map.next_key_seed(json::Name)? {
-            let payload = map.next_value()?;
-            if breach.is_none() {
-                breach = events.insert(&uri, payload).err();
-            }
+        let mut members = Vec::with_capacity(4);
+        while let Some(name) = map.next_key_seed(json::Name)? {
+            members.push((name, map.next_value()?));
         }
-        Ok(match breach {
-            Some(breach) => Err(breach),
-            None if events.is_empty() => Err(Self::shape()),
-            None => Ok(events),
-        })
+        Ok(Some(members))
     }
 
     fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         while seq.next_element::<de::IgnoredAny>()?.is_some() {}
-        Ok(Err(Self::shape()))
+        Ok(None)
     }
 
     fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(Err(Self::shape()))
+        Ok(None)
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Err(Self::shape()))
+        Ok(None)
     }
 
     fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(Err(Self::shape()))
+        Ok(None)
     }
 
     fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(Err(Self::shape()))
+        Ok(None)
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Err(Self::shape()))
+        Ok(None)
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Err(Self::shape()))
+        Ok(None)
     }
 }

@@ -12,6 +12,7 @@ pub use key::SubjectKey;
 
 use crate::event::Strictness;
 use crate::{Invalid, json};
+use identifier::{Pairs, pairs};
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
@@ -80,12 +81,22 @@ impl Subject {
     /// Reads a subject from parsed JSON. A strict reading refuses what an issuer must not send.
     pub fn from_value(value: Value, strictness: Strictness) -> Result<Self, Invalid> {
         let Value::Object(members) = value else {
-            return Err(Invalid::new("", "SUBJ-01", "must be a JSON object with a `format`"));
+            return Err(Self::not_an_object());
         };
-        if members.get("format").and_then(Value::as_str) == Some("complex") {
+        Self::from_members(pairs(members), strictness)
+    }
+
+    pub(crate) fn from_members(members: Pairs<'_>, strictness: Strictness) -> Result<Self, Invalid> {
+        let format = members.iter().find(|(name, _)| name == "format");
+        if format.and_then(|(_, format)| format.as_str()) == Some("complex") {
             return Complex::from_members(members, strictness).map(Self::Complex);
         }
         Identifier::from_members(members, strictness).map(Self::Simple)
+    }
+
+    /// What is said of a value that is no object.
+    pub(crate) fn not_an_object() -> Invalid {
+        Invalid::new("", "SUBJ-01", "must be a JSON object with a `format`")
     }
 
     /// Reads a subject in one of the shapes that came before RFC 9493: `subject_type` for `format`, hyphens

@@ -1,9 +1,11 @@
 //! Complex subjects: several members that describe one principal (SSF 1.0 section 3.3).
 
 use super::Identifier;
+use super::identifier::Pairs;
 use crate::Invalid;
 use crate::event::Strictness;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// A principal seen from several sides: `user`, `device`, `session` and the like, each a simple subject.
@@ -37,14 +39,14 @@ impl Complex {
         Self::checked(known)
     }
 
-    pub(super) fn from_members(members: Map<String, Value>, strictness: Strictness) -> Result<Self, Invalid> {
+    pub(super) fn from_members(members: Pairs<'_>, strictness: Strictness) -> Result<Self, Invalid> {
         // A receiver ignores what it does not know (SSF-31): under a name of nobody's, only an object can be
         // a subject.
         let unknown = |name: &str, value: &Value| !value.is_object() && !KNOWN_MEMBERS.contains(&name);
         let ignored = |name: &str, value: &Value| strictness == Strictness::Lenient && unknown(name, value);
         let simple = members.into_iter().filter(|(name, value)| name != "format" && !ignored(name, value));
-        let read = |(name, value): (String, Value)| match Identifier::from_value(value, strictness) {
-            Ok(identifier) => Ok((name, identifier)),
+        let read = |(name, value): (Cow<'_, str>, Value)| match Identifier::from_value(value, strictness) {
+            Ok(identifier) => Ok((name.into_owned(), identifier)),
             Err(error) => Err(error.within(&name)),
         };
         Self::checked(simple.map(read).collect::<Result<_, _>>()?)

@@ -5,6 +5,7 @@ use crate::{Invalid, uri};
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 
 /// One subject identifier (RFC 9493 section 3; SSF 1.0 section 3.5; RFC 9967 section 2.1; the OAuth event
 /// types draft, section 2).
@@ -134,35 +135,32 @@ pub struct Other {
 impl Identifier {
     /// An `acct:` URI.
     pub fn account(uri: &str) -> Result<Self, Invalid> {
-        Self::from_members(object(json!({"format": "account", "uri": uri})), Strictness::Strict)
+        Self::made("account", &[("uri", uri)])
     }
 
     /// An e-mail address.
     pub fn email(email: &str) -> Result<Self, Invalid> {
-        Self::from_members(object(json!({"format": "email", "email": email})), Strictness::Strict)
+        Self::made("email", &[("email", email)])
     }
 
     /// A subject by its issuer.
     pub fn iss_sub(iss: &str, sub: &str) -> Result<Self, Invalid> {
-        Self::from_members(object(json!({"format": "iss_sub", "iss": iss, "sub": sub})), Strictness::Strict)
+        Self::made("iss_sub", &[("iss", iss), ("sub", sub)])
     }
 
     /// An opaque identifier.
     pub fn opaque(id: &str) -> Result<Self, Invalid> {
-        Self::from_members(object(json!({"format": "opaque", "id": id})), Strictness::Strict)
+        Self::made("opaque", &[("id", id)])
     }
 
     /// A phone number in E.164 form.
     pub fn phone_number(number: &str) -> Result<Self, Invalid> {
-        Self::from_members(
-            object(json!({"format": "phone_number", "phone_number": number})),
-            Strictness::Strict,
-        )
+        Self::made("phone_number", &[("phone_number", number)])
     }
 
     /// A DID or DID URL.
     pub fn did(url: &str) -> Result<Self, Invalid> {
-        Self::from_members(object(json!({"format": "did", "url": url})), Strictness::Strict)
+        Self::made("did", &[("url", url)])
     }
 
     /// A URI. An address that has a format of its own (`mailto:`, `tel:`, `did:`, `acct:`) belongs in that
@@ -176,7 +174,7 @@ impl Identifier {
                 format!("must use the format for {scheme}: addresses"),
             ));
         }
-        Self::from_members(object(json!({"format": "uri", "uri": uri})), Strictness::Strict)
+        Self::made("uri", &[("uri", uri)])
     }
 
     /// Several names of one entity. Exact duplicates are dropped; alias lists do not nest.
@@ -192,52 +190,51 @@ impl Identifier {
 
     /// A JWT by its issuer and `jti`.
     pub fn jwt_id(iss: &str, jti: &str) -> Result<Self, Invalid> {
-        Self::from_members(object(json!({"format": "jwt_id", "iss": iss, "jti": jti})), Strictness::Strict)
+        Self::made("jwt_id", &[("iss", iss), ("jti", jti)])
     }
 
     /// A SAML assertion.
     pub fn saml_assertion_id(issuer: &str, assertion_id: &str) -> Result<Self, Invalid> {
-        let members = json!({"format": "saml_assertion_id", "issuer": issuer, "assertion_id": assertion_id});
-        Self::from_members(object(members), Strictness::Strict)
+        Self::made("saml_assertion_id", &[("issuer", issuer), ("assertion_id", assertion_id)])
     }
 
     /// The addresses of a subject.
     pub fn ip_addresses(addresses: &[&str]) -> Result<Self, Invalid> {
         let members = json!({"format": "ip-addresses", "ip-addresses": addresses});
-        Self::from_members(object(members), Strictness::Strict)
+        Self::from_value(members, Strictness::Strict)
     }
 
     /// A SCIM resource by its path.
     pub fn scim(uri: &str) -> Result<Self, Invalid> {
-        Self::from_members(object(json!({"format": "scim", "uri": uri})), Strictness::Strict)
+        Self::made("scim", &[("uri", uri)])
     }
 
     /// An OAuth client.
     pub fn oauth_client(client_id: &str) -> Result<Self, Invalid> {
-        Self::from_members(
-            object(json!({"format": "oauth_client", "client_id": client_id})),
-            Strictness::Strict,
-        )
+        Self::made("oauth_client", &[("client_id", client_id)])
+    }
+
+    fn made(format: &'static str, texts: &[(&'static str, &str)]) -> Result<Self, Invalid> {
+        let pair = |(name, text): (&'static str, &str)| (Cow::Borrowed(name), Value::from(text));
+        let members = std::iter::once(("format", format)).chain(texts.iter().copied()).map(pair);
+        Self::from_members(members.collect(), Strictness::Strict)
     }
 
     /// Reads an identifier from parsed JSON.
     pub fn from_value(value: Value, strictness: Strictness) -> Result<Self, Invalid> {
         match value {
-            Value::Object(members) => Self::from_members(members, strictness),
+            Value::Object(members) => Self::from_members(pairs(members), strictness),
             _ => Err(Invalid::new("", "SUBJ-01", "must be a JSON object with a `format`")),
         }
     }
 
-    pub(crate) fn from_members(
-        mut members: Map<String, Value>,
-        strictness: Strictness,
-    ) -> Result<Self, Invalid> {
-        let format = match members.remove("format") {
+    pub(crate) fn from_members(members: Pairs<'_>, strictness: Strictness) -> Result<Self, Invalid> {
+        let mut rest = Members { members, strictness };
+        let format = match rest.take("format") {
             Some(Value::String(format)) if !format.is_empty() => format,
             Some(_) => return Err(Invalid::new("format", "SUBJ-01", "must be a string that is not empty")),
             None => return Err(Invalid::new("format", "SUBJ-01", "is required and missing")),
         };
-        let mut rest = Members { members, strictness };
         let identifier = match format.as_str() {
             "account" => Self::Account { uri: rest.text("uri", "SUBJ-08", is_acct, "must be an acct: URI")? },
             "email" => Self::Email {
@@ -281,7 +278,7 @@ impl Identifier {
             "phone" => {
                 return Err(Invalid::new("format", "E-49", "must be phone_number, the registered name"));
             }
-            _ => return Ok(Self::Other(Other { format, members: rest.members })),
+            _ => return Ok(Self::Other(Other { format, members: rest.left() })),
         };
         rest.nothing_left()?;
         Ok(identifier)
@@ -368,13 +365,36 @@ impl Scim {
     }
 }
 
-/// The members of an identifier that are still to be read.
-struct Members {
-    members: Map<String, Value>,
+/// The members of an object, names and values, in the order in which they came.
+pub(crate) type Pairs<'a> = Vec<(Cow<'a, str>, Value)>;
+
+/// The members of a parsed object.
+pub(crate) fn pairs(members: Map<String, Value>) -> Pairs<'static> {
+    members.into_iter().map(|(name, value)| (Cow::Owned(name), value)).collect()
+}
+
+/// The members of an identifier that are still to be read. There are few, so a list is searched faster than a map
+/// is built.
+struct Members<'a> {
+    members: Pairs<'a>,
     strictness: Strictness,
 }
 
-impl Members {
+impl Members<'_> {
+    fn take(&mut self, name: &str) -> Option<Value> {
+        let place = self.members.iter().position(|(known, _)| known == name)?;
+        Some(self.members.remove(place).1)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.members.iter().any(|(known, _)| known == name)
+    }
+
+    /// What is left, to be kept.
+    fn left(self) -> Map<String, Value> {
+        self.members.into_iter().map(|(name, value)| (name.into_owned(), value)).collect()
+    }
+
     fn any(&mut self, name: &'static str, rule: &'static str) -> Result<String, Invalid> {
         self.text(name, rule, |_| true, "")
     }
@@ -402,7 +422,7 @@ impl Members {
         fits: impl Fn(&str) -> bool,
         otherwise: &'static str,
     ) -> Result<String, Invalid> {
-        match self.members.remove(name) {
+        match self.take(name) {
             Some(Value::String(text)) if text.is_empty() => {
                 Err(Invalid::new(name, rule, "must not be empty"))
             }
@@ -420,8 +440,10 @@ impl Members {
         }
         // Even SSF's own example has spaces in it, so they are dropped on receipt (E-50). `phone` is the
         // member that goes with the old format of that name.
-        if let Some(old) = self.members.remove("phone") {
-            self.members.entry("phone_number").or_insert(old);
+        if let Some(old) = self.take("phone")
+            && !self.has("phone_number")
+        {
+            self.members.push((Cow::Borrowed("phone_number"), old));
         }
         let number = self.any("phone_number", "SUBJ-14")?;
         let plain: String = number.chars().filter(|c| !matches!(c, ' ' | '.' | '-' | '(' | ')')).collect();
@@ -431,7 +453,7 @@ impl Members {
     fn addresses(&mut self) -> Result<Vec<String>, Invalid> {
         const NAME: &str = "ip-addresses";
         let wrong = |problem: &'static str| Invalid::new(NAME, "SSF-15", problem);
-        let Some(addresses) = self.members.remove(NAME) else { return Err(wrong("is required and missing")) };
+        let Some(addresses) = self.take(NAME) else { return Err(wrong("is required and missing")) };
         let Value::Array(addresses) = addresses else { return Err(wrong("must be an array of strings")) };
         let read =
             |(place, address): (usize, Value)| match address {
@@ -445,7 +467,7 @@ impl Members {
     fn aliases(mut self) -> Result<Identifier, Invalid> {
         const NAME: &str = "identifiers";
         let wrong = |problem: &'static str| Invalid::new(NAME, "SUBJ-18", problem);
-        let Some(identifiers) = self.members.remove(NAME) else {
+        let Some(identifiers) = self.take(NAME) else {
             return Err(wrong("is required and missing"));
         };
         let Value::Array(identifiers) = identifiers else { return Err(wrong("must be an array")) };
@@ -461,29 +483,22 @@ impl Members {
     fn scim(mut self) -> Result<Identifier, Invalid> {
         let problem = "must be a path below the SCIM base URI, such as /Users/2b2f880a";
         let uri = self.text("uri", "SCIM-06", is_scim_path, problem)?;
-        let mut optional = |name: &'static str| match self.members.contains_key(name) {
+        let mut optional = |name: &'static str| match self.has(name) {
             true => self.any(name, "SCIM-07").map(Some),
             false => Ok(None),
         };
         let (external_id, id) = (optional("externalId")?, optional("id")?);
-        Ok(Identifier::Scim(Scim { uri, external_id, id, attributes: self.members }))
+        Ok(Identifier::Scim(Scim { uri, external_id, id, attributes: self.left() }))
     }
 
     /// An issuer sends no member that the format does not describe; a receiver ignores it (E-114).
     fn nothing_left(&self) -> Result<(), Invalid> {
-        match self.members.keys().next() {
-            Some(extra) if self.strictness == Strictness::Strict => {
-                Err(Invalid::new(extra, "SUBJ-03", "is no member of this format"))
+        match self.members.first() {
+            Some((extra, _)) if self.strictness == Strictness::Strict => {
+                Err(Invalid::new(extra.as_ref(), "SUBJ-03", "is no member of this format"))
             }
             _ => Ok(()),
         }
-    }
-}
-
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(members) => members,
-        _ => Map::new(),
     }
 }
 
