@@ -195,7 +195,7 @@ impl Claims {
             breaches.push(Invalid::new("toe", "SET-19", "must not be later than `iat`"));
         }
         if let Some(subject) = &self.sub_id
-            && let Err(breach) = Subject::from_value(subject.to_value(), Strictness::Strict)
+            && let Err(breach) = subject.check_strictly()
         {
             breaches.push(breach.within("sub_id"));
         }

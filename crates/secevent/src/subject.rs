@@ -114,12 +114,20 @@ impl Subject {
         }
     }
 
+    /// Checks what a lenient reading leaves open.
+    pub(crate) fn check_strictly(&self) -> Result<(), Invalid> {
+        match self {
+            Self::Simple(identifier) => identifier.check_strictly(),
+            Self::Complex(complex) => {
+                let mut members = complex.iter();
+                members.try_for_each(|(name, one)| one.check_strictly().map_err(|error| error.within(name)))
+            }
+        }
+    }
+
     /// The subject as JSON.
     pub fn to_value(&self) -> Value {
-        match self {
-            Self::Simple(identifier) => identifier.to_value(),
-            Self::Complex(complex) => complex.to_value(),
-        }
+        serde_json::to_value(self).expect("subjects are strings and JSON")
     }
 }
 
@@ -137,7 +145,10 @@ impl From<Complex> for Subject {
 
 impl Serialize for Subject {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.to_value().serialize(serializer)
+        match self {
+            Self::Simple(identifier) => identifier.serialize(serializer),
+            Self::Complex(complex) => complex.serialize(serializer),
+        }
     }
 }
 

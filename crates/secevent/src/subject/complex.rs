@@ -4,7 +4,8 @@ use super::Identifier;
 use super::identifier::Pairs;
 use crate::Invalid;
 use crate::event::Strictness;
-use serde_json::{Map, Value};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -68,11 +69,15 @@ impl Complex {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Identifier)> {
         self.members.iter().map(|(name, identifier)| (name.as_str(), identifier))
     }
+}
 
-    pub(super) fn to_value(&self) -> Value {
-        let mut members: Map<String, Value> =
-            self.iter().map(|(name, identifier)| (name.to_owned(), identifier.to_value())).collect();
-        members.insert("format".to_owned(), Value::from("complex"));
-        Value::Object(members)
+impl Serialize for Complex {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("format", "complex")?;
+        for (name, identifier) in self.iter() {
+            map.serialize_entry(name, identifier)?;
+        }
+        map.end()
     }
 }

@@ -3,7 +3,7 @@
 use crate::event::Strictness;
 use crate::{Invalid, uri};
 use serde::de::{Deserialize, Deserializer, Error as _};
-use serde::ser::{Serialize, Serializer};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 
@@ -316,52 +316,44 @@ impl Identifier {
         }
     }
 
-    /// The identifier as JSON.
-    pub fn to_value(&self) -> Value {
-        let format = self.format();
+    /// Checks what a lenient reading leaves open. The other formats have one way to be right.
+    pub(crate) fn check_strictly(&self) -> Result<(), Invalid> {
         match self {
-            Self::Account { uri } | Self::Uri { uri } => json!({"format": format, "uri": uri}),
-            Self::Email { email } => json!({"format": format, "email": email}),
-            Self::IssSub { iss, sub } => json!({"format": format, "iss": iss, "sub": sub}),
-            Self::Opaque { id } => json!({"format": format, "id": id}),
-            Self::PhoneNumber { phone_number } => json!({"format": format, "phone_number": phone_number}),
-            Self::Did { url } => json!({"format": format, "url": url}),
-            Self::Aliases { identifiers } => {
-                let identifiers: Vec<Value> = identifiers.iter().map(Self::to_value).collect();
-                json!({"format": format, "identifiers": identifiers})
+            Self::OauthToken { .. } | Self::Aliases { .. } | Self::Scim(_) | Self::Other(_) => {
+                Self::from_value(self.to_value(), Strictness::Strict).map(drop)
             }
-            Self::JwtId { iss, jti } => json!({"format": format, "iss": iss, "jti": jti}),
-            Self::SamlAssertionId { issuer, assertion_id } => {
-                json!({"format": format, "issuer": issuer, "assertion_id": assertion_id})
-            }
-            Self::IpAddresses { addresses } => json!({"format": format, "ip-addresses": addresses}),
-            Self::Scim(scim) => scim.to_value(),
-            Self::OauthToken { token_type, token_identifier_alg, token } => json!({
-                "format": format,
-                "token_type": token_type,
-                "token_identifier_alg": token_identifier_alg,
-                "token": token,
-            }),
-            Self::OauthClient { client_id } => json!({"format": format, "client_id": client_id}),
-            Self::Other(other) => {
-                let mut members = other.members.clone();
-                members.insert("format".to_owned(), Value::from(format));
-                Value::Object(members)
-            }
+            _ => Ok(()),
         }
     }
-}
 
-impl Scim {
-    fn to_value(&self) -> Value {
-        let mut members = self.attributes.clone();
-        let named = [("externalId", &self.external_id), ("id", &self.id)];
-        for (name, value) in named.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
-            members.insert(name.to_owned(), Value::from(value.as_str()));
-        }
-        members.insert("uri".to_owned(), Value::from(self.uri.as_str()));
-        members.insert("format".to_owned(), Value::from("scim"));
-        Value::Object(members)
+    /// The identifier as JSON.
+    pub fn to_value(&self) -> Value {
+        serde_json::to_value(self).expect("identifiers are strings and JSON")
+    }
+
+    /// The members of the formats that have strings alone.
+    fn texts(&self) -> Option<Vec<(&'static str, &str)>> {
+        Some(match self {
+            Self::Account { uri } | Self::Uri { uri } => vec![("uri", uri)],
+            Self::Email { email } => vec![("email", email)],
+            Self::IssSub { iss, sub } => vec![("iss", iss), ("sub", sub)],
+            Self::Opaque { id } => vec![("id", id)],
+            Self::PhoneNumber { phone_number } => vec![("phone_number", phone_number)],
+            Self::Did { url } => vec![("url", url)],
+            Self::JwtId { iss, jti } => vec![("iss", iss), ("jti", jti)],
+            Self::SamlAssertionId { issuer, assertion_id } => {
+                vec![("issuer", issuer), ("assertion_id", assertion_id)]
+            }
+            Self::OauthToken { token_type, token_identifier_alg, token } => {
+                vec![
+                    ("token_type", token_type),
+                    ("token_identifier_alg", token_identifier_alg),
+                    ("token", token),
+                ]
+            }
+            Self::OauthClient { client_id } => vec![("client_id", client_id)],
+            Self::Aliases { .. } | Self::IpAddresses { .. } | Self::Scim(_) | Self::Other(_) => return None,
+        })
     }
 }
 
@@ -566,7 +558,32 @@ fn is_scim_path(text: &str) -> bool {
 
 impl Serialize for Identifier {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.to_value().serialize(serializer)
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("format", self.format())?;
+        for (name, text) in self.texts().into_iter().flatten() {
+            map.serialize_entry(name, text)?;
+        }
+        match self {
+            Self::Aliases { identifiers } => map.serialize_entry("identifiers", identifiers)?,
+            Self::IpAddresses { addresses } => map.serialize_entry("ip-addresses", addresses)?,
+            Self::Scim(scim) => {
+                map.serialize_entry("uri", &scim.uri)?;
+                let named = [("externalId", &scim.external_id), ("id", &scim.id)];
+                for (name, value) in named.into_iter().filter(|(_, value)| value.is_some()) {
+                    map.serialize_entry(name, value)?;
+                }
+                for (name, value) in &scim.attributes {
+                    map.serialize_entry(name, value)?;
+                }
+            }
+            Self::Other(other) => {
+                for (name, value) in other.members.iter().filter(|(name, _)| *name != "format") {
+                    map.serialize_entry(name, value)?;
+                }
+            }
+            _ => {}
+        }
+        map.end()
     }
 }
 
