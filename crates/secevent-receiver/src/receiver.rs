@@ -39,6 +39,9 @@ pub struct ReceiverConfig {
     pub unauthenticated: Unauthenticated,
     /// How long to wait for the verification event of a new stream. Default: 60 s.
     pub verification_max: Duration,
+    /// How long it is remembered which SETs came, so that a repeat is told from a new one. Default: 14 days, twice
+    /// as long as transmitters commonly go on offering a SET.
+    pub remembered: Duration,
 }
 
 impl Default for ReceiverConfig {
@@ -49,6 +52,7 @@ impl Default for ReceiverConfig {
             handling: HandlingSettings::default(),
             unauthenticated: Unauthenticated::default(),
             verification_max: Duration::from_secs(60),
+            remembered: Duration::from_secs(14 * 24 * 3600),
         }
     }
 }
@@ -143,6 +147,7 @@ pub struct Receiver {
     counters: Arc<Counters>,
     stop: watch::Sender<bool>,
     dispatcher: JoinHandle<()>,
+    housekeeper: JoinHandle<()>,
 }
 
 /// A source and what runs for it.
@@ -167,6 +172,30 @@ struct Noted {
     stream_id: String,
     #[serde(flatten)]
     learned: Learned,
+}
+
+/// How often what is remembered is looked through.
+const HOUSEKEEPING_PERIOD: Duration = Duration::from_secs(60);
+
+/// Lets the inbox forget, in small steps, which SETs came long ago.
+async fn keep_house(ports: Ports, remembered: Duration, mut stop: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            biased;
+            () = crate::stopped(&mut stop) => return,
+            () = tokio::time::sleep(HOUSEKEEPING_PERIOD) => {}
+        }
+        loop {
+            match ports.inbox.forget(ports.clock.now().minus(remembered)).await {
+                Ok(true) if !*stop.borrow() => {}
+                Ok(_) => break,
+                Err(error) => {
+                    warn!(%error, "The inbox could not be tidied, it is tried again later");
+                    break;
+                }
+            }
+        }
+    }
 }
 
 impl Receiver {
@@ -201,7 +230,8 @@ impl Receiver {
             stop: stop.subscribe(),
         };
         let dispatcher = tokio::spawn(dispatcher.run());
-        Ok(Self { config, ports, feeds, counters, stop, dispatcher })
+        let housekeeper = tokio::spawn(keep_house(ports.clone(), config.remembered, stop.subscribe()));
+        Ok(Self { config, ports, feeds, counters, stop, dispatcher, housekeeper })
     }
 
     /// The endpoint to which the transmitter of this source pushes.
@@ -270,8 +300,10 @@ impl Receiver {
                 running.end().await;
             }
         }
-        if let Err(error) = self.dispatcher.await {
-            warn!(%error, "The dispatcher did not end well");
+        for task in [self.dispatcher, self.housekeeper] {
+            if let Err(error) = task.await {
+                warn!(%error, "A task of the receiver did not end well");
+            }
         }
     }
 

@@ -181,3 +181,19 @@ async fn a_receiver_starts_whole_or_not_at_all() {
     let error = start(&|config| config.handling.concurrency_max = 0).await;
     assert_eq!(error, StartError::Zero("handling.concurrency_max"));
 }
+
+/// What is remembered of each SET has a bound in time: memory does not grow for ever.
+#[tokio::test(start_paused = true)]
+async fn what_came_long_ago_is_forgotten() {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let world = World::pushed().await;
+    push_about(&world, "1", "alice@example.com").await;
+    world.until_handled(&["1"]).await;
+    tokio::time::sleep(13 * DAY).await;
+    push_about(&world, "1", "alice@example.com").await;
+    push_about(&world, "2", "alice@example.com").await;
+    world.until_handled(&["1", "2"]).await;
+    tokio::time::sleep(2 * DAY).await;
+    push_about(&world, "1", "alice@example.com").await;
+    world.until_handled(&["1", "2", "1"]).await;
+}

@@ -5,6 +5,7 @@ use secevent::Vocabulary;
 use secevent_transmitter::{AcceptError, Incoming, TransmitterError};
 use serde_json::json;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 #[tokio::test(start_paused = true)]
 async fn an_event_is_owed_to_the_streams_that_asked_for_it() {
@@ -90,4 +91,22 @@ fn a_slip_in_an_event_is_named() {
     }
     let twice = br#"{"type":"caep:session-revoked","type":"caep:session-revoked","subject":{}}"#;
     assert!(Incoming::read(twice, Vocabulary::standard()).is_err());
+}
+
+/// A producer's name for an event holds for a day, and is forgotten then: the store does not grow with it (SEM-15).
+#[tokio::test(start_paused = true)]
+async fn a_key_is_forgotten_after_a_day() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let world = World::new().await;
+    let send = |content: &'static [u8]| {
+        let events = [event("e", &email("alice"))];
+        let world = &world;
+        async move { world.accept(Some(("k", content)), &events).await }
+    };
+    let first = send(b"one").await.unwrap();
+    tokio::time::sleep(23 * HOUR).await;
+    assert_eq!(send(b"one").await.unwrap(), first);
+    assert_eq!(send(b"other").await.unwrap_err(), AcceptError::KeyUsedForAnotherEvent);
+    tokio::time::sleep(2 * HOUR).await;
+    assert_ne!(send(b"other").await.unwrap(), first);
 }
