@@ -67,8 +67,15 @@ impl Fuzzer {
         let host = host()?;
         let folder = target_dir()?.join("fuzz");
         // With `--target`, the flags go to what runs on the target alone and leave build scripts as they are.
-        let mut build =
-            cargo(&["build", "--quiet", "--release", "--manifest-path", "fuzz/Cargo.toml", "--target"])?;
+        let mut build = cargo(&[
+            "build",
+            "--quiet",
+            "--locked",
+            "--release",
+            "--manifest-path",
+            "fuzz/Cargo.toml",
+            "--target",
+        ])?;
         build.arg(&host).arg("--target-dir").arg(&folder);
         succeed(build.env_remove("CARGO_ENCODED_RUSTFLAGS").env("RUSTFLAGS", FLAGS.join(" ")))?;
         let fuzzer = Self {

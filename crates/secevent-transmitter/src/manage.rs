@@ -71,6 +71,8 @@ impl Transmitter {
         request: CreateStream,
     ) -> Result<StreamConfiguration, ManageError> {
         self.issuer(issuer)?;
+        // One at a time: two requests at once must not both find room for the last stream.
+        let _alone = self.creating.lock().await;
         let has = self.streams_of(issuer, &client.id).count();
         if has >= self.config.streams_per_client_max {
             return Err(ManageError::TooManyStreams(has));

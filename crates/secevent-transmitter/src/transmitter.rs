@@ -101,6 +101,8 @@ pub struct Transmitter {
     pub(crate) signing: SigningPool,
     pub(crate) pushes: Arc<Semaphore>,
     pub(crate) chance: Mutex<rand::rngs::StdRng>,
+    /// Held while a stream is created.
+    pub(crate) creating: tokio::sync::Mutex<()>,
     /// How many streams are being driven.
     drivers: watch::Sender<usize>,
     issuers: BTreeMap<String, IssuerState>,
@@ -135,6 +137,7 @@ impl Transmitter {
             signing: SigningPool::new(config.signing_threads),
             table: Table::default(),
             chance: Mutex::new(chance),
+            creating: tokio::sync::Mutex::default(),
             drivers: watch::Sender::new(0),
             runtime: Handle::current(),
             closing: watch::Sender::new(false),

@@ -101,3 +101,21 @@ async fn an_idle_stream_has_no_task_and_a_transmitter_that_is_dropped_leaves_non
     drop(world);
     assert!(transmitter.upgrade().is_none() && store.upgrade().is_none(), "they do not hold each other");
 }
+
+/// Requests that come at once do not pass the bound together.
+#[tokio::test(start_paused = true)]
+async fn a_client_has_no_more_streams_than_it_may_have() {
+    let world = World::with(|config| config.streams_per_client_max = 5).await;
+    let create = |_| {
+        let transmitter = std::sync::Arc::clone(&world.transmitter);
+        tokio::spawn(async move {
+            let request = secevent_ssf::CreateStream::default();
+            transmitter.create_stream(crate::world::ISSUER, &crate::world::client("rp"), request).await
+        })
+    };
+    let mut created = 0;
+    for request in (0..50).map(create).collect::<Vec<_>>() {
+        created += usize::from(request.await.unwrap().is_ok());
+    }
+    assert_eq!(created, 5);
+}

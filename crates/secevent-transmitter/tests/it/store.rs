@@ -249,6 +249,10 @@ impl Documents for TestStore {
     }
 
     fn new_stream_number(&self) -> BoxFuture<'_, Result<StreamNumber, StoreError>> {
-        self.inner.new_stream_number()
+        Box::pin(async {
+            // A real store takes a while, in which others have their turn.
+            tokio::task::yield_now().await;
+            self.inner.new_stream_number().await
+        })
     }
 }
