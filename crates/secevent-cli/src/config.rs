@@ -222,7 +222,7 @@ impl File {
         }
         let allow_plain_http = dev || self.outgoing.allow_plain_http;
         let outgoing = self.outgoing.settle(dev, listen)?;
-        let transmitter = self.delivery.settle(issuers, allow_plain_http)?;
+        let transmitter = self.delivery.settle(issuers)?;
         Ok(Settings {
             public_url,
             database: PathBuf::from(database),
@@ -265,9 +265,8 @@ impl Outgoing {
 }
 
 impl Delivery {
-    fn settle(self, issuers: Vec<IssuerConfig>, allow_plain_http: bool) -> anyhow::Result<TransmitterConfig> {
+    fn settle(self, issuers: Vec<IssuerConfig>) -> anyhow::Result<TransmitterConfig> {
         let mut config = TransmitterConfig::new(issuers);
-        config.allow_plain_http = allow_plain_http;
         let count = |name: &str, value: Option<usize>, default: &mut usize, max: usize| {
             if let Some(value) = value {
                 ensure!((1..=max).contains(&value), "delivery.{name} is {value}: it must be 1 to {max}");

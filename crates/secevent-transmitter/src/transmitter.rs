@@ -44,8 +44,6 @@ pub struct TransmitterConfig {
     pub streams_per_client_max: usize,
     /// Threads that sign with RSA. Default: one for each processor.
     pub signing_threads: usize,
-    /// Allow push endpoints that are plain `http`: for development on loopback alone. Default: no.
-    pub allow_plain_http: bool,
 }
 
 impl TransmitterConfig {
@@ -63,7 +61,6 @@ impl TransmitterConfig {
             history: Duration::from_secs(24 * 3600),
             streams_per_client_max: 10,
             signing_threads: std::thread::available_parallelism().map_or(1, usize::from),
-            allow_plain_http: false,
         }
     }
 }
