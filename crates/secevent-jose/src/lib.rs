@@ -38,6 +38,7 @@
 //! brings along or points to.
 
 mod algorithm;
+mod detached;
 mod excerpt;
 mod header;
 mod jwk;
@@ -51,6 +52,7 @@ mod signing_key;
 mod verify;
 
 pub use algorithm::{Algorithm, AlgorithmError, Algorithms, KeyType};
+pub use detached::Detached;
 pub use excerpt::Excerpt;
 pub use header::Header;
 pub use jwk::{Jwk, KeyError};

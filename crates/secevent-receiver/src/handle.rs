@@ -3,7 +3,6 @@
 
 use crate::counts::Counters;
 use crate::intake::Intake;
-use crate::lanes::Lanes;
 use crate::retry::RetryPolicy;
 use crate::source::Source;
 use crate::stopped;
@@ -11,7 +10,7 @@ use crate::verification::verification_of;
 use secevent::Set;
 use secevent_jose::Compact;
 use secevent_ssf::BoxFuture;
-use secevent_store::{Inbox, StoreError, Stored};
+use secevent_store::{Inbox, Lanes, StoreError, Stored};
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
@@ -118,10 +117,20 @@ enum Outcome {
     Failed { place: u64, dead: bool },
 }
 
+impl Outcome {
+    /// The place of the SET, if it leaves the inbox.
+    fn ended(&self) -> Option<u64> {
+        match *self {
+            Self::Handled(place) | Self::Failed { place, dead: true } => Some(place),
+            Self::Failed { dead: false, .. } => None,
+        }
+    }
+}
+
 /// What the dispatcher has in hand.
 #[derive(Default)]
 struct Desk {
-    lanes: Lanes<Work>,
+    lanes: Lanes<u64, Instant, Work>,
     /// The last place that was read.
     read_until: u64,
     /// Whether the inbox is known to hold nothing behind that place.
@@ -130,14 +139,25 @@ struct Desk {
     places: HashMap<Id, u64>,
     failures: HashMap<u64, u32>,
     outcomes: Vec<Outcome>,
-    /// Outcomes that are just being stored.
-    storing: usize,
+    /// The places of SETs that are done and whose outcome is not stored yet: the inbox still has them.
+    unstored: HashSet<u64>,
     /// Sources that SETs name and that are not configured, so that each is complained of once.
     unknown: HashSet<String>,
 }
 
+impl Desk {
+    /// A SET is done, and its outcome is to be stored.
+    fn ends(&mut self, outcome: Outcome) {
+        self.unstored.extend(outcome.ended());
+        self.outcomes.push(outcome);
+    }
+}
+
 /// How many SETs are read at once.
 const PAGE_MAX: usize = 256;
+
+/// How long a full lane may stand still before reading goes further past it.
+const CROWDED_FOR: Duration = Duration::from_millis(100);
 
 /// How long to wait before asking a store again that failed.
 const STORE_PAUSE: Duration = Duration::from_millis(200);
@@ -158,10 +178,10 @@ impl Dispatcher {
             self.start_what_may(&mut desk);
             if storing.is_none() && !desk.outcomes.is_empty() {
                 let outcomes = std::mem::take(&mut desk.outcomes);
-                desk.storing = outcomes.len();
                 storing = Some(Box::pin(store(Arc::clone(&self.inbox), outcomes)));
             }
             let due = desk.lanes.next_due();
+            let crowded = desk.lanes.may_look_further();
             tokio::select! {
                 biased;
                 () = stopped(&mut stop) => break,
@@ -171,6 +191,7 @@ impl Dispatcher {
                     self.stored(&mut desk, left).await;
                 }
                 () = self.arrived.notified() => desk.is_read = false,
+                () = sleep(CROWDED_FOR), if crowded => desk.lanes.look_further(),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
                 () = sleep(STORE_PAUSE), if store_failed => {}
             }
@@ -180,8 +201,12 @@ impl Dispatcher {
 
     /// Reads the inbox as far as there is room.
     async fn read_ahead(&mut self, desk: &mut Desk) -> Result<(), StoreError> {
-        while !desk.is_read {
-            let held = desk.lanes.len() + desk.outcomes.len() + desk.storing;
+        if let Some(first) = desk.lanes.read_again() {
+            desk.read_until = desk.read_until.min(first.saturating_sub(1));
+            desk.is_read = false;
+        }
+        while !desk.is_read && !desk.lanes.is_crowded() {
+            let held = desk.lanes.len() + desk.unstored.len();
             let room = self.settings.read_ahead_max.saturating_sub(held).min(PAGE_MAX);
             if room == 0 {
                 return Ok(());
@@ -200,6 +225,9 @@ impl Dispatcher {
     /// Decides what is to be done about a SET.
     fn take_up(&self, desk: &mut Desk, stored: Stored) {
         let Stored { place, received, attempts } = stored;
+        if desk.unstored.contains(&place) || desk.lanes.get(place).is_some() {
+            return;
+        }
         let Some(intake) = self.intakes.get(&received.source) else {
             // It stays where it is, in case the source comes back.
             if desk.unknown.len() < PAGE_MAX && desk.unknown.insert(received.source.clone()) {
@@ -217,31 +245,30 @@ impl Dispatcher {
                 "A stored SET cannot be read under the source's profile"
             );
             self.counters.dead.count();
-            desk.outcomes.push(Outcome::Failed { place, dead: true });
+            desk.ends(Outcome::Failed { place, dead: true });
             return;
         };
         if verification_of(&set).is_some() {
             debug!(source = source.name, "A verification event came");
-            desk.outcomes.push(Outcome::Handled(place));
+            desk.ends(Outcome::Handled(place));
             return;
         }
         if let Some(objection) = source.objection(&set, &intake.verifier.learned().critical_members) {
             info!(source = source.name, jti = received.jti, "A SET is not handed on: {objection}");
             self.counters.ignored.count();
-            desk.outcomes.push(Outcome::Handled(place));
+            desk.ends(Outcome::Handled(place));
             return;
         }
         let lanes = lanes_of(&set, source);
-        desk.lanes.add(
-            place,
-            lanes,
-            Work { set: Arc::new(set), source: Arc::clone(source), failures: attempts },
-        );
+        let work = Work { set: Arc::new(set), source: Arc::clone(source), failures: attempts };
+        // One subject whose handler is slow does not keep the others from being read.
+        desk.lanes.add_or_skip(place, lanes, None, work);
     }
 
     fn start_what_may(&self, desk: &mut Desk) {
         while desk.running.len() < self.settings.concurrency_max {
-            let Some((place, work)) = desk.lanes.take(Instant::now()) else { return };
+            let Some(place) = desk.lanes.take(.., Instant::now()) else { return };
+            let work = desk.lanes.get(place).expect("what was taken is held").clone();
             desk.failures.insert(place, work.failures);
             let (handler, time_max) = (Arc::clone(&self.handler), self.settings.time_max);
             let task = desk.running.spawn(async move {
@@ -262,26 +289,32 @@ impl Dispatcher {
         let failures = desk.failures.remove(&place).unwrap_or(0).saturating_add(1);
         let Err(error) = result else {
             self.counters.handled.count();
-            desk.lanes.done(place);
-            desk.outcomes.push(Outcome::Handled(place));
+            desk.lanes.settle(place);
+            desk.ends(Outcome::Handled(place));
             return;
         };
         let dead = matches!(error, HandleError::Never(_)) || failures >= self.settings.attempts_max;
-        desk.outcomes.push(Outcome::Failed { place, dead });
         if dead {
             warn!(place, %error, failures, "A SET could not be handled and goes to the dead letters");
             self.counters.dead.count();
-            desk.lanes.done(place);
+            desk.lanes.settle(place);
+            desk.ends(Outcome::Failed { place, dead });
         } else {
+            desk.outcomes.push(Outcome::Failed { place, dead });
             let delay = self.settings.retry.delay(failures, None, &mut rand::rng());
             info!(place, %error, failures, "A SET could not be handled, next try in {delay:?}");
-            desk.lanes.retry(place, Instant::now() + delay, |work| work.failures = failures);
+            if let Some(work) = desk.lanes.get_mut(place) {
+                work.failures = failures;
+            }
+            desk.lanes.retry(place, Some(Instant::now() + delay));
         }
     }
 
     async fn stored(&self, desk: &mut Desk, left: Result<(), (StoreError, Vec<Outcome>)>) {
-        desk.storing = 0;
-        if let Err((error, left)) = left {
+        let left = left.err();
+        let waiting = left.iter().flat_map(|(_, left)| left).chain(&desk.outcomes);
+        desk.unstored = waiting.filter_map(Outcome::ended).collect();
+        if let Some((error, left)) = left {
             warn!(%error, "Outcomes could not be stored, they are kept and tried again");
             desk.outcomes.splice(..0, left);
             sleep(STORE_PAUSE).await;

@@ -103,7 +103,6 @@ mod credentials;
 mod handle;
 mod intake;
 mod jwks;
-mod lanes;
 mod poll;
 mod push;
 mod receiver;

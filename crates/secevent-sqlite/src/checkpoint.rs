@@ -52,6 +52,17 @@ impl Checkpoints {
         }
     }
 
+    /// Pages in the log.
+    pub(crate) fn pages(&self) -> usize {
+        self.turn().pages
+    }
+
+    /// Has the thread's turn come now, whatever the log has.
+    pub(crate) fn make_due(&self) {
+        self.turn().due = true;
+        self.changed.notify_one();
+    }
+
     /// Whether the writer is to carry over the rest now.
     pub(crate) fn take_rest(&self) -> bool {
         std::mem::take(&mut self.turn().rest)

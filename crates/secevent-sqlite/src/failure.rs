@@ -16,6 +16,14 @@ pub(crate) enum Failure {
     System(String),
 }
 
+impl Failure {
+    /// Whether it is the disk that takes no more, or does not answer.
+    pub(crate) fn is_of_the_disk(&self) -> bool {
+        let Self::Sql(rusqlite::Error::SqliteFailure(error, _)) = self else { return false };
+        matches!(error.code, ErrorCode::DiskFull | ErrorCode::SystemIoFailure)
+    }
+}
+
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sql(error)

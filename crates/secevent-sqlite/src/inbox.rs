@@ -1,14 +1,14 @@
 //! Received SETs.
 
 use crate::failure::Failure;
-use crate::meta::{self, Meta};
+use crate::outbox::delete_ranges;
 use crate::writer::Known;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 use secevent::Timestamp;
 use secevent_store::{Receipt, Received, Stored};
 
-/// Identifiers that one step of forgetting removes.
+/// Identifiers that one step of forgetting looks at.
 const FORGET_STEP: usize = 1_024;
 
 pub(crate) fn receive(
@@ -41,9 +41,10 @@ fn digest_of_first(
 ) -> Result<Option<Vec<u8>>, Failure> {
     for place in known.seen.candidates(connection, fingerprint)? {
         let mut select = connection.prepare_cached(
-            "SELECT digest FROM seen WHERE place = ?1 AND iss = ?2 AND jti = ?3 AND received_at >= ?4",
+            "SELECT digest FROM seen WHERE place = ?1 AND iss = ?2 AND jti = ?3
+             AND (received_at >= ?4 OR place > ?5)",
         )?;
-        let parameters = params![place, set.iss, set.jti, known.seen_cut.as_micros()];
+        let parameters = params![place, set.iss, set.jti, known.seen_cut.micros(), known.seen_cut.place()];
         if let Some(digest) = select.query_row(parameters, |row| row.get(0)).optional()? {
             return Ok(Some(digest));
         }
@@ -83,18 +84,32 @@ pub(crate) fn failed(connection: &Connection, place: u64, dead: bool) -> Result<
 
 /// One step of forgetting identifiers. Returns whether there is more to do.
 pub(crate) fn forget(connection: &Connection, known: &mut Known, before: Timestamp) -> Result<bool, Failure> {
-    if before > known.seen_cut {
-        known.seen_cut = before;
-        meta::set(connection, Meta::SeenCut, before.as_micros())?;
-    }
-    let more_runs = known.seen.forget(connection, known.seen_cut)?;
-    // The oldest rows only, and never the newest one: places go on from it.
-    let mut delete = connection.prepare_cached(
-        "DELETE FROM seen WHERE received_at < ?1 AND place IN (
-             SELECT place FROM seen WHERE place < ?2 ORDER BY place LIMIT ?3)",
+    known.seen_cut.set(connection, before, known.last_place)?;
+    let more_runs = known.seen.forget(connection, before)?;
+    let more_rows = forget_rows(connection, known, before)?;
+    Ok(more_runs || more_rows)
+}
+
+/// One step of a pass over all identifiers, from the oldest on. The newest one stays: places go on from it.
+fn forget_rows(connection: &Connection, known: &mut Known, before: Timestamp) -> Result<bool, Failure> {
+    let mut newest = connection.prepare_cached("SELECT received_at FROM seen WHERE place = ?1")?;
+    let newest = newest.query_row([known.last_place], |row| row.get(0)).optional()?.unwrap_or(i64::MIN);
+    let mut select = connection.prepare_cached(
+        "SELECT place, received_at FROM seen WHERE place > ?1 AND place < ?2 ORDER BY place LIMIT ?3",
     )?;
-    let deleted = delete.execute(params![before.as_micros(), known.last_place, FORGET_STEP])?;
-    Ok(more_runs || deleted == FORGET_STEP)
+    let rows = select.query_map(params![known.forgotten, known.last_place, FORGET_STEP], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
+    let looked_at: Vec<(u64, i64)> = rows.collect::<Result<_, _>>()?;
+    let old = looked_at.iter().filter(|(_, at)| *at < before.as_micros());
+    let old: Vec<u64> = old.map(|(place, _)| *place).collect();
+    delete_ranges(connection, &["DELETE FROM seen WHERE place BETWEEN ?1 AND ?2"], &old)?;
+    // Clocks step back: behind young ones there may be old ones, not many. What a clock has stamped that was ahead
+    // says nothing about those behind it.
+    let young = looked_at.iter().any(|(_, at)| (before.as_micros()..=newest).contains(at));
+    let ended = looked_at.len() < FORGET_STEP || (old.is_empty() && young);
+    known.forgotten = if ended { 0 } else { looked_at.last().map_or(0, |(place, _)| *place) };
+    Ok(!ended)
 }
 
 // Reading. This runs on other connections than the writer's.

@@ -24,6 +24,7 @@
 //! - Events are written once. What changes with each settlement is kept apart from them, in small rows.
 //! - Steps that could be long, such as trimming and the end of a stream, go in bounded steps between groups.
 
+mod backup;
 mod checkpoint;
 mod documents;
 mod failure;
@@ -35,19 +36,21 @@ mod open;
 mod outbox;
 mod readers;
 mod recent;
+mod recovery;
 mod writer;
 
 pub use open::Options;
 
+use backup::Backups;
 use bytes::Bytes;
 use checkpoint::{Checkpointer, Checkpoints};
 use failure::Failure;
 use readers::Readers;
 use secevent::Timestamp;
 use secevent_store::{
-    Backlog, BoxFuture, CommitObserver, Delivery, Document, Documents, GroupCommit, Inbox, NewEvent, Outbox,
-    Page, Queue, Receipt, Received, Recorded, Sequence, Settlement, StoreError, Stored, StreamNumber,
-    Version,
+    Backlog, Backup, BoxFuture, CommitFigures, CommitObserver, Dead, Delivery, Document, Documents,
+    GroupCommit, History, Inbox, Keep, NewEvent, Outbox, Owing, Page, Place, Queue, Receipt, Received,
+    Recorded, Recovery, Sequence, Settlement, StoreError, Stored, StreamNumber, Version,
 };
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -62,6 +65,7 @@ pub struct SqliteStore {
     path: PathBuf,
     // They end in this order, so that nobody reads any more when the log is emptied.
     readers: Readers,
+    backups: Backups,
     _checkpointer: Checkpointer,
     writer: GroupCommit,
 }
@@ -82,15 +86,16 @@ impl SqliteStore {
         let mut connection = open::connect(&path, open::WRITER_CACHE_KIB)?;
         migrations::migrate(&mut connection, migrations::MIGRATIONS)?;
         let checkpoints = Arc::new(Checkpoints::new(options.log_pages_max));
-        let writer = Writer::new(connection, options.epoch, checkpoints.clone(), lock)?;
+        let writer = Writer::new(connection, options.epoch, checkpoints.clone(), options.bytes_max, lock)?;
         let reader = |_| open::connect_to_read(&path);
         let readers = (0..options.readers.max(1)).map(reader).collect::<Result<_, _>>()?;
         let readers = Readers::start(readers)?;
+        let backups = Backups::new(path.clone(), checkpoints.clone());
         let checkpointer =
             Checkpointer::start(open::connect(&path, open::CHECKPOINT_CACHE_KIB)?, checkpoints)?;
         let writer =
             GroupCommit::start(writer, options.group).map_err(|error| Failure::System(error.to_string()))?;
-        Ok(Self { path, readers, _checkpointer: checkpointer, writer })
+        Ok(Self { path, readers, backups, _checkpointer: checkpointer, writer })
     }
 }
 
@@ -115,12 +120,12 @@ impl Outbox for SqliteStore {
         self.readers.read(move |connection| outbox::page(connection, stream, queue, after, limit))
     }
 
-    fn delivery(
+    fn deliveries(
         &self,
         stream: StreamNumber,
         sequence: Sequence,
-    ) -> BoxFuture<'_, Result<Option<Delivery>, StoreError>> {
-        self.readers.read(move |connection| outbox::delivery(connection, stream, sequence))
+    ) -> BoxFuture<'_, Result<Vec<Delivery>, StoreError>> {
+        self.readers.read(move |connection| outbox::deliveries(connection, stream, sequence))
     }
 
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -135,16 +140,67 @@ impl Outbox for SqliteStore {
         self.readers.read(move |connection| outbox::backlog(connection, stream))
     }
 
-    fn owing(&self) -> BoxFuture<'_, Result<Vec<StreamNumber>, StoreError>> {
+    fn owing(&self) -> BoxFuture<'_, Result<Vec<Owing>, StoreError>> {
         self.readers.read(outbox::owing)
     }
 
-    fn trim(&self, before: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
-        self.writer.trim(before)
+    fn trim(&self, keep: Keep) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.writer.trim(keep)
+    }
+
+    fn figures(&self) -> CommitFigures {
+        self.writer.figures()
     }
 
     fn observe(&self, observer: Arc<dyn CommitObserver>) {
         self.writer.observe(observer);
+    }
+}
+
+impl Recovery for SqliteStore {
+    fn dead(
+        &self,
+        stream: Option<StreamNumber>,
+        after: Option<Place>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Dead>, StoreError>> {
+        self.readers.read(move |connection| recovery::dead(connection, stream, after, limit))
+    }
+
+    fn dead_at(&self, place: Place) -> BoxFuture<'_, Result<Option<Dead>, StoreError>> {
+        self.readers.read(move |connection| recovery::dead_at(connection, place))
+    }
+
+    fn redrive(&self, places: Vec<Place>) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.writer.redrive(places)
+    }
+
+    fn discard(&self, places: Vec<Place>) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.writer.discard(places)
+    }
+
+    fn history(
+        &self,
+        stream: StreamNumber,
+        after: Sequence,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<History, StoreError>> {
+        self.readers.read(move |connection| recovery::history(connection, stream, after, limit))
+    }
+
+    fn replay(
+        &self,
+        stream: StreamNumber,
+        events: Vec<Sequence>,
+        generation: u16,
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.writer.replay(stream, events, generation)
+    }
+}
+
+impl Backup for SqliteStore {
+    fn backup(&self, to: PathBuf) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.backups.start(to)
     }
 }
 

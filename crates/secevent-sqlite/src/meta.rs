@@ -12,8 +12,12 @@ pub(crate) enum Meta {
     LastVersion,
     /// Producers' names from before this time are forgotten.
     NamesCut,
+    /// Events behind this one were recorded after that time was set: it does not concern them.
+    NamesCutPlace,
     /// Identifiers of received SETs from before this time are forgotten.
     SeenCut,
+    /// SETs behind this one were received after that time was set.
+    SeenCutPlace,
     /// Events up to this one have their names in runs.
     NamesSealed,
     /// SETs up to this one have their identifiers in runs.
@@ -30,7 +34,9 @@ impl Meta {
             Self::LastStream => "last_stream",
             Self::LastVersion => "last_version",
             Self::NamesCut => "names_cut",
+            Self::NamesCutPlace => "names_cut_place",
             Self::SeenCut => "seen_cut",
+            Self::SeenCutPlace => "seen_cut_place",
             Self::NamesSealed => "names_sealed",
             Self::SeenSealed => "seen_sealed",
             Self::FingerprintKeyA => "fingerprint_key_a",

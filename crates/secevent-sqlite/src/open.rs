@@ -18,6 +18,10 @@ pub struct Options {
     /// Pages of 4 KiB that the log may have before it is carried into the database. More of them save writing,
     /// fewer save disk space and time at a start after a crash. Default: 8192, which is 32 MiB.
     pub log_pages_max: usize,
+    /// Bytes that the store may hold, its log apart. Beyond it nothing new is taken in
+    /// ([`StoreError::Full`]), and again as soon as enough was settled and trimmed. The group in which the bound is
+    /// reached goes through. None is no bound but the disk's. Default: 64 GiB.
+    pub bytes_max: Option<u64>,
     /// The bounds of the writer.
     pub group: GroupLimits,
 }
@@ -25,7 +29,13 @@ pub struct Options {
 impl Options {
     /// The defaults, in this life of the writer.
     pub fn new(epoch: Epoch) -> Self {
-        Self { epoch, readers: 2, log_pages_max: 8_192, group: GroupLimits::default() }
+        Self {
+            epoch,
+            readers: 2,
+            log_pages_max: 8_192,
+            bytes_max: Some(64 << 30),
+            group: GroupLimits::default(),
+        }
     }
 }
 
@@ -62,7 +72,7 @@ pub(crate) fn take(path: &Path) -> Result<(PathBuf, File), Failure> {
 }
 
 /// Nobody else may read what is stored.
-fn options() -> OpenOptions {
+pub(crate) fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]

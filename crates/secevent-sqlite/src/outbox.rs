@@ -1,14 +1,14 @@
 //! Events and deliveries.
 
 use crate::failure::Failure;
-use crate::meta::{self, Meta};
+use crate::recovery;
 use crate::writer::Known;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use secevent::Timestamp;
 use secevent_store::{
-    Backlog, Delivery, Epoch, Idempotency, NewEvent, Page, Queue, Recorded, Rendering, Sequence, Settlement,
-    StreamNumber, Verdict,
+    Backlog, Cause, Delivery, Epoch, Idempotency, Keep, NewEvent, Owed, Owing, PAGE_BYTES_MAX, Page, Place,
+    Queue, Recorded, Rendering, Sequence, Settlement, Signed, StreamNumber, Verdict,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,9 +16,11 @@ use std::sync::Arc;
 /// Deliveries that one step of dropping removes.
 const DROP_STEP: usize = 4_096;
 /// Events that one step of trimming removes.
-const TRIM_STEP: usize = 2_048;
-/// Sequences that one step of trimming looks at.
-const TRIM_SPAN: u64 = 65_536;
+const TRIM_STEP: usize = 512;
+/// Events that it looks at and leaves.
+const TRIM_YOUNG: usize = 2_048;
+/// Sequences that it looks at, of which most may be owed.
+const TRIM_SPAN: u64 = 16_384;
 /// Free pages that are worth giving back to the file system, and how many one step gives back.
 const FREE_PAGES_MAX: u64 = 2_048;
 const FREE_PAGES_STEP: u64 = 1_024;
@@ -97,14 +99,15 @@ fn first_of_name(
     for sequence in known.names.candidates(connection, fingerprint)? {
         let mut select = connection.prepare_cached(
             "SELECT epoch, deliveries, digest FROM events
-             WHERE sequence = ?1 AND scope = ?2 AND key = ?3 AND accepted_at >= ?4",
+             WHERE sequence = ?1 AND scope = ?2 AND key = ?3 AND (accepted_at >= ?4 OR sequence > ?5)",
         )?;
         let row = |row: &Row<'_>| {
             let (epoch, deliveries) = (Epoch(row.get(0)?), row.get(1)?);
             let first = Recorded::Repeated { epoch, sequence: Sequence(sequence), deliveries };
             Ok((row.get(2)?, first))
         };
-        let parameters = params![sequence, name.scope, name.key, known.names_cut.as_micros()];
+        let parameters =
+            params![sequence, name.scope, name.key, known.names_cut.micros(), known.names_cut.place()];
         if let Some(first) = select.query_row(parameters, row).optional()? {
             return Ok(Some(first));
         }
@@ -119,17 +122,28 @@ fn insert(connection: &Connection, known: &mut Known, event: &NewEvent) -> Resul
         connection.execute("INSERT INTO epochs VALUES (?1, ?2)", params![sequence, epoch.0])?;
         known.epoch_written = true;
     }
-    let mut insert =
-        connection.prepare_cached("INSERT OR IGNORE INTO deliveries VALUES (?1, ?2, ?3, ?4, 0, NULL)")?;
-    let mut deliveries = 0;
-    for owed in &event.owed {
-        deliveries +=
-            insert.execute(params![owed.stream.0, number(owed.queue), sequence, owed.rendering.0])?;
+    let mut insert = connection.prepare_cached(
+        "INSERT OR IGNORE INTO deliveries (stream, queue, sequence, rendering, attempts, bytes)
+         VALUES (?1, ?2, ?3, ?4, 0, ?5)",
+    )?;
+    let (mut deliveries, mut history) = (0, Vec::new());
+    for Owed { stream, queue, rendering } in &event.owed {
+        let place = params![stream.0, number(*queue), sequence, rendering.0, event.body.len()];
+        // A queue that is named twice is owed once.
+        if insert.execute(place)? == 1 {
+            deliveries += 1;
+            if *queue == Queue::Regular {
+                history.extend([stream.0.to_le_bytes(), rendering.0.to_le_bytes()].concat());
+            }
+        }
+    }
+    for stream in &event.dropped {
+        *known.dropped.entry(stream.0).or_default() += 1;
     }
     let lanes: Vec<u8> = event.lanes.iter().flat_map(|lane| lane.to_le_bytes()).collect();
     let name = event.idempotency.as_ref();
     let mut insert =
-        connection.prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
+        connection.prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
     insert.execute(params![
         sequence,
         epoch.0,
@@ -140,6 +154,7 @@ fn insert(connection: &Connection, known: &mut Known, event: &NewEvent) -> Resul
         name.map(|name| &name.key),
         name.map(|name| name.digest.as_slice()),
         event.body.as_ref(),
+        Some(history).filter(|history| !history.is_empty()),
     ])?;
     connection
         .prepare_cached("INSERT INTO needed VALUES (?1, ?2)")?
@@ -164,74 +179,91 @@ pub(crate) fn settle(
     settlements: &[Settlement],
 ) -> Result<(), Failure> {
     for settlement in settlements {
-        let Settlement { sequence, stream, queue, verdict } = settlement;
-        let (sequence, queue) = (clamp(*sequence), number(*queue));
-        match verdict {
-            Verdict::Acked => {
-                if delete(connection, *stream, queue, sequence)?.is_some() {
-                    *known.released.entry(sequence).or_default() += 1;
-                }
-            }
-            Verdict::Rejected(reason) => bury(connection, *stream, queue, sequence, (1, 0), reason)?,
-            Verdict::Abandoned(reason) => bury(connection, *stream, queue, sequence, (0, 1), reason)?,
-            Verdict::Retry { at, attempts } => {
+        let place = settlement.place();
+        match &settlement.verdict {
+            Verdict::Acked => delete(connection, known, place)?,
+            Verdict::Rejected(reason) => bury(connection, place, Cause::Rejected, reason, settlement.at)?,
+            Verdict::Abandoned(reason) => bury(connection, place, Cause::Abandoned, reason, settlement.at)?,
+            Verdict::Retry { at, attempts, signed } => {
                 let mut update = connection.prepare_cached(
-                    "UPDATE deliveries SET attempts = ?4, due_at = ?5
+                    "UPDATE deliveries SET attempts = ?4, due_at = ?5, signed = coalesce(?6, signed)
                      WHERE stream = ?1 AND queue = ?2 AND sequence = ?3",
                 )?;
-                update.execute(params![stream.0, queue, sequence, attempts, at.as_micros()])?;
+                let (stream, queue, sequence) = key(place);
+                let signed = signed.as_ref().map(|signed| signed.0.as_ref());
+                update.execute(params![stream, queue, sequence, attempts, at.as_micros(), signed])?;
             }
         }
     }
     Ok(())
 }
 
-/// Removes a delivery from what is owed. Returns its rendering, if it was there.
-fn delete(
-    connection: &Connection,
-    stream: StreamNumber,
-    queue: u8,
-    sequence: u64,
-) -> Result<Option<u32>, Failure> {
-    let mut delete = connection.prepare_cached(
-        "DELETE FROM deliveries WHERE stream = ?1 AND queue = ?2 AND sequence = ?3 RETURNING rendering",
-    )?;
-    Ok(delete.query_row(params![stream.0, queue, sequence], |row| row.get(0)).optional()?)
+/// Removes a delivery from what is owed, if it is there, and lets go of its event.
+fn delete(connection: &Connection, known: &mut Known, place: Place) -> Result<(), Failure> {
+    let mut delete = connection
+        .prepare_cached("DELETE FROM deliveries WHERE stream = ?1 AND queue = ?2 AND sequence = ?3")?;
+    if delete.execute(key(place))? == 1 {
+        *known.released.entry(clamp(place.sequence)).or_default() += 1;
+    }
+    Ok(())
 }
 
 /// Moves a delivery from what is owed to the dead. It goes on needing the event's body.
 fn bury(
     connection: &Connection,
-    stream: StreamNumber,
-    queue: u8,
-    sequence: u64,
-    (rejected, abandoned): (u64, u64),
+    place: Place,
+    cause: Cause,
     reason: &str,
+    at: Timestamp,
 ) -> Result<(), Failure> {
-    let Some(rendering) = delete(connection, stream, queue, sequence)? else { return Ok(()) };
-    let mut insert =
-        connection.prepare_cached("INSERT OR REPLACE INTO dead VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
-    insert.execute(params![stream.0, queue, sequence, rendering, abandoned, reason])?;
-    tally(connection, stream, rejected, abandoned)
+    let mut insert = connection.prepare_cached(
+        "INSERT OR REPLACE INTO dead (stream, queue, sequence, rendering, verdict, reason, attempts, due_at,
+             generation, bytes, signed, died_at)
+         SELECT stream, queue, sequence, rendering, ?4, ?5, attempts, due_at, generation, bytes, signed, ?6
+         FROM deliveries WHERE stream = ?1 AND queue = ?2 AND sequence = ?3",
+    )?;
+    let (stream, queue, sequence) = key(place);
+    let verdict = recovery::verdict(cause);
+    if insert.execute(params![stream, queue, sequence, verdict, reason, at.as_micros()])? == 0 {
+        return Ok(());
+    }
+    let mut delete = connection
+        .prepare_cached("DELETE FROM deliveries WHERE stream = ?1 AND queue = ?2 AND sequence = ?3")?;
+    delete.execute(key(place))?;
+    let (rejected, abandoned) = match cause {
+        Cause::Rejected => (1, 0),
+        Cause::Abandoned => (0, 1),
+    };
+    tally(connection, stream, rejected, abandoned, 0)
 }
 
 fn tally(
     connection: &Connection,
-    stream: StreamNumber,
+    stream: u32,
     rejected: u64,
     abandoned: u64,
+    dropped: u64,
 ) -> Result<(), Failure> {
     let mut upsert = connection.prepare_cached(
-        "INSERT INTO tallies VALUES (?1, ?2, ?3) ON CONFLICT (stream) DO UPDATE
-         SET rejected = rejected + excluded.rejected, abandoned = abandoned + excluded.abandoned",
+        "INSERT INTO tallies (stream, rejected, abandoned, dropped) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (stream) DO UPDATE SET rejected = rejected + excluded.rejected,
+             abandoned = abandoned + excluded.abandoned, dropped = dropped + excluded.dropped",
     )?;
-    upsert.execute(params![stream.0, rejected, abandoned])?;
+    upsert.execute(params![stream, rejected, abandoned, dropped])?;
     Ok(())
 }
 
-/// Writes down which events are needed less. Once per group, so that an event that went to many streams is
-/// written once when many of them answer.
-pub(crate) fn write_released(connection: &Connection, known: &mut Known) -> Result<(), Failure> {
+/// Writes down what a group has added up: which events are needed less, and what was dropped. Once per group, so that
+/// an event that went to many streams is written once when many of them answer.
+pub(crate) fn write_sums(connection: &Connection, known: &mut Known) -> Result<(), Failure> {
+    write_released(connection, known)?;
+    for (stream, dropped) in std::mem::take(&mut known.dropped) {
+        tally(connection, stream, 0, 0, dropped)?;
+    }
+    Ok(())
+}
+
+fn write_released(connection: &Connection, known: &mut Known) -> Result<(), Failure> {
     let mut update =
         connection.prepare_cached("UPDATE needed SET deliveries = deliveries - ?2 WHERE sequence = ?1")?;
     for (sequence, deliveries) in std::mem::take(&mut known.released) {
@@ -250,26 +282,26 @@ pub(crate) fn drop_some(
         connection.prepare_cached("SELECT queue, sequence FROM deliveries WHERE stream = ?1 LIMIT ?2")?;
     let rows = select.query_map(params![stream.0, DROP_STEP], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let places: Vec<(u8, u64)> = rows.collect::<Result<_, _>>()?;
-    for (queue, sequence) in &places {
-        delete(connection, stream, *queue, *sequence)?;
-        *known.released.entry(*sequence).or_default() += 1;
+    for (number, sequence) in &places {
+        delete(connection, known, Place { stream, queue: queue(*number)?, sequence: Sequence(*sequence) })?;
     }
     let dropped = u64::try_from(places.len()).unwrap_or(u64::MAX);
     if dropped > 0 {
-        tally(connection, stream, 0, dropped)?;
+        tally(connection, stream.0, 0, 0, dropped)?;
     }
     Ok((dropped, places.len() == DROP_STEP))
 }
 
-/// One step of forgetting names and bodies. Returns whether there is more to do.
-pub(crate) fn trim(connection: &Connection, known: &mut Known, before: Timestamp) -> Result<bool, Failure> {
-    if before > known.names_cut {
-        known.names_cut = before;
-        meta::set(connection, Meta::NamesCut, before.as_micros())?;
+/// One step of forgetting names, dead deliveries and bodies. Returns whether there is more to do.
+pub(crate) fn trim(connection: &Connection, known: &mut Known, keep: Keep) -> Result<bool, Failure> {
+    known.names_cut.set(connection, keep.history, known.last_sequence)?;
+    let more_names = known.names.forget(connection, keep.history)?;
+    // The dead hold on to bodies. While there are more to forget, a pass over the bodies would miss some.
+    if recovery::trim_dead(connection, known, keep.dead)? {
+        return Ok(true);
     }
-    let more_names = known.names.forget(connection, known.names_cut)?;
     write_released(connection, known)?;
-    let more_bodies = trim_bodies(connection, known, before)?;
+    let more_bodies = trim_bodies(connection, known, keep.history)?;
     Ok(more_names || more_bodies || give_back_pages(connection)?)
 }
 
@@ -281,47 +313,52 @@ fn trim_bodies(connection: &Connection, known: &mut Known, before: Timestamp) ->
         known.trimmed = 0;
         return Ok(false);
     };
+    let mut newest = connection.prepare_cached("SELECT accepted_at FROM events WHERE sequence = ?1")?;
+    let newest: i64 =
+        newest.query_row([known.last_sequence], |row| row.get(0)).optional()?.unwrap_or(i64::MIN);
     let mut select = connection.prepare_cached(
         "SELECT sequence, accepted_at FROM needed JOIN events USING (sequence)
          WHERE sequence BETWEEN ?1 AND ?2 AND needed.deliveries = 0 AND sequence < ?3 ORDER BY sequence",
     )?;
-    let last = first.saturating_add(TRIM_SPAN);
+    let mut last = first.saturating_add(TRIM_SPAN);
     let mut rows = select.query(params![first, last, known.last_sequence])?;
-    let (mut old, mut young) = (Vec::new(), 0);
+    let (mut old, mut young, mut ahead) = (Vec::new(), 0, 0);
     while let Some(row) = rows.next()? {
         let (sequence, at): (u64, i64) = (row.get(0)?, row.get(1)?);
         if at < before.as_micros() {
             old.push(sequence);
-            if old.len() == TRIM_STEP {
-                break;
-            }
-        } else {
+        } else if at <= newest {
             young += 1;
-            // Clocks may step back a little: a few young events do not end the pass, many do.
-            if young == TRIM_STEP {
-                break;
-            }
+        } else {
+            ahead += 1;
+        }
+        // Clocks may step back a little: a few young events do not end the pass, many do. Those that a clock has
+        // stamped that was ahead are kept until their time has come, and say nothing about those behind them.
+        if old.len() == TRIM_STEP || young == TRIM_YOUNG || ahead == TRIM_YOUNG {
+            last = sequence;
+            break;
         }
     }
     drop(rows);
-    delete_events(connection, &old)?;
-    if old.len() == TRIM_STEP {
-        known.trimmed = old.last().copied().unwrap_or(0);
-        return Ok(true);
-    }
-    let ended = young == TRIM_STEP || last >= known.last_sequence;
+    let deletes = [
+        "DELETE FROM events WHERE sequence BETWEEN ?1 AND ?2",
+        "DELETE FROM needed WHERE sequence BETWEEN ?1 AND ?2",
+    ];
+    delete_ranges(connection, &deletes, &old)?;
+    let ended = young == TRIM_YOUNG || last >= known.last_sequence;
     known.trimmed = if ended { 0 } else { last };
     Ok(!ended)
 }
 
-/// Deletes events, given in order: neighbours at once.
-fn delete_events(connection: &Connection, sequences: &[u64]) -> Result<(), Failure> {
-    for neighbours in sequences.chunk_by(|a, b| a + 1 == *b) {
+/// Deletes rows by their numbers, given in order: neighbours at once.
+pub(crate) fn delete_ranges(
+    connection: &Connection,
+    deletes: &[&str],
+    numbers: &[u64],
+) -> Result<(), Failure> {
+    for neighbours in numbers.chunk_by(|a, b| a + 1 == *b) {
         let (first, last) = (neighbours[0], neighbours[neighbours.len() - 1]);
-        for delete in [
-            "DELETE FROM events WHERE sequence BETWEEN ?1 AND ?2",
-            "DELETE FROM needed WHERE sequence BETWEEN ?1 AND ?2",
-        ] {
+        for delete in deletes {
             connection.prepare_cached(delete)?.execute([first, last])?;
         }
     }
@@ -343,8 +380,14 @@ fn give_back_pages(connection: &Connection) -> Result<bool, Failure> {
 
 // Reading. These run on other connections than the writer's.
 
-const DELIVERY: &str = "SELECT d.stream, d.queue, d.sequence, d.rendering, d.attempts, d.due_at,
-    e.epoch, e.accepted_at, e.lanes, e.body FROM deliveries d JOIN events e ON e.sequence = d.sequence";
+/// The columns of a delivery, owed or dead, in a join of its table as `d` with its event as `e`.
+pub(crate) const COLUMNS: &str =
+    "d.stream, d.queue, d.sequence, d.rendering, d.attempts, d.due_at, d.generation,
+    d.signed, e.epoch, e.accepted_at, e.lanes, e.body";
+
+fn select_deliveries(condition: &str) -> String {
+    format!("SELECT {COLUMNS} FROM deliveries d JOIN events e ON e.sequence = d.sequence WHERE {condition}")
+}
 
 pub(crate) fn page(
     connection: &Connection,
@@ -353,56 +396,61 @@ pub(crate) fn page(
     after: Sequence,
     limit: usize,
 ) -> Result<Page, Failure> {
-    let select = format!(
-        "{DELIVERY} WHERE d.stream = ?1 AND d.queue = ?2 AND d.sequence > ?3 ORDER BY d.sequence LIMIT ?4"
-    );
+    let select =
+        select_deliveries("d.stream = ?1 AND d.queue = ?2 AND d.sequence > ?3 ORDER BY d.sequence LIMIT ?4");
     let mut select = connection.prepare_cached(&select)?;
     let mut rows = select.query(params![stream.0, number(queue), clamp(after), limit.saturating_add(1)])?;
-    let mut page = Page::default();
+    let (mut page, mut bytes) = (Page::default(), 0);
     while let Some(row) = rows.next()? {
-        if page.deliveries.len() == limit {
+        if page.deliveries.len() == limit || bytes >= PAGE_BYTES_MAX {
             page.more = true;
             break;
         }
-        page.deliveries.push(read_delivery(row)?);
+        let delivery = read_delivery(row)?;
+        bytes += delivery.body.len();
+        page.deliveries.push(delivery);
     }
     Ok(page)
 }
 
-pub(crate) fn delivery(
+pub(crate) fn deliveries(
     connection: &Connection,
     stream: StreamNumber,
     sequence: Sequence,
-) -> Result<Option<Delivery>, Failure> {
-    let select = format!("{DELIVERY} WHERE d.stream = ?1 AND d.queue IN (0, 1) AND d.sequence = ?2");
+) -> Result<Vec<Delivery>, Failure> {
+    let select =
+        select_deliveries("d.stream = ?1 AND d.queue IN (0, 1, 2) AND d.sequence = ?2 ORDER BY d.queue");
     let mut select = connection.prepare_cached(&select)?;
     let mut rows = select.query(params![stream.0, clamp(sequence)])?;
-    rows.next()?.map(read_delivery).transpose()
+    let mut deliveries = Vec::new();
+    while let Some(row) = rows.next()? {
+        deliveries.push(read_delivery(row)?);
+    }
+    Ok(deliveries)
 }
 
-fn read_delivery(row: &Row<'_>) -> Result<Delivery, Failure> {
-    let queue = match row.get(1)? {
-        0 => Queue::Control,
-        1 => Queue::Regular,
-        other => return Err(Failure::Damaged(format!("there is no queue {other}"))),
-    };
-    let accepted_at = Timestamp::from_micros(row.get(7)?);
+/// The delivery in a row that begins with [`COLUMNS`].
+pub(crate) fn read_delivery(row: &Row<'_>) -> Result<Delivery, Failure> {
     let due_at: Option<i64> = row.get(5)?;
+    let signed = row.get_ref(7)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
+    let accepted_at = Timestamp::from_micros(row.get(9)?);
     Ok(Delivery {
-        epoch: Epoch(row.get(6)?),
+        epoch: Epoch(row.get(8)?),
         sequence: Sequence(row.get(2)?),
         stream: StreamNumber(row.get(0)?),
-        queue,
+        queue: queue(row.get(1)?)?,
         rendering: Rendering(row.get(3)?),
         accepted_at,
-        body: Bytes::copy_from_slice(row.get_ref(9)?.as_blob().map_err(rusqlite::Error::from)?),
-        lanes: read_lanes(row.get_ref(8)?.as_blob().map_err(rusqlite::Error::from)?)?,
+        body: Bytes::copy_from_slice(row.get_ref(11)?.as_blob().map_err(rusqlite::Error::from)?),
+        lanes: read_lanes(row.get_ref(10)?.as_blob().map_err(rusqlite::Error::from)?)?,
+        generation: row.get(6)?,
         attempts: row.get(4)?,
         due_at: due_at.map_or(accepted_at, Timestamp::from_micros),
+        signed: signed.map(|signed| Signed(Bytes::copy_from_slice(signed))),
     })
 }
 
-fn read_lanes(blob: &[u8]) -> Result<Arc<[u64]>, Failure> {
+pub(crate) fn read_lanes(blob: &[u8]) -> Result<Arc<[u64]>, Failure> {
     let (lanes, rest) = blob.as_chunks::<8>();
     if !rest.is_empty() {
         return Err(Failure::Damaged("lanes have eight bytes each".to_owned()));
@@ -411,45 +459,59 @@ fn read_lanes(blob: &[u8]) -> Result<Arc<[u64]>, Failure> {
 }
 
 pub(crate) fn backlog(connection: &Connection, stream: StreamNumber) -> Result<Backlog, Failure> {
-    let pending = "SELECT count(*) FROM deliveries WHERE stream = ?1";
+    let pending = "SELECT count(*), coalesce(sum(bytes), 0) FROM deliveries WHERE stream = ?1";
+    let mut pending = connection.prepare_cached(pending)?;
+    let (pending, bytes) = pending.query_row([stream.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
     // The oldest is the first of a queue: sequences are given in the order of acceptance.
     let oldest = "SELECT min(accepted_at) FROM events WHERE sequence IN (
         (SELECT min(sequence) FROM deliveries WHERE stream = ?1 AND queue = 0),
-        (SELECT min(sequence) FROM deliveries WHERE stream = ?1 AND queue = 1))";
-    let tally = "SELECT rejected, abandoned FROM tallies WHERE stream = ?1";
+        (SELECT min(sequence) FROM deliveries WHERE stream = ?1 AND queue = 1),
+        (SELECT min(sequence) FROM deliveries WHERE stream = ?1 AND queue = 2))";
     let oldest: Option<i64> = connection.prepare_cached(oldest)?.query_row([stream.0], |row| row.get(0))?;
-    let tally = connection.prepare_cached(tally)?.query_row([stream.0], |row| Ok((row.get(0)?, row.get(1)?)));
-    let (rejected, abandoned) = tally.optional()?.unwrap_or_default();
-    Ok(Backlog {
-        pending: connection.prepare_cached(pending)?.query_row([stream.0], |row| row.get(0))?,
-        oldest: oldest.map(Timestamp::from_micros),
-        rejected,
-        abandoned,
-    })
+    let tally = "SELECT rejected, abandoned, dropped FROM tallies WHERE stream = ?1";
+    let tally = connection
+        .prepare_cached(tally)?
+        .query_row([stream.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    let (rejected, abandoned, dropped) = tally.optional()?.unwrap_or_default();
+    let dead = "SELECT count(*) FROM dead WHERE stream = ?1";
+    let dead = connection.prepare_cached(dead)?.query_row([stream.0], |row| row.get(0))?;
+    let oldest = oldest.map(Timestamp::from_micros);
+    Ok(Backlog { pending, bytes, oldest, rejected, abandoned, dropped, dead })
 }
 
-pub(crate) fn owing(connection: &Connection) -> Result<Vec<StreamNumber>, Failure> {
-    // From each stream straight to the next: a million deliveries are not read for that.
+pub(crate) fn owing(connection: &Connection) -> Result<Vec<Owing>, Failure> {
     let mut select = connection.prepare_cached(
-        "WITH RECURSIVE owing (stream) AS (
-             SELECT min(stream) FROM deliveries
-             UNION ALL
-             SELECT (SELECT min(stream) FROM deliveries WHERE stream > owing.stream)
-             FROM owing WHERE stream IS NOT NULL
-         ) SELECT stream FROM owing WHERE stream IS NOT NULL",
+        "SELECT stream, count(*), sum(bytes) FROM deliveries GROUP BY stream ORDER BY stream",
     )?;
-    let rows = select.query_map([], |row| Ok(StreamNumber(row.get(0)?)))?;
+    let rows = select.query_map([], |row| {
+        Ok(Owing { stream: StreamNumber(row.get(0)?), pending: row.get(1)?, bytes: row.get(2)? })
+    })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn number(queue: Queue) -> u8 {
+pub(crate) fn number(queue: Queue) -> u8 {
     match queue {
         Queue::Control => 0,
         Queue::Regular => 1,
+        Queue::Again => 2,
     }
 }
 
+fn queue(number: u8) -> Result<Queue, Failure> {
+    match number {
+        0 => Ok(Queue::Control),
+        1 => Ok(Queue::Regular),
+        2 => Ok(Queue::Again),
+        other => Err(Failure::Damaged(format!("there is no queue {other}"))),
+    }
+}
+
+/// The key of a delivery's row, owed or dead.
+pub(crate) fn key(place: Place) -> (u32, u8, u64) {
+    (place.stream.0, number(place.queue), clamp(place.sequence))
+}
+
 /// A place as SQLite can compare it. There are none beyond.
-fn clamp(sequence: Sequence) -> u64 {
+pub(crate) fn clamp(sequence: Sequence) -> u64 {
     sequence.0.min(i64::MAX.cast_unsigned())
 }

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::fingerprint::FingerprintKey;
 use crate::meta::{self, Meta};
 use crate::recent::{Guard, Recent};
-use crate::{documents, inbox, outbox};
+use crate::{documents, inbox, outbox, recovery};
 use rusqlite::Connection;
 use secevent::Timestamp;
 use secevent_store::{Commit, Epoch, StoreError, StreamNumber, Write, Written};
@@ -19,6 +19,10 @@ pub(crate) struct Writer {
     /// What the writer knows of what is stored. None after a failure: it is read again.
     known: Option<Known>,
     checkpoints: Arc<Checkpoints>,
+    /// Beyond so many pages nothing new is taken in.
+    pages_max: Option<u64>,
+    /// Whether a commit waits for the disk at present.
+    flushes: bool,
     /// Holds the store against other servers (SEM-28), and is let go last of all.
     _lock: File,
 }
@@ -28,6 +32,7 @@ impl Writer {
         mut connection: Connection,
         epoch: Epoch,
         checkpoints: Arc<Checkpoints>,
+        bytes_max: Option<u64>,
         lock: File,
     ) -> Result<Self, Failure> {
         fingerprint_key(&connection)?;
@@ -37,7 +42,9 @@ impl Writer {
             observed.grown(usize::try_from(pages).unwrap_or(0));
             Ok(())
         }))?;
-        Ok(Self { connection, epoch, known, checkpoints, _lock: lock })
+        let page_size: u64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+        let pages_max = bytes_max.map(|bytes| bytes / page_size);
+        Ok(Self { connection, epoch, known, checkpoints, pages_max, flushes: true, _lock: lock })
     }
 
     fn commit(&mut self, writes: &[Write]) -> Result<Vec<Result<Written, StoreError>>, Failure> {
@@ -45,12 +52,29 @@ impl Writer {
             // Other than in the thread's turns nobody writes now, so that the log can begin anew after it.
             crate::checkpoint::passive(&self.connection)?;
         }
+        let committed = self.commit_once(writes, None);
+        let Err(failure) = committed else { return committed };
+        if !failure.is_of_the_disk() || writes.iter().all(is_intake) {
+            return Err(failure);
+        }
+        // Outcomes free space, and there may be some for them: in a log that begins anew.
+        let _ = crate::checkpoint::passive(&self.connection);
+        self.commit_once(writes, Some(&failure.into()))
+    }
+
+    /// Commits a group, or all of it but what would take in more.
+    fn commit_once(
+        &mut self,
+        writes: &[Write],
+        refusal: Option<&StoreError>,
+    ) -> Result<Vec<Result<Written, StoreError>>, Failure> {
+        self.flush_if(!writes.iter().all(Write::may_be_undone))?;
         let mut known = match self.known.take() {
             Some(known) => known,
             None => Known::load(&self.connection, self.epoch)?,
         };
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let committed = self.apply(&mut known, writes);
+        let committed = self.apply(&mut known, writes, refusal);
         if committed.is_ok() {
             self.known = Some(known);
         } else if !self.connection.is_autocommit() {
@@ -59,14 +83,40 @@ impl Writer {
         committed
     }
 
+    /// Whether the next commit waits until the disk has it, and all that came before it.
+    fn flush_if(&mut self, flush: bool) -> Result<(), Failure> {
+        if self.flushes != flush {
+            let pragma = if flush { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
+            self.connection.prepare_cached(pragma)?.execute([])?;
+            self.flushes = flush;
+        }
+        Ok(())
+    }
+
+    fn is_full(&self) -> Result<bool, Failure> {
+        let Some(pages_max) = self.pages_max else { return Ok(false) };
+        let number =
+            |pragma| self.connection.prepare_cached(pragma)?.query_row([], |row| row.get::<_, u64>(0));
+        let pages = number("PRAGMA page_count")?;
+        // Pages that are free are as good as none, whether or not they were given back.
+        Ok(pages > pages_max && pages.saturating_sub(number("PRAGMA freelist_count")?) > pages_max)
+    }
+
     fn apply(
         &self,
         known: &mut Known,
         writes: &[Write],
+        refusal: Option<&StoreError>,
     ) -> Result<Vec<Result<Written, StoreError>>, Failure> {
         let connection = &self.connection;
+        let full = refusal.is_none() && writes.iter().any(is_intake) && self.is_full()?;
+        let refusal = if full { Some(&StoreError::Full) } else { refusal };
         let mut answers = Vec::with_capacity(writes.len());
         for write in writes {
+            if let Some(refusal) = refusal.filter(|_| is_intake(write)) {
+                answers.push(Err(refusal.clone()));
+                continue;
+            }
             answers.push(match write {
                 Write::Record(events) => Ok(Written::Recorded(outbox::record(connection, known, events)?)),
                 Write::Settle(settlements) => {
@@ -90,15 +140,18 @@ impl Writer {
                     inbox::failed(connection, *place, *dead)?;
                     Ok(Written::Done)
                 }
-                Write::Trim(before) => {
-                    Ok(Written::Cleared { more: outbox::trim(connection, known, *before)? })
+                Write::Trim(keep) => Ok(Written::Cleared { more: outbox::trim(connection, known, *keep)? }),
+                Write::Redrive(places) => Ok(Written::Count(recovery::redrive(connection, places)?)),
+                Write::Discard(places) => Ok(Written::Count(recovery::discard(connection, known, places)?)),
+                Write::Replay { stream, events, generation } => {
+                    Ok(Written::Count(recovery::replay(connection, *stream, events, *generation)?))
                 }
                 Write::Forget(before) => {
                     Ok(Written::Cleared { more: inbox::forget(connection, known, *before)? })
                 }
             });
         }
-        outbox::write_released(connection, known)?;
+        outbox::write_sums(connection, known)?;
         known.names.seal(connection, known.last_sequence)?;
         known.seen.seal(connection, known.last_place)?;
         connection.prepare_cached("COMMIT")?.execute([])?;
@@ -119,6 +172,11 @@ impl Drop for Writer {
     }
 }
 
+/// Whether this needs room that was not there before.
+fn is_intake(write: &Write) -> bool {
+    matches!(write, Write::Record(_) | Write::Receive(_))
+}
+
 /// What the writer knows of what is stored, so that it need not ask.
 pub(crate) struct Known {
     pub(crate) epoch: Epoch,
@@ -129,15 +187,59 @@ pub(crate) struct Known {
     pub(crate) last_stream: i64,
     pub(crate) last_version: u64,
     /// Producers' names from before this do not count any more.
-    pub(crate) names_cut: Timestamp,
+    pub(crate) names_cut: Cut,
     /// Identifiers of received SETs from before this do not count any more.
-    pub(crate) seen_cut: Timestamp,
+    pub(crate) seen_cut: Cut,
     pub(crate) names: Recent,
     pub(crate) seen: Recent,
-    /// How many deliveries need their event no more since [`outbox::write_released`], by sequence.
+    /// How many deliveries need their event no more since [`outbox::write_sums`], by sequence.
     pub(crate) released: BTreeMap<u64, u64>,
+    /// How many deliveries were dropped since then because a stream held all that it may, by stream.
+    pub(crate) dropped: BTreeMap<u32, u64>,
     /// How far trimming has come in its present pass.
     pub(crate) trimmed: u64,
+    /// How far forgetting has come in its present pass.
+    pub(crate) forgotten: u64,
+}
+
+/// What is too old to count. It is about the rows that there were when it was said: should the clock have been ahead
+/// then, it says nothing about those that came after.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut {
+    before: Timestamp,
+    /// The newest row that it is about.
+    place: u64,
+    metas: (Meta, Meta),
+}
+
+impl Cut {
+    fn load(connection: &Connection, metas: (Meta, Meta), last: u64) -> Result<Self, Failure> {
+        let before = Timestamp::from_micros(meta::find(connection, metas.0)?.unwrap_or(i64::MIN));
+        let place = meta::find(connection, metas.1)?.map_or(last, i64::cast_unsigned);
+        Ok(Self { before, place, metas })
+    }
+
+    pub(crate) fn set(
+        &mut self,
+        connection: &Connection,
+        before: Timestamp,
+        place: u64,
+    ) -> Result<(), Failure> {
+        if (self.before, self.place) != (before, place) {
+            (self.before, self.place) = (before, place);
+            meta::set(connection, self.metas.0, self.micros())?;
+            meta::set(connection, self.metas.1, self.place.cast_signed())?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn micros(&self) -> i64 {
+        self.before.as_micros()
+    }
+
+    pub(crate) fn place(&self) -> u64 {
+        self.place
+    }
 }
 
 impl Known {
@@ -146,22 +248,24 @@ impl Known {
         let places = "SELECT max(place) FROM (SELECT max(place) AS place FROM seen UNION ALL
                       SELECT max(place) FROM inbox UNION ALL SELECT max(place) FROM inbox_dead)";
         let key = fingerprint_key(connection)?;
-        let cut = |meta| {
-            Ok::<_, Failure>(Timestamp::from_micros(meta::find(connection, meta)?.unwrap_or(i64::MIN)))
-        };
+        let last_sequence = number("SELECT max(sequence) FROM events")?.unwrap_or(0);
+        let last_place = number(places)?.unwrap_or(0);
+        let filter_bytes_max = Recent::FILTER_BYTES_MAX;
         Ok(Self {
             epoch,
             epoch_written: false,
-            last_sequence: number("SELECT max(sequence) FROM events")?.unwrap_or(0),
-            last_place: number(places)?.unwrap_or(0),
+            last_sequence,
+            last_place,
             last_stream: meta::get(connection, Meta::LastStream)?,
             last_version: u64::try_from(meta::get(connection, Meta::LastVersion)?).unwrap_or(0),
-            names_cut: cut(Meta::NamesCut)?,
-            seen_cut: cut(Meta::SeenCut)?,
-            names: Recent::load(connection, Guard::Names, key)?,
-            seen: Recent::load(connection, Guard::Seen, key)?,
+            names_cut: Cut::load(connection, (Meta::NamesCut, Meta::NamesCutPlace), last_sequence)?,
+            seen_cut: Cut::load(connection, (Meta::SeenCut, Meta::SeenCutPlace), last_place)?,
+            names: Recent::load(connection, Guard::Names, key, filter_bytes_max)?,
+            seen: Recent::load(connection, Guard::Seen, key, filter_bytes_max)?,
             released: BTreeMap::new(),
+            dropped: BTreeMap::new(),
             trimmed: 0,
+            forgotten: 0,
         })
     }
 }
@@ -192,40 +296,90 @@ fn fingerprint_key(connection: &Connection) -> Result<FingerprintKey, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secevent_store::{NewEvent, Owed, Queue, Recorded, Rendering, Sequence};
+    use secevent_store::{Keep, NewEvent, Owed, Queue, Recorded, Rendering, Sequence, Settlement, Verdict};
 
-    /// A full disk fails the group, stores nothing of it, and is got over (SEM-9).
+    /// A full disk fails what takes more room, stores nothing of it, lets outcomes through, and is got over (SEM-9).
     #[test]
-    fn a_full_disk_fails_a_group_and_nothing_else() {
+    fn a_full_disk_refuses_the_new_and_takes_outcomes() {
         let directory = tempfile::tempdir().unwrap();
-        let (path, lock) = crate::open::take(&directory.path().join("secevent.db")).unwrap();
-        let mut connection = crate::open::connect(&path, 1_024).unwrap();
-        crate::migrations::migrate(&mut connection, crate::migrations::MIGRATIONS).unwrap();
-        let mut writer = Writer::new(connection, Epoch(1), Arc::new(Checkpoints::new(1_000)), lock).unwrap();
-        let record = |writer: &mut Writer, bytes| {
-            let owed = Owed { stream: StreamNumber(1), queue: Queue::Regular, rendering: Rendering(0) };
-            let event = NewEvent {
-                accepted_at: Timestamp::default(),
-                body: vec![0; bytes].into(),
-                lanes: [].into(),
-                idempotency: None,
-                owed: vec![owed],
-            };
-            Commit::commit(writer, &[Write::NewStreamNumber, Write::Record(vec![event])])
-        };
-        let stored = |place| {
-            let (epoch, sequence) = (Epoch(1), Sequence(place));
-            let recorded = Written::Recorded(vec![Recorded::New { epoch, sequence }]);
-            let number = StreamNumber(u32::try_from(place).unwrap());
-            Ok(vec![Ok(Written::StreamNumber(number)), Ok(recorded)])
-        };
-        assert_eq!(record(&mut writer, 10), stored(1));
+        let mut writer = writer(directory.path());
+        assert_eq!(commit(&mut writer, vec![record(10)]), [recorded(1)]);
         let pages: i64 = writer.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         writer.connection.pragma_update(None, "max_page_count", pages + 2).unwrap();
-        let full = record(&mut writer, 100_000);
-        assert!(matches!(full, Err(StoreError::Unavailable(_))), "{full:?}");
-        assert_eq!(record(&mut writer, 10), stored(2), "as if the other had never been");
+        let alone = Commit::commit(&mut writer, &[record(100_000)]);
+        assert!(matches!(alone, Err(StoreError::Unavailable(_))), "{alone:?}");
+
+        let group = commit(&mut writer, vec![Write::NewStreamNumber, record(100_000), acked(1), record(10)]);
+        let [number, large, outcome, small] = &group[..] else { panic!("{group:?}") };
+        assert_eq!(*number, Ok(Written::StreamNumber(StreamNumber(1))));
+        assert!(matches!(large, Err(StoreError::Unavailable(_))), "{large:?}");
+        assert_eq!(*outcome, Ok(Written::Done));
+        assert_eq!(small, large, "it is in the same boat");
+        assert_eq!(commit(&mut writer, vec![record(10)]), [recorded(2)], "as if the others had never been");
+        let pending = "SELECT group_concat(sequence) FROM deliveries";
+        let pending: String = writer.connection.query_row(pending, [], |row| row.get(0)).unwrap();
+        assert_eq!(pending, "2");
         writer.connection.pragma_update(None, "max_page_count", 1_000_000).unwrap();
-        assert_eq!(record(&mut writer, 100_000), stored(3));
+        assert_eq!(commit(&mut writer, vec![record(100_000)]), [recorded(3)]);
+    }
+
+    /// What nobody waits for need not wait for the disk. What is promised does, and takes the rest along.
+    #[test]
+    fn outcomes_alone_are_not_flushed() {
+        const FULL: u8 = 2;
+        const NORMAL: u8 = 1;
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = writer(directory.path());
+        for (group, expected) in [
+            (vec![record(1)], FULL),
+            (vec![acked(1)], NORMAL),
+            (vec![acked(1), record(1)], FULL),
+            (vec![Write::Trim(Keep { history: Timestamp::default(), dead: Timestamp::default() })], NORMAL),
+            (vec![Write::Handled(vec![1])], FULL),
+            (vec![acked(1)], NORMAL),
+            (vec![Write::Discard(Vec::new())], FULL),
+        ] {
+            commit(&mut writer, group);
+            let found: u8 = writer.connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
+            assert_eq!(found, expected);
+        }
+    }
+
+    fn writer(directory: &std::path::Path) -> Writer {
+        let (path, lock) = crate::open::take(&directory.join("secevent.db")).unwrap();
+        let mut connection = crate::open::connect(&path, 1_024).unwrap();
+        crate::migrations::migrate(&mut connection, crate::migrations::MIGRATIONS).unwrap();
+        Writer::new(connection, Epoch(1), Arc::new(Checkpoints::new(1_000)), None, lock).unwrap()
+    }
+
+    fn commit(writer: &mut Writer, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
+        Commit::commit(writer, &writes).unwrap()
+    }
+
+    fn record(bytes: usize) -> Write {
+        let owed = Owed { stream: StreamNumber(1), queue: Queue::Regular, rendering: Rendering(0) };
+        Write::Record(vec![NewEvent {
+            accepted_at: Timestamp::default(),
+            body: vec![0; bytes].into(),
+            lanes: [].into(),
+            idempotency: None,
+            owed: vec![owed],
+            dropped: Vec::new(),
+        }])
+    }
+
+    fn recorded(sequence: u64) -> Result<Written, StoreError> {
+        let (epoch, sequence) = (Epoch(1), Sequence(sequence));
+        Ok(Written::Recorded(vec![Recorded::New { epoch, sequence }]))
+    }
+
+    fn acked(sequence: u64) -> Write {
+        Write::Settle(vec![Settlement {
+            sequence: Sequence(sequence),
+            stream: StreamNumber(1),
+            queue: Queue::Regular,
+            at: Timestamp::default(),
+            verdict: Verdict::Acked,
+        }])
     }
 }

@@ -10,6 +10,9 @@ pub enum StoreError {
     /// More work is waiting than the store takes on: the caller must slow down.
     #[error("the store has too much to do")]
     Busy,
+    /// The store holds as much as it may. Nothing new is taken until something was settled and trimmed.
+    #[error("the store holds as much as it may")]
+    Full,
     /// A document was changed by somebody else since it was read.
     #[error("the document was changed meanwhile")]
     Conflict,

@@ -7,8 +7,8 @@
 
 use crate::write::{Links, Weight};
 use crate::{
-    BoxFuture, CommitObserver, Delivery, NewEvent, Receipt, Received, Recorded, Sequence, Settlement,
-    StoreError, StreamNumber, Version, Write, Written,
+    BoxFuture, CommitFigures, CommitObserver, Delivery, Keep, NewEvent, Place, Receipt, Received, Recorded,
+    Sequence, Settlement, StoreError, StreamNumber, Version, Write, Written,
 };
 use bytes::Bytes;
 use secevent::Timestamp;
@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 /// Applies groups of writes. A database implements it; [`GroupCommit`] calls it, always from the same thread.
 pub trait Commit: Send + 'static {
     /// Applies the writes in their order, in one transaction, and answers each of them. Once this returns
-    /// they survive a crash.
+    /// they survive a crash, but for a group of nothing but what [may be undone](Write::may_be_undone).
     ///
     /// A single write may be refused without harm to the others. An error of the whole means that nothing of
     /// the group is stored.
@@ -74,6 +74,7 @@ impl GroupCommit {
             waiting: Mutex::default(),
             arrived: Condvar::new(),
             observer: Mutex::default(),
+            figures: Mutex::default(),
         });
         let thread = std::thread::Builder::new()
             .name("secevent-writer".to_owned())
@@ -147,8 +148,33 @@ impl GroupCommit {
     }
 
     /// See [`Outbox::trim`](crate::Outbox::trim).
-    pub fn trim(&self, before: Timestamp) -> BoxFuture<'static, Result<bool, StoreError>> {
-        self.submit(Write::Trim(before), Written::more)
+    pub fn trim(&self, keep: Keep) -> BoxFuture<'static, Result<bool, StoreError>> {
+        self.submit(Write::Trim(keep), Written::more)
+    }
+
+    /// See [`Recovery::redrive`](crate::Recovery::redrive).
+    pub fn redrive(&self, places: Vec<Place>) -> BoxFuture<'static, Result<u64, StoreError>> {
+        self.submit(Write::Redrive(places), Written::count)
+    }
+
+    /// See [`Recovery::discard`](crate::Recovery::discard).
+    pub fn discard(&self, places: Vec<Place>) -> BoxFuture<'static, Result<u64, StoreError>> {
+        self.submit(Write::Discard(places), Written::count)
+    }
+
+    /// See [`Recovery::replay`](crate::Recovery::replay).
+    pub fn replay(
+        &self,
+        stream: StreamNumber,
+        events: Vec<Sequence>,
+        generation: u16,
+    ) -> BoxFuture<'static, Result<u64, StoreError>> {
+        self.submit(Write::Replay { stream, events, generation }, Written::count)
+    }
+
+    /// See [`Outbox::figures`](crate::Outbox::figures).
+    pub fn figures(&self) -> CommitFigures {
+        *lock(&self.shared.figures)
     }
 
     /// See [`Inbox::forget`](crate::Inbox::forget).
@@ -193,7 +219,9 @@ impl fmt::Debug for GroupCommit {
 fn write_groups(mut committer: impl Commit, shared: &Shared) {
     let mut links = Links::default();
     while let Some((writes, callers)) = shared.take() {
+        let started = Instant::now();
         let committed = catch_unwind(AssertUnwindSafe(|| committer.commit(&writes)));
+        shared.count(writes.len(), matches!(committed, Ok(Ok(_))), started.elapsed());
         match committed {
             Ok(Ok(answers)) => {
                 debug_assert_eq!(answers.len(), writes.len(), "each write is answered");
@@ -224,6 +252,7 @@ struct Shared {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
     observer: Mutex<Option<Arc<dyn CommitObserver>>>,
+    figures: Mutex<CommitFigures>,
 }
 
 /// The calls that wait, in order.
@@ -303,6 +332,17 @@ impl Shared {
         if let Some(observer) = observer {
             // What is committed is committed, whatever the observer makes of it: it finds the rest by `page`.
             let _ = catch_unwind(AssertUnwindSafe(|| observer.committed(deliveries)));
+        }
+    }
+
+    fn count(&self, calls: usize, committed: bool, took: Duration) {
+        let mut figures = lock(&self.figures);
+        figures.time += took;
+        if committed {
+            figures.groups += 1;
+            figures.calls += u64::try_from(calls).unwrap_or(u64::MAX);
+        } else {
+            figures.failed += 1;
         }
     }
 

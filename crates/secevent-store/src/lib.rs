@@ -1,15 +1,16 @@
 //! What a transmitter and a receiver must *remember*, as ports that a database implements.
 //!
-//! The promise of the whole system, *at least once, in order per subject*, stands on three small contracts:
+//! The promise of the whole system, *at least once, in order per subject*, stands on a few small contracts:
 //!
 //! - [`Outbox`] keeps events and the deliveries owed to streams. Success on `record` means durable.
+//! - [`Recovery`] finds what was refused or given up, and has it delivered again.
 //! - [`Inbox`] keeps what was received, and knows what came before.
 //! - [`Documents`] keeps what is configured at run time: streams, keys, the store's own identity.
 //!
 //! A port is small and batch-first, takes the time as an argument, never blocks on other callers' work, and
 //! says what a crash may assume. [`MemoryStore`] implements all of them for tests, simulations and
 //! experiments; `secevent-sqlite` does so in one file. [`mod@conformance`] is the suite that every
-//! implementation passes, and [`GroupCommit`] the writer that they share.
+//! implementation passes, [`GroupCommit`] the writer that they share, and [`Lanes`] the order in which what is kept may be worked on.
 
 pub mod conformance;
 mod documents;
@@ -17,8 +18,10 @@ mod error;
 mod group;
 mod inbox;
 mod jti;
+mod lanes;
 mod memory;
 mod outbox;
+mod recovery;
 mod vault;
 mod write;
 
@@ -27,11 +30,14 @@ pub use error::StoreError;
 pub use group::{Commit, GroupCommit, GroupLimits};
 pub use inbox::{Inbox, Receipt, Received, Stored};
 pub use jti::{Epoch, Jti, JtiCodec, StoreKey};
+pub use lanes::{Added, Lanes};
 pub use memory::MemoryStore;
 pub use outbox::{
-    Backlog, CommitObserver, Delivery, Idempotency, NewEvent, Outbox, Owed, Page, Queue, Recorded, Rendering,
-    Sequence, Settlement, StreamNumber, Verdict,
+    Backlog, CommitFigures, CommitObserver, Delivery, Idempotency, Keep, NewEvent, Outbox, Owed, Owing,
+    PAGE_BYTES_MAX, Page, Place, Queue, Recorded, Rendering, Sequence, Settlement, Signed, StreamNumber,
+    Verdict,
 };
+pub use recovery::{Cause, Dead, History, Past, Recovery};
 pub use vault::{Unsealable, Vault};
 pub use write::{Write, Written};
 
@@ -42,6 +48,14 @@ use std::pin::Pin;
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Everything that one store keeps.
-pub trait Store: Outbox + Inbox + Documents {}
+pub trait Store: Outbox + Recovery + Inbox + Documents {}
 
-impl<S: Outbox + Inbox + Documents> Store for S {}
+impl<S: Outbox + Recovery + Inbox + Documents> Store for S {}
+
+/// A store that can be copied while it is at work.
+pub trait Backup: Send + Sync {
+    /// Writes a consistent copy to this path, where nothing may be yet, without holding up anybody. Once this
+    /// returns the copy survives a crash. A server that is started on it draws another epoch, so that it never gives
+    /// identifiers again that the original gave after the copy (SEM-1).
+    fn backup(&self, to: std::path::PathBuf) -> BoxFuture<'_, Result<(), StoreError>>;
+}

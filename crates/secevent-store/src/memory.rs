@@ -2,13 +2,14 @@
 
 use crate::write::{Links, Write, Written};
 use crate::{
-    Backlog, BoxFuture, CommitObserver, Delivery, Document, Documents, Epoch, Idempotency, Inbox, NewEvent,
-    Outbox, Page, Queue, Receipt, Received, Recorded, Rendering, Sequence, Settlement, StoreError, Stored,
+    Backlog, BoxFuture, Cause, CommitFigures, CommitObserver, Dead, Delivery, Document, Documents, Epoch,
+    History, Idempotency, Inbox, Keep, NewEvent, Outbox, Owing, PAGE_BYTES_MAX, Page, Past, Place, Queue,
+    Receipt, Received, Recorded, Recovery, Rendering, Sequence, Settlement, Signed, StoreError, Stored,
     StreamNumber, Verdict, Version,
 };
 use bytes::Bytes;
 use secevent::Timestamp;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::future::ready;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -109,16 +110,14 @@ impl Outbox for MemoryStore {
         Box::pin(ready(Ok(self.state().page(stream, queue, after, limit))))
     }
 
-    fn delivery(
+    fn deliveries(
         &self,
         stream: StreamNumber,
         sequence: Sequence,
-    ) -> BoxFuture<'_, Result<Option<Delivery>, StoreError>> {
+    ) -> BoxFuture<'_, Result<Vec<Delivery>, StoreError>> {
         let state = self.state();
-        let delivery = [Queue::Control, Queue::Regular]
-            .into_iter()
-            .find_map(|queue| state.delivery((stream, queue, sequence)));
-        Box::pin(ready(Ok(delivery)))
+        let found = Queue::ALL.map(|queue| state.delivery(Place { stream, queue, sequence }));
+        Box::pin(ready(Ok(found.into_iter().flatten().collect())))
     }
 
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -133,17 +132,78 @@ impl Outbox for MemoryStore {
         Box::pin(ready(Ok(self.state().backlog(stream))))
     }
 
-    fn owing(&self) -> BoxFuture<'_, Result<Vec<StreamNumber>, StoreError>> {
-        let streams: BTreeSet<_> = self.state().deliveries.keys().map(|(stream, ..)| *stream).collect();
-        Box::pin(ready(Ok(streams.into_iter().collect())))
+    fn owing(&self) -> BoxFuture<'_, Result<Vec<Owing>, StoreError>> {
+        let state = self.state();
+        let mut owing: Vec<Owing> = Vec::new();
+        for place in state.deliveries.keys() {
+            let bytes = state.bytes_of(place);
+            match owing.last_mut() {
+                Some(last) if last.stream == place.stream => {
+                    last.pending += 1;
+                    last.bytes += bytes;
+                }
+                _ => owing.push(Owing { stream: place.stream, pending: 1, bytes }),
+            }
+        }
+        Box::pin(ready(Ok(owing)))
     }
 
-    fn trim(&self, before: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
-        self.write(Write::Trim(before), Written::more)
+    fn trim(&self, keep: Keep) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.write(Write::Trim(keep), Written::more)
+    }
+
+    fn figures(&self) -> CommitFigures {
+        self.state().figures
     }
 
     fn observe(&self, observer: Arc<dyn CommitObserver>) {
         lock(&self.writer).observer = Some(observer);
+    }
+}
+
+impl Recovery for MemoryStore {
+    fn dead(
+        &self,
+        stream: Option<StreamNumber>,
+        after: Option<Place>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Dead>, StoreError>> {
+        let state = self.state();
+        let wanted = |place: &Place| {
+            stream.is_none_or(|stream| stream == place.stream) && after.is_none_or(|after| *place > after)
+        };
+        let places = state.dead.keys().filter(|place| wanted(place)).take(limit);
+        Box::pin(ready(Ok(places.filter_map(|place| state.dead_at(*place)).collect())))
+    }
+
+    fn dead_at(&self, place: Place) -> BoxFuture<'_, Result<Option<Dead>, StoreError>> {
+        Box::pin(ready(Ok(self.state().dead_at(place))))
+    }
+
+    fn redrive(&self, places: Vec<Place>) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.write(Write::Redrive(places), Written::count)
+    }
+
+    fn discard(&self, places: Vec<Place>) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.write(Write::Discard(places), Written::count)
+    }
+
+    fn history(
+        &self,
+        stream: StreamNumber,
+        after: Sequence,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<History, StoreError>> {
+        Box::pin(ready(Ok(self.state().history(stream, after, limit))))
+    }
+
+    fn replay(
+        &self,
+        stream: StreamNumber,
+        events: Vec<Sequence>,
+        generation: u16,
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.write(Write::Replay { stream, events, generation }, Written::count)
     }
 }
 
@@ -217,8 +277,8 @@ struct State {
     epoch: Epoch,
     last_sequence: u64,
     events: BTreeMap<Sequence, Event>,
-    deliveries: BTreeMap<Place, Owing>,
-    dead: BTreeMap<Place, Verdict>,
+    deliveries: BTreeMap<Place, Unsettled>,
+    dead: BTreeMap<Place, DeadDelivery>,
     tallies: HashMap<StreamNumber, Tally>,
     names: HashMap<(String, String), FirstOfName>,
     last_place: u64,
@@ -228,9 +288,8 @@ struct State {
     last_stream: u32,
     last_version: u64,
     documents: BTreeMap<String, (Version, Bytes)>,
+    figures: CommitFigures,
 }
-
-type Place = (StreamNumber, Queue, Sequence);
 
 #[derive(Clone)]
 struct Event {
@@ -240,19 +299,32 @@ struct Event {
     lanes: Arc<[u64]>,
     /// How many deliveries still need the body: those that are owed, and the dead.
     needed: usize,
+    /// To which streams it was owed in their regular queues, and how it was rendered.
+    owed: BTreeMap<StreamNumber, Rendering>,
 }
 
 #[derive(Clone)]
-struct Owing {
+struct Unsettled {
     rendering: Rendering,
+    generation: u16,
     attempts: u32,
     due_at: Timestamp,
+    signed: Option<Signed>,
+}
+
+#[derive(Clone)]
+struct DeadDelivery {
+    delivery: Unsettled,
+    cause: Cause,
+    reason: String,
+    at: Timestamp,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Tally {
     rejected: u64,
     abandoned: u64,
+    dropped: u64,
 }
 
 #[derive(Clone)]
@@ -275,6 +347,8 @@ impl State {
     const STEP: usize = 500;
 
     fn apply(&mut self, write: &Write) -> Result<Written, StoreError> {
+        self.figures.groups += 1;
+        self.figures.calls += 1;
         Ok(match write {
             Write::Record(events) => Written::Recorded(self.record(events)),
             Write::Settle(settlements) => {
@@ -298,7 +372,12 @@ impl State {
                 self.failed(*place, *dead);
                 Written::Done
             }
-            Write::Trim(before) => Written::Cleared { more: self.trim(*before) },
+            Write::Trim(keep) => Written::Cleared { more: self.trim(*keep) },
+            Write::Redrive(places) => Written::Count(count(places, |place| self.redrive(*place))),
+            Write::Discard(places) => Written::Count(count(places, |place| self.discard(*place))),
+            Write::Replay { stream, events, generation } => {
+                Written::Count(count(events, |event| self.replay(*stream, *event, *generation)))
+            }
             Write::Forget(before) => {
                 let old = |seen: &Seen| seen.at < *before;
                 Written::Cleared { more: remove_some(&mut self.seen, old) }
@@ -327,9 +406,18 @@ impl State {
         self.last_sequence += 1;
         let (epoch, sequence) = (self.epoch, Sequence(self.last_sequence));
         let before = self.deliveries.len();
+        let mut owed_regularly = BTreeMap::new();
         for owed in &event.owed {
-            let owing = Owing { rendering: owed.rendering, attempts: 0, due_at: event.accepted_at };
-            self.deliveries.insert((owed.stream, owed.queue, sequence), owing);
+            let place = Place { stream: owed.stream, queue: owed.queue, sequence };
+            // A queue that is named twice is owed once.
+            let unsettled = Unsettled::new(owed.rendering, 0, event.accepted_at);
+            self.deliveries.entry(place).or_insert(unsettled);
+            if owed.queue == Queue::Regular {
+                owed_regularly.entry(owed.stream).or_insert(owed.rendering);
+            }
+        }
+        for stream in &event.dropped {
+            self.tallies.entry(*stream).or_default().dropped += 1;
         }
         let needed = self.deliveries.len() - before;
         if let Some(name) = name {
@@ -344,26 +432,85 @@ impl State {
             self.names.insert(owned(name), first);
         }
         let (body, lanes) = (event.body.clone(), event.lanes.clone());
-        self.events.insert(sequence, Event { epoch, accepted_at: event.accepted_at, body, lanes, needed });
+        let (accepted_at, owed) = (event.accepted_at, owed_regularly);
+        self.events.insert(sequence, Event { epoch, accepted_at, body, lanes, needed, owed });
         Recorded::New { epoch, sequence }
     }
 
     fn settle(&mut self, settlement: &Settlement) {
-        let place = (settlement.stream, settlement.queue, settlement.sequence);
-        let Some(owing) = self.deliveries.get_mut(&place) else { return };
-        if let Verdict::Retry { at, attempts } = settlement.verdict {
-            owing.due_at = at;
-            owing.attempts = attempts;
-            return;
-        }
-        self.deliveries.remove(&place);
+        let place = settlement.place();
+        let Some(unsettled) = self.deliveries.get_mut(&place) else { return };
+        let (cause, reason) = match &settlement.verdict {
+            Verdict::Acked => {
+                self.deliveries.remove(&place);
+                return self.release(settlement.sequence);
+            }
+            Verdict::Retry { at, attempts, signed } => {
+                unsettled.due_at = *at;
+                unsettled.attempts = *attempts;
+                if signed.is_some() {
+                    unsettled.signed.clone_from(signed);
+                }
+                return;
+            }
+            Verdict::Rejected(reason) => (Cause::Rejected, reason.clone()),
+            Verdict::Abandoned(reason) => (Cause::Abandoned, reason.clone()),
+        };
+        let Some(delivery) = self.deliveries.remove(&place) else { return };
         let tally = self.tallies.entry(settlement.stream).or_default();
-        match &settlement.verdict {
-            Verdict::Rejected(_) => tally.rejected += 1,
-            Verdict::Abandoned(_) => tally.abandoned += 1,
-            Verdict::Acked | Verdict::Retry { .. } => return self.release(settlement.sequence),
+        match cause {
+            Cause::Rejected => tally.rejected += 1,
+            Cause::Abandoned => tally.abandoned += 1,
         }
-        self.dead.insert(place, settlement.verdict.clone());
+        let dead = DeadDelivery { delivery, cause, reason, at: settlement.at };
+        if self.dead.insert(place, dead).is_some() {
+            self.release(settlement.sequence);
+        }
+    }
+
+    fn redrive(&mut self, place: Place) -> bool {
+        let again = Place { queue: Queue::Again, ..place };
+        if self.deliveries.contains_key(&again) {
+            return false;
+        }
+        let Some(dead) = self.dead.remove(&place) else { return false };
+        let due_at = self.events.get(&place.sequence).map_or(dead.at, |event| event.accepted_at);
+        let unsettled = Unsettled::new(dead.delivery.rendering, dead.delivery.generation, due_at);
+        self.deliveries.insert(again, unsettled);
+        true
+    }
+
+    fn discard(&mut self, place: Place) -> bool {
+        let found = self.dead.remove(&place).is_some();
+        if found {
+            self.release(place.sequence);
+        }
+        found
+    }
+
+    fn replay(&mut self, stream: StreamNumber, sequence: Sequence, generation: u16) -> bool {
+        let pending = Queue::ALL
+            .iter()
+            .any(|queue| self.deliveries.contains_key(&Place { stream, queue: *queue, sequence }));
+        let Some(event) = self.events.get_mut(&sequence).filter(|_| !pending) else { return false };
+        let Some(rendering) = event.owed.get(&stream) else { return false };
+        let unsettled = Unsettled::new(*rendering, generation, event.accepted_at);
+        event.needed += 1;
+        self.deliveries.insert(Place { stream, queue: Queue::Again, sequence }, unsettled);
+        true
+    }
+
+    fn history(&self, stream: StreamNumber, after: Sequence, limit: usize) -> History {
+        let behind = self.events.range(Sequence(after.0.saturating_add(1))..);
+        let past = |(sequence, event): (&Sequence, &Event)| {
+            let rendering = *event.owed.get(&stream)?;
+            let (epoch, accepted_at, lanes) = (event.epoch, event.accepted_at, event.lanes.clone());
+            Some(Past { epoch, sequence: *sequence, rendering, accepted_at, lanes })
+        };
+        let events: Vec<Past> = behind.filter_map(past).take(limit).collect();
+        let last = events.last().map_or(after, |last| last.sequence);
+        let next = (events.len() == limit).then_some(last);
+        History { events, next }
     }
 
     /// One delivery needs the body of this event no more.
@@ -377,27 +524,32 @@ impl State {
         let places: Vec<Place> = self.places_of(stream).map(|(place, _)| *place).collect();
         for place in &places {
             self.deliveries.remove(place);
-            self.release(place.2);
+            self.release(place.sequence);
         }
         let dropped = u64::try_from(places.len()).unwrap_or(u64::MAX);
-        self.tallies.entry(stream).or_default().abandoned += dropped;
+        self.tallies.entry(stream).or_default().dropped += dropped;
         dropped
     }
 
-    fn places_of(&self, stream: StreamNumber) -> impl Iterator<Item = (&Place, &Owing)> {
-        self.deliveries
-            .range((stream, Queue::Control, Sequence(0))..)
-            .take_while(move |((of, ..), _)| *of == stream)
+    fn places_of(&self, stream: StreamNumber) -> impl Iterator<Item = (&Place, &Unsettled)> {
+        let first = Place { stream, queue: Queue::Control, sequence: Sequence(0) };
+        self.deliveries.range(first..).take_while(move |(place, _)| place.stream == stream)
     }
 
-    fn trim(&mut self, before: Timestamp) -> bool {
+    fn trim(&mut self, keep: Keep) -> bool {
+        let old = self.dead.iter().filter(|(_, dead)| dead.at < keep.dead).map(|(place, _)| *place);
+        let old: Vec<Place> = old.take(Self::STEP).collect();
+        for place in &old {
+            self.discard(*place);
+        }
+        let before = keep.history;
         let names_left = remove_some(&mut self.names, |first| first.accepted_at < before);
         let idle = self.events.iter().filter(|(_, event)| event.needed == 0 && event.accepted_at < before);
         let idle: Vec<Sequence> = idle.map(|(sequence, _)| *sequence).take(Self::STEP).collect();
         for sequence in &idle {
             self.events.remove(sequence);
         }
-        names_left || idle.len() == Self::STEP
+        names_left || idle.len() == Self::STEP || old.len() == Self::STEP
     }
 
     fn put(&mut self, name: &str, expected: Version, body: Option<&Bytes>) -> Result<Version, StoreError> {
@@ -436,40 +588,80 @@ impl State {
     }
 
     fn page(&self, stream: StreamNumber, queue: Queue, after: Sequence, limit: usize) -> Page {
-        let from = (stream, queue, Sequence(after.0.saturating_add(1)));
-        let mut behind = self.deliveries.range(from..=(stream, queue, Sequence(u64::MAX)));
-        let deliveries = behind.by_ref().take(limit).filter_map(|(place, _)| self.delivery(*place)).collect();
-        Page { deliveries, more: behind.next().is_some() }
+        let from = Place { stream, queue, sequence: Sequence(after.0.saturating_add(1)) };
+        let last = Place { sequence: Sequence(u64::MAX), ..from };
+        let mut page = Page::default();
+        let mut bytes = 0;
+        for place in self.deliveries.range(from..=last).map(|(place, _)| *place) {
+            if page.deliveries.len() == limit || bytes >= PAGE_BYTES_MAX {
+                page.more = true;
+                break;
+            }
+            if let Some(delivery) = self.delivery(place) {
+                bytes += delivery.body.len();
+                page.deliveries.push(delivery);
+            }
+        }
+        page
     }
 
     fn delivery(&self, place: Place) -> Option<Delivery> {
-        let owing = self.deliveries.get(&place)?;
-        let (stream, queue, sequence) = place;
-        let event = self.events.get(&sequence).expect("what is owed keeps its event");
-        Some(Delivery {
+        Some(self.delivery_of(place, self.deliveries.get(&place)?))
+    }
+
+    fn dead_at(&self, place: Place) -> Option<Dead> {
+        let dead = self.dead.get(&place)?;
+        let delivery = self.delivery_of(place, &dead.delivery);
+        Some(Dead { delivery, cause: dead.cause, reason: dead.reason.clone(), at: dead.at })
+    }
+
+    fn delivery_of(&self, place: Place, unsettled: &Unsettled) -> Delivery {
+        let event = self.events.get(&place.sequence).expect("what is owed or dead keeps its event");
+        Delivery {
             epoch: event.epoch,
-            sequence,
-            stream,
-            queue,
-            rendering: owing.rendering,
+            sequence: place.sequence,
+            stream: place.stream,
+            queue: place.queue,
+            rendering: unsettled.rendering,
             accepted_at: event.accepted_at,
             body: event.body.clone(),
             lanes: event.lanes.clone(),
-            attempts: owing.attempts,
-            due_at: owing.due_at,
-        })
+            generation: unsettled.generation,
+            attempts: unsettled.attempts,
+            due_at: unsettled.due_at,
+            signed: unsettled.signed.clone(),
+        }
+    }
+
+    fn bytes_of(&self, place: &Place) -> u64 {
+        let length = self.events.get(&place.sequence).map_or(0, |event| event.body.len());
+        u64::try_from(length).unwrap_or(u64::MAX)
     }
 
     fn backlog(&self, stream: StreamNumber) -> Backlog {
         let tally = self.tallies.get(&stream).copied().unwrap_or_default();
-        let accepted = |place: &Place| self.events.get(&place.2).map(|event| event.accepted_at);
+        let accepted = |place: &Place| self.events.get(&place.sequence).map(|event| event.accepted_at);
+        let dead = self.dead.keys().filter(|place| place.stream == stream).count();
         Backlog {
             pending: u64::try_from(self.places_of(stream).count()).unwrap_or(u64::MAX),
+            bytes: self.places_of(stream).map(|(place, _)| self.bytes_of(place)).sum(),
             oldest: self.places_of(stream).filter_map(|(place, _)| accepted(place)).min(),
             rejected: tally.rejected,
             abandoned: tally.abandoned,
+            dropped: tally.dropped,
+            dead: u64::try_from(dead).unwrap_or(u64::MAX),
         }
     }
+}
+
+impl Unsettled {
+    fn new(rendering: Rendering, generation: u16, due_at: Timestamp) -> Self {
+        Self { rendering, generation, attempts: 0, due_at, signed: None }
+    }
+}
+
+fn count<T>(items: &[T], mut done: impl FnMut(&T) -> bool) -> u64 {
+    u64::try_from(items.iter().filter(|item| done(item)).count()).unwrap_or(u64::MAX)
 }
 
 fn owned(name: &Idempotency) -> (String, String) {

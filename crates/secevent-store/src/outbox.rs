@@ -26,13 +26,31 @@ impl fmt::Display for StreamNumber {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rendering(pub u32);
 
-/// The two queues of a stream.
+/// The queues of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Queue {
     /// Verification and stream-updated events: they go ahead of the backlog (SEM-7).
     Control,
     /// Everything else, in order per subject.
     Regular,
+    /// What is delivered again because an operator asked for it: outside the promised order (SEM-6).
+    Again,
+}
+
+impl Queue {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Control, Self::Regular, Self::Again];
+}
+
+/// Where a delivery is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// To which stream it is owed.
+    pub stream: StreamNumber,
+    /// In which of its queues.
+    pub queue: Queue,
+    /// The event's place.
+    pub sequence: Sequence,
 }
 
 /// An event that is to be recorded, with the deliveries that it is owed as.
@@ -48,6 +66,8 @@ pub struct NewEvent {
     pub idempotency: Option<Idempotency>,
     /// To whom it is owed.
     pub owed: Vec<Owed>,
+    /// To whom it would be owed if their backlog were not as long as it may be: counted as dropped (SEM-9).
+    pub dropped: Vec<StreamNumber>,
 }
 
 /// A producer's name for one event (SEM-15).
@@ -115,11 +135,27 @@ pub struct Delivery {
     pub body: Bytes,
     /// Fingerprints of the identifiers that keep it in order.
     pub lanes: Arc<[u64]>,
+    /// Zero, and more where it is a new SET about what was told before (SEM-1).
+    pub generation: u16,
     /// How often it was attempted and refused or unanswered, as far as that was stored.
     pub attempts: u32,
     /// Not to be attempted again before this.
     pub due_at: Timestamp,
+    /// How it was signed when it was sent, as far as that was stored.
+    pub signed: Option<Signed>,
 }
+
+impl Delivery {
+    /// Where it is kept.
+    pub fn place(&self) -> Place {
+        Place { stream: self.stream, queue: self.queue, sequence: self.sequence }
+    }
+}
+
+/// A signature without what it signs: a JWS in its detached form (RFC 7515, appendix F). With the delivery's claims,
+/// which never change, it is the token that was sent before (SEM-4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed(pub Bytes);
 
 /// Deliveries of one queue of one stream, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -139,8 +175,17 @@ pub struct Settlement {
     pub stream: StreamNumber,
     /// The queue.
     pub queue: Queue,
+    /// When.
+    pub at: Timestamp,
     /// The verdict.
     pub verdict: Verdict,
+}
+
+impl Settlement {
+    /// Where the delivery is kept.
+    pub fn place(&self) -> Place {
+        Place { stream: self.stream, queue: self.queue, sequence: self.sequence }
+    }
 }
 
 /// How an attempt ended for the delivery.
@@ -150,7 +195,7 @@ pub enum Verdict {
     Acked,
     /// The receiver refused it for good; the text says why. It is counted among the dead.
     Rejected(String),
-    /// It was given up: too old, or its stream is gone. Counted.
+    /// It was given up: too old. Counted among the dead.
     Abandoned(String),
     /// To be tried again.
     Retry {
@@ -158,6 +203,8 @@ pub enum Verdict {
         at: Timestamp,
         /// How often it has been attempted.
         attempts: u32,
+        /// How it was signed. None leaves what is stored.
+        signed: Option<Signed>,
     },
 }
 
@@ -166,20 +213,63 @@ pub enum Verdict {
 pub struct Backlog {
     /// Deliveries that are not settled.
     pub pending: u64,
+    /// The bytes of their bodies.
+    pub bytes: u64,
     /// When the oldest of them was accepted.
     pub oldest: Option<Timestamp>,
-    /// Deliveries that were refused for good.
+    /// Deliveries that were refused for good, ever.
     pub rejected: u64,
-    /// Deliveries that were given up.
+    /// Deliveries that were given up, ever.
     pub abandoned: u64,
+    /// Deliveries that were dropped by a stated policy, ever: their stream ended, or held all that it may.
+    pub dropped: u64,
+    /// Refused and given up deliveries that are still kept.
+    pub dead: u64,
 }
+
+/// What is owed to one stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owing {
+    /// The stream.
+    pub stream: StreamNumber,
+    /// Deliveries that are not settled.
+    pub pending: u64,
+    /// The bytes of their bodies.
+    pub bytes: u64,
+}
+
+/// From when on is kept what nobody needs any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Producers' names, and events of which nothing is owed.
+    pub history: Timestamp,
+    /// Dead deliveries.
+    pub dead: Timestamp,
+}
+
+/// What the writer has done since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommitFigures {
+    /// Groups that were committed.
+    pub groups: u64,
+    /// Calls in them.
+    pub calls: u64,
+    /// Groups that failed as a whole.
+    pub failed: u64,
+    /// How long all of them took.
+    pub time: std::time::Duration,
+}
+
+/// Bytes of bodies after which a page ends, although more rows were asked for.
+pub const PAGE_BYTES_MAX: usize = 4 << 20;
 
 /// Keeps events and deliveries. Sequences are given in the order of commits, as [`Outbox::page`] sees them.
 pub trait Outbox: Send + Sync {
     /// Records events with their deliveries, all or none. Once this returns they survive a crash.
     fn record(&self, events: Vec<NewEvent>) -> BoxFuture<'_, Result<Vec<Recorded>, StoreError>>;
 
-    /// The unsettled deliveries of a queue behind `after`, due or not, `limit` at most.
+    /// The unsettled deliveries of a queue behind `after`, due or not: `limit` at most, and not many more bytes than
+    /// [`PAGE_BYTES_MAX`] in their bodies.
     fn page(
         &self,
         stream: StreamNumber,
@@ -188,12 +278,12 @@ pub trait Outbox: Send + Sync {
         limit: usize,
     ) -> BoxFuture<'_, Result<Page, StoreError>>;
 
-    /// The delivery at this place, unless it is settled or never was.
-    fn delivery(
+    /// The deliveries of an event to a stream that are not settled: one, rarely two if one of them is owed again.
+    fn deliveries(
         &self,
         stream: StreamNumber,
         sequence: Sequence,
-    ) -> BoxFuture<'_, Result<Option<Delivery>, StoreError>>;
+    ) -> BoxFuture<'_, Result<Vec<Delivery>, StoreError>>;
 
     /// Settles deliveries. Repeating a settlement changes nothing; one that names no unsettled delivery is
     /// ignored. A crash may undo what was settled in the last moment: it costs a repeated delivery, no loss.
@@ -205,12 +295,15 @@ pub trait Outbox: Send + Sync {
     /// How much is owed to a stream.
     fn backlog(&self, stream: StreamNumber) -> BoxFuture<'_, Result<Backlog, StoreError>>;
 
-    /// The streams to which something is owed.
-    fn owing(&self) -> BoxFuture<'_, Result<Vec<StreamNumber>, StoreError>>;
+    /// The streams to which something is owed, by number.
+    fn owing(&self) -> BoxFuture<'_, Result<Vec<Owing>, StoreError>>;
 
-    /// Forgets producers' names for events from before `before`, and bodies that nothing is owed of and that
-    /// are older; a bounded number at a time. Returns whether there is more to do.
-    fn trim(&self, before: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>>;
+    /// Forgets what nobody needs any more and is older than `keep` says; a bounded number at a time. Returns whether
+    /// there is more to do.
+    fn trim(&self, keep: Keep) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// What the writer has done since it started.
+    fn figures(&self) -> CommitFigures;
 
     /// Names who is told of each commit. The observer sees groups in commit order and must not block; what it
     /// misses it finds by [`Outbox::page`]. There is one: a second call replaces the first.

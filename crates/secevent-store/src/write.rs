@@ -1,8 +1,8 @@
 //! What can be asked of a store's writer, and what it answers: the write verbs of all ports as values.
 
 use crate::{
-    Delivery, Epoch, Idempotency, NewEvent, Owed, Queue, Receipt, Received, Recorded, Sequence, Settlement,
-    StoreError, StreamNumber, Verdict, Version,
+    Delivery, Epoch, Idempotency, Keep, NewEvent, Owed, Place, Queue, Receipt, Received, Recorded, Sequence,
+    Settlement, StoreError, StreamNumber, Verdict, Version,
 };
 use bytes::Bytes;
 use secevent::Timestamp;
@@ -40,7 +40,20 @@ pub enum Write {
         dead: bool,
     },
     /// A bounded step of [`Outbox::trim`](crate::Outbox::trim).
-    Trim(Timestamp),
+    Trim(Keep),
+    /// [`Recovery::redrive`](crate::Recovery::redrive).
+    Redrive(Vec<Place>),
+    /// [`Recovery::discard`](crate::Recovery::discard).
+    Discard(Vec<Place>),
+    /// [`Recovery::replay`](crate::Recovery::replay).
+    Replay {
+        /// The stream.
+        stream: StreamNumber,
+        /// The events.
+        events: Vec<Sequence>,
+        /// Which SETs they become.
+        generation: u16,
+    },
     /// A bounded step of [`Inbox::forget`](crate::Inbox::forget).
     Forget(Timestamp),
 }
@@ -65,6 +78,8 @@ pub enum Written {
     Received(Vec<Receipt>),
     /// It is done: the answer to `Settle`, `Handled` and `Failed`.
     Done,
+    /// How many deliveries it was: the answer to `Redrive`, `Discard` and `Replay`.
+    Count(u64),
     /// The step is done: the answer to `Trim` and `Forget`.
     Cleared {
         /// Whether there is more to do.
@@ -85,15 +100,25 @@ impl Write {
     /// Whether nobody loses anything if this waits a moment for company (SEM-13).
     pub fn is_lazy(&self) -> bool {
         match self {
-            Self::Settle(_) | Self::Handled(_) | Self::Failed { .. } | Self::Trim(_) | Self::Forget(_) => {
-                true
-            }
+            Self::Settle(_) | Self::Handled(_) | Self::Failed { .. } => true,
             Self::Record(_)
             | Self::DropStream(_)
             | Self::Put { .. }
             | Self::NewStreamNumber
-            | Self::Receive(_) => false,
+            | Self::Redrive(_)
+            | Self::Discard(_)
+            | Self::Replay { .. }
+            | Self::Receive(_)
+            // Steps of these are many, and each caller waits for one before it asks for the next.
+            | Self::Trim(_)
+            | Self::Forget(_) => false,
         }
+    }
+
+    /// Whether a crash may undo this though it was answered, because it then happens again by itself: a group of
+    /// nothing else need not wait for the disk.
+    pub fn may_be_undone(&self) -> bool {
+        matches!(self, Self::Settle(_) | Self::Trim(_) | Self::Forget(_))
     }
 
     /// Whether this brings new work in. Everything else finishes work that was taken on.
@@ -112,6 +137,10 @@ impl Write {
             Self::Put { name, body, .. } => (1, name.len() + body.as_ref().map_or(0, Bytes::len)),
             Self::Receive(sets) => (2 * sets.len(), sets.iter().map(bytes_of_set).sum()),
             Self::Handled(places) => (places.len(), size_of_val(places.as_slice())),
+            Self::Redrive(places) | Self::Discard(places) => {
+                (2 * places.len(), size_of_val(places.as_slice()))
+            }
+            Self::Replay { events, .. } => (2 * events.len(), size_of_val(events.as_slice())),
             // A step of these is bounded by the store, and large.
             Self::DropStream(_) | Self::Trim(_) | Self::Forget(_) => (512, 0),
             Self::NewStreamNumber | Self::Failed { .. } => (1, 0),
@@ -126,6 +155,7 @@ fn bytes_of_event(event: &NewEvent) -> usize {
         + event.body.len()
         + size_of_val(event.lanes.as_ref())
         + event.owed.len() * size_of::<Owed>()
+        + size_of_val(event.dropped.as_slice())
         + event.idempotency.as_ref().map_or(0, named)
 }
 
@@ -133,7 +163,8 @@ fn bytes_of_settlement(settlement: &Settlement) -> usize {
     size_of::<Settlement>()
         + match &settlement.verdict {
             Verdict::Rejected(reason) | Verdict::Abandoned(reason) => reason.len(),
-            Verdict::Acked | Verdict::Retry { .. } => 0,
+            Verdict::Retry { signed, .. } => signed.as_ref().map_or(0, |signed| signed.0.len()),
+            Verdict::Acked => 0,
         }
 }
 
@@ -182,6 +213,13 @@ impl Written {
         debug_assert_eq!(self, Self::Done, "a settlement was answered by something else");
     }
 
+    pub(crate) fn count(self) -> u64 {
+        match self {
+            Self::Count(count) => count,
+            other => unreachable!("`Redrive`, `Discard` or `Replay` was answered by {other:?}"),
+        }
+    }
+
     pub(crate) fn more(self) -> bool {
         match self {
             Self::Cleared { more } => more,
@@ -215,8 +253,9 @@ impl Links {
                 }
                 (Write::DropStream(stream), Ok(_)) => {
                     committed.retain(|(delivery, _): &(Delivery, _)| delivery.stream != *stream);
-                    self.last.remove(&(*stream, Queue::Control));
-                    self.last.remove(&(*stream, Queue::Regular));
+                    for queue in Queue::ALL {
+                        self.last.remove(&(*stream, queue));
+                    }
                 }
                 _ => {}
             }
@@ -251,7 +290,9 @@ pub(crate) fn delivery_of(event: &NewEvent, epoch: Epoch, sequence: Sequence, ow
         accepted_at: event.accepted_at,
         body: event.body.clone(),
         lanes: event.lanes.clone(),
+        generation: 0,
         attempts: 0,
         due_at: event.accepted_at,
+        signed: None,
     }
 }

@@ -1,16 +1,19 @@
 //! An event comes in: checked, matched, recorded; and only then is its producer told.
 
+use crate::config::Overflow;
+use crate::table::Entry;
 use crate::transmitter::{Transmitter, TransmitterError};
 use crate::{IssuerConfig, render};
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use secevent::{Identifier, Invalid, Strictness, Subject, Timestamp};
-use secevent_ssf::Status;
 use secevent_store::{Idempotency, NewEvent, Owed, Queue, Recorded};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tracing::{trace, warn};
 
 /// An event as its producer tells it.
 #[derive(Clone, Debug)]
@@ -140,14 +143,21 @@ impl Transmitter {
                 return Err(AcceptError::Invalid { place, breach });
             }
         }
+        let mut overflow = Overflowing::default();
         let records = events.iter().enumerate().map(|(place, event)| {
             let idempotency =
                 key.map(|(key, content)| idempotency(issuer.config(), producer, key, content, place));
-            self.record_of(issuer.config(), event, now, idempotency)
+            self.record_of(issuer.config(), event, now, idempotency, &mut overflow)
         });
         let records: Vec<NewEvent> = records.collect();
         let owed: Vec<usize> = records.iter().map(|record| record.owed.len()).collect();
+        trace!(target: "secevent::step", step = "accept");
         let recorded = self.store.record(records).await.map_err(TransmitterError::from)?;
+        let new = recorded.iter().filter(|recorded| matches!(recorded, Recorded::New { .. })).count();
+        self.accepted.fetch_add(u64::try_from(new).unwrap_or(u64::MAX), Ordering::Relaxed);
+        if new > 0 {
+            self.act_on(overflow);
+        }
         let answers = recorded.into_iter().zip(events).zip(owed).map(|((recorded, event), owed)| {
             let (epoch, sequence, deliveries) = match recorded {
                 Recorded::New { epoch, sequence } => (epoch, sequence, owed),
@@ -169,32 +179,53 @@ impl Transmitter {
         event: &Incoming,
         now: Timestamp,
         idempotency: Option<Idempotency>,
+        overflow: &mut Overflowing,
     ) -> NewEvent {
-        let owed = self.table.matching(issuer.url.as_str(), &event.uri).into_iter().map(|entry| {
+        let (mut owed, mut dropped) = (Vec::new(), Vec::new());
+        for entry in self.table.matching(issuer.url.as_str(), &event.uri) {
             let settings = entry.settings();
-            Owed {
-                stream: settings.stream.number(),
-                queue: Queue::Regular,
-                rendering: settings.stream.rendering(),
+            let stream = settings.stream.number();
+            let load = entry.outgoing().load();
+            if self.config.backlog.are_reached(load) {
+                if self.config.backlog.overflow == Overflow::Drop {
+                    dropped.push(stream);
+                    overflow.dropped.push(entry);
+                    continue;
+                }
+                overflow.pausing.push(entry);
+            } else if self.config.backlog.are_far(load) {
+                entry.overflowing.store(false, Ordering::Relaxed);
             }
-        });
-        NewEvent {
-            accepted_at: now,
-            body: event.body(now),
-            lanes: lanes(&event.subject),
-            idempotency,
-            owed: owed.collect(),
+            owed.push(Owed { stream, queue: Queue::Regular, rendering: settings.stream.rendering() });
+        }
+        let (body, lanes) = (event.body(now), lanes(&event.subject));
+        NewEvent { accepted_at: now, body, lanes, idempotency, owed, dropped }
+    }
+
+    /// Streams hold as much as they may: that is counted, and told once (SEM-9).
+    fn act_on(&self, overflow: Overflowing) {
+        for entry in overflow.dropped {
+            entry.counts.dropped.add(1);
+            if !entry.overflowing.swap(true, Ordering::Relaxed) {
+                warn!(stream.id = %entry.settings().stream.id, "A stream holds as much as it may: what is new is dropped");
+            }
+        }
+        for entry in overflow.pausing {
+            if !entry.overflowing.swap(true, Ordering::Relaxed) {
+                warn!(stream.id = %entry.settings().stream.id, "A stream holds as much as it may: it is paused");
+                self.pause_beside(&entry, "more is waiting than a stream may hold".to_owned());
+            }
         }
     }
 
     /// Records an event of SSF itself for one stream, ahead of its backlog (SEM-7).
     pub(crate) async fn record_control<E: secevent::EventType>(
         &self,
-        entry: &crate::table::Entry,
+        entry: &Entry,
         event: &E,
     ) -> Result<(), TransmitterError> {
         let settings = entry.settings();
-        if settings.stream.status == Status::Disabled {
+        if !entry.keeps(Queue::Control) {
             return Ok(());
         }
         let subject =
@@ -213,15 +244,23 @@ impl Transmitter {
             lanes: lanes(&event.subject),
             idempotency: None,
             owed: vec![owed],
+            dropped: Vec::new(),
         };
         self.store.record(vec![record]).await?;
         Ok(())
     }
 }
 
+/// Streams that hold as much as they may.
+#[derive(Default)]
+struct Overflowing {
+    pausing: Vec<Arc<Entry>>,
+    dropped: Vec<Arc<Entry>>,
+}
+
 /// Fingerprints of the identifiers that keep an event's deliveries in order. Two identifiers that happen to
 /// share one are kept in order too: that costs a wait, no promise.
-fn lanes(subject: &Subject) -> Arc<[u64]> {
+pub(crate) fn lanes(subject: &Subject) -> Arc<[u64]> {
     let fingerprint = |bytes: &[u8]| {
         let digest = digest::digest(&digest::SHA256, bytes);
         u64::from_be_bytes(digest.as_ref()[..8].try_into().expect("a digest has 32 bytes"))

@@ -87,6 +87,11 @@ impl IssuerState {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner).signer)
     }
 
+    /// Whether receivers find this key.
+    pub(crate) fn publishes(&self, kid: &str) -> bool {
+        self.public_keys().keys().iter().any(|key| key.kid() == Some(kid))
+    }
+
     /// What its `jwks_uri` serves.
     pub(crate) fn public_keys(&self) -> JwkSet {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).ring.public_keys()

@@ -20,24 +20,35 @@
 //! The promise is *at least once, in order per subject*.
 
 mod accept;
+mod age;
+mod ahead;
+mod config;
+mod counts;
+mod figures;
 mod issuer;
-mod lanes;
 mod manage;
 mod outgoing;
+mod pace;
 mod poll;
 mod push;
+mod recover;
 mod render;
 mod retry;
+mod share;
 mod sign;
+mod status;
 mod stream;
 mod table;
 mod transmitter;
 mod window;
 
 pub use accept::{AcceptError, Accepted, Incoming};
+pub use config::{BacklogLimits, Overflow, PollOrder, TransmitterConfig};
+pub use figures::{Figures, NotReady, StreamFigures, Suspension};
 pub use issuer::IssuerConfig;
 pub use manage::{Client, ManageError};
 pub use poll::PollError;
+pub use recover::{DeadLetter, Preview, RecoverError, Replay, ReplayRequest, ReplayState};
 pub use render::RenderedAs;
 pub use retry::{Outcome, RetryPolicy, Trouble, TroubleKind, classify};
-pub use transmitter::{NoTransport, Transmitter, TransmitterConfig, TransmitterError};
+pub use transmitter::{NoTransport, Transmitter, TransmitterError};

@@ -30,6 +30,9 @@ pub enum ManageError {
     /// The client has as many streams as it may have.
     #[error("the client has {0} streams, and may not have more")]
     TooManyStreams(usize),
+    /// An operator set the stream's status, and ends it.
+    #[error("the operator has paused or disabled the stream")]
+    Held,
     /// The stream is being changed by somebody else at this moment.
     #[error("the stream is being changed at this moment")]
     Busy,
@@ -95,6 +98,9 @@ impl Transmitter {
                 RenderedAs { iss: issuer.to_owned(), aud: client.audience.clone() },
             )]),
             created_at: self.clock.now(),
+            held: false,
+            untold: false,
+            generation: 0,
             id,
         };
         let version = self.write(&stream, Version(0)).await?;
@@ -179,9 +185,8 @@ impl Transmitter {
         self.store.put(&Stream::document(&settings.stream.id), settings.version, None).await?;
         self.table.remove(&entry);
         // A driver that is at work sees this and ends; nothing new is sent (SEM-16).
-        let stopped = Stream { status: Status::Disabled, ..settings.stream.clone() };
-        self.table
-            .stop(&entry, Settings { stream: stopped, events_delivered: Vec::new(), ..(*settings).clone() });
+        let stopped = Stream { status: Status::Disabled, untold: false, ..settings.stream.clone() };
+        self.table.stop(&entry, Settings::new(stopped, settings.version, Vec::new()));
         entry.outgoing().clear();
         if let Err(error) = self.store.drop_stream(settings.stream.number()).await {
             // The stream is gone all the same; the next start drops what is left.
@@ -210,18 +215,36 @@ impl Transmitter {
     ) -> Result<StreamStatus, ManageError> {
         let entry = self.stream_of(issuer, client, &request.stream_id)?;
         let settings = entry.settings();
-        if settings.stream.status == Status::Disabled && request.status != Status::Disabled {
-            // An event that was being accepted while the stream was disabled, or a failure of the store then.
-            self.store.drop_stream(settings.stream.number()).await?;
+        if settings.stream.held && request.status == Status::Enabled {
+            return Err(ManageError::Held);
         }
-        let stream = Stream { status: request.status, reason: request.reason, ..settings.stream.clone() };
-        self.change(&entry, &settings, stream).await?;
-        if request.status == Status::Disabled {
-            entry.outgoing().clear();
-            self.store.drop_stream(settings.stream.number()).await?;
-        }
-        self.wake(&entry);
+        self.change_status(&entry, request.status, request.reason, |stream| stream.untold = false).await?;
         Ok(status_of(&entry.settings().stream))
+    }
+
+    /// Gives a stream another status, and drops what a disabled one is owed.
+    pub(crate) async fn change_status(
+        &self,
+        entry: &Arc<Entry>,
+        status: Status,
+        reason: Option<String>,
+        also: impl FnOnce(&mut Stream),
+    ) -> Result<(), ManageError> {
+        let settings = entry.settings();
+        let number = settings.stream.number();
+        if settings.stream.status == Status::Disabled && status != Status::Disabled {
+            // An event that was being accepted while the stream was disabled, or a failure of the store then.
+            self.store.drop_stream(number).await?;
+        }
+        let mut stream = Stream { status, reason, ..settings.stream.clone() };
+        also(&mut stream);
+        self.change(entry, &settings, stream).await?;
+        if status == Status::Disabled {
+            entry.outgoing().clear();
+            self.store.drop_stream(number).await?;
+        }
+        self.wake(entry);
+        Ok(())
     }
 
     /// Sends a verification event with the receiver's state. It goes ahead of the backlog, so that it is there
@@ -262,7 +285,7 @@ impl Transmitter {
         })
     }
 
-    async fn change(
+    pub(crate) async fn change(
         &self,
         entry: &Arc<Entry>,
         before: &Settings,
@@ -272,7 +295,9 @@ impl Transmitter {
         if stream.target != before.stream.target {
             entry.outgoing().start_afresh();
         }
+        let silent = stream.status != Status::Enabled;
         self.table.replace(entry, self.settings(stream, version));
+        entry.outgoing().be_silent(silent);
         self.wake(entry);
         Ok(self.configuration(&entry.settings()))
     }

@@ -4,35 +4,69 @@
 //! memory alone; the store is read by the callers, between [`Outgoing::start_reading`] and
 //! [`Outgoing::read`].
 
-use crate::lanes::{Lanes, Place};
+use crate::ahead::Ahead;
+use crate::retry::TroubleKind;
+use crate::share::Share;
 use crate::window::Window;
 use secevent::Timestamp;
-use secevent_store::{Delivery, Epoch, Page, Queue, Sequence};
+use secevent_store::{Added, Delivery, Epoch, Lanes, Owing, Page, Queue, Sequence, Signed};
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// A delivery's place among those of its stream: control events come first.
+pub(crate) type Place = (Queue, Sequence);
 
 /// The outgoing side of one stream.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    lanes: Lanes,
-    control: Cursor,
-    regular: Cursor,
+    lanes: Lanes<Place, Timestamp, Delivery>,
+    /// How many deliveries of each queue are held, and the bytes of all their bodies.
+    held: [usize; 3],
+    held_bytes: usize,
+    cursors: [Cursor; 3],
+    ahead: Ahead,
+    /// Since when reading waits for a full lane.
+    crowded_since: Option<Timestamp>,
+    /// Settled here with so many bytes, and perhaps not yet in the store: a page that has it is not believed.
+    settled: BTreeMap<Place, usize>,
+    /// Those of them that are stored. A page that was begun before may still have them.
+    stored: Vec<Place>,
+    load: Load,
     window: Window,
     on_their_way: usize,
     /// The receiver is in trouble: one probe at a time, not before `until`.
     suspended: Option<Suspended>,
+    /// When something was last sent, or became ready after nothing was.
+    moved_at: Timestamp,
+    turn: u8,
+    silent: bool,
     /// A driver runs for this stream.
     pub(crate) driven: bool,
     /// How often everything was forgotten: what was read before that is stale.
     cleared: u32,
 }
 
+/// How much is owed to a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) pending: u64,
+    /// The bytes of their bodies.
+    pub(crate) bytes: u64,
+}
+
 /// Up to where a queue was read.
 #[derive(Clone, Copy, Debug)]
 struct Cursor {
     seen: Sequence,
+    /// The last that was told of a commit.
+    told: Option<Sequence>,
     /// The store may have more behind it.
     more: bool,
     /// Somebody is reading the store just now.
     reading: bool,
+    /// The queue is to be read from its beginning once the present reading has ended.
+    anew: bool,
 }
 
 /// What is being read from the store.
@@ -41,89 +75,177 @@ pub(crate) struct Reading {
     pub(crate) queue: Queue,
     /// From behind this place.
     pub(crate) after: Sequence,
+    /// So many deliveries.
+    pub(crate) limit: usize,
+    /// What was told before the reading began: it is on the page, or settled.
+    told: Option<Sequence>,
     cleared: u32,
 }
 
+/// The rest that a receiver in trouble is given.
 #[derive(Clone, Copy, Debug)]
-struct Suspended {
-    failures: u32,
-    until: Timestamp,
+pub(crate) struct Suspended {
+    pub(crate) kind: TroubleKind,
+    pub(crate) failures: u32,
+    /// When the first of those failures was.
+    pub(crate) since: Timestamp,
+    pub(crate) until: Timestamp,
     /// The delivery that is on its way to find out whether the trouble is over.
     probe: Option<Place>,
 }
 
-/// How many deliveries of each queue of one stream are read ahead at most.
+/// How many deliveries of each queue of one stream are read ahead at most, and beyond which bytes no more are.
 pub(crate) const READ_AHEAD_MAX: usize = 512;
+pub(crate) const READ_AHEAD_BYTES_MAX: usize = 4 << 20;
 /// How many are read from the store at once.
 pub(crate) const PAGE_MAX: usize = 256;
+/// How many fresh deliveries may be held besides, ahead of a backlog that is not read.
+pub(crate) const FRESH_MAX: usize = 128;
+/// How many deliveries a stream holds whose receiver is in trouble for longer: enough to probe it.
+pub(crate) const SUSPENDED_MAX: usize = 8;
+/// After how many failures in a row the rest of the read-ahead is let go.
+const RELEASED_AFTER: u32 = 2;
+/// How long a full lane may stand still before reading goes further past it.
+const CROWDED_FOR: Duration = Duration::from_millis(100);
 
 impl Outgoing {
     /// A stream of which nothing is known: the store is asked first.
     pub(crate) fn new(window_max: usize) -> Self {
-        let unread = Cursor { seen: Sequence(0), more: true, reading: false };
+        let unread = Cursor { seen: Sequence(0), told: None, more: true, reading: false, anew: false };
         Self {
             lanes: Lanes::default(),
-            control: unread,
-            regular: unread,
+            held: [0; 3],
+            held_bytes: 0,
+            cursors: [unread; 3],
+            ahead: Ahead::default(),
+            crowded_since: None,
+            settled: BTreeMap::new(),
+            stored: Vec::new(),
+            load: Load::default(),
             window: Window::new(window_max),
             on_their_way: 0,
             suspended: None,
+            moved_at: Timestamp::default(),
+            turn: 0,
+            silent: false,
             driven: false,
             cleared: 0,
         }
     }
 
+    /// What the store says is owed, before anything is told of commits.
+    pub(crate) fn begin_with(&mut self, owing: &Owing) {
+        self.load = Load { pending: owing.pending, bytes: owing.bytes };
+    }
+
+    /// How much is owed to the stream.
+    pub(crate) fn load(&self) -> Load {
+        self.load
+    }
+
     /// Takes a delivery that was just committed, if it directly follows what was read and there is room.
     /// Otherwise it is left to the next page; there is neither gap nor double at the change-over (SEM-12).
-    pub(crate) fn hand_over(&mut self, delivery: Delivery, previous: Option<Sequence>) {
-        let room = self.lanes.held(delivery.queue) < READ_AHEAD_MAX;
-        let cursor = self.cursor(delivery.queue);
+    ///
+    /// A fresh delivery is taken ahead of an unread backlog if the backlog has nothing about the same identifiers.
+    pub(crate) fn hand_over(&mut self, delivery: Delivery, previous: Option<Sequence>, now: Timestamp) {
+        self.load.pending += 1;
+        self.load.bytes += u64::try_from(delivery.body.len()).unwrap_or(u64::MAX);
+        let room = self.room(delivery.queue) > 0;
+        let (queue, sequence) = (delivery.queue, delivery.sequence);
+        let cursor = self.cursor(queue);
         // A page that is being read may have it too. If it were taken here, it could be settled before the page
         // comes, and would be sent again then, behind its successors.
-        if cursor.reading || cursor.more || previous != Some(cursor.seen) || !room {
-            cursor.more = true;
+        let follows = !cursor.reading && !cursor.more && previous == Some(cursor.seen);
+        let missed = cursor.told.is_some() && cursor.told != previous;
+        cursor.told = Some(sequence);
+        if follows && room {
+            cursor.seen = sequence;
+            self.hold(delivery, now);
             return;
         }
-        cursor.seen = delivery.sequence;
-        self.lanes.add(delivery);
+        cursor.more = true;
+        if queue != Queue::Regular {
+            return;
+        }
+        if missed {
+            self.ahead.miss();
+        }
+        let lanes = &delivery.lanes;
+        let fresh = self.ahead.is_free(lanes)
+            && self.fresh_room() > 0
+            && !self.lanes.is_skipped(lanes)
+            && self.lanes.have_room(lanes);
+        if fresh {
+            self.hold(delivery, now);
+        } else {
+            self.ahead.add(sequence, lanes);
+        }
     }
 
     /// Which queue is to be read from the store now, and behind which place. What is committed from here on
     /// is either in the page or marks the queue as having more. One reads at a time; who starts has to end with
     /// [`Outgoing::read`] or [`Outgoing::not_read`].
-    pub(crate) fn start_reading(&mut self) -> Option<Reading> {
+    pub(crate) fn start_reading(&mut self, now: Timestamp) -> Option<Reading> {
+        self.read_skipped_again();
+        let crowded = self.is_crowded(now);
         let cleared = self.cleared;
-        [Queue::Control, Queue::Regular].into_iter().find_map(|queue| {
-            let room = self.lanes.held(queue) + PAGE_MAX <= READ_AHEAD_MAX;
-            let cursor = self.cursor(queue);
-            let start = room && cursor.more && !cursor.reading;
-            start.then(|| {
-                (cursor.more, cursor.reading) = (false, true);
-                Reading { queue, after: cursor.seen, cleared }
-            })
-        })
+        let queue = Queue::ALL.into_iter().find(|queue| {
+            let waits = crowded && *queue == Queue::Regular;
+            let cursor = self.cursors[index(*queue)];
+            let page = if self.suspended.is_some() { 1 } else { PAGE_MAX };
+            cursor.more && !cursor.reading && !waits && self.room(*queue) >= page
+        })?;
+        let limit = self.room(queue).min(PAGE_MAX);
+        if queue == Queue::Regular {
+            self.ahead.begin();
+        }
+        let cursor = self.cursor(queue);
+        (cursor.more, cursor.reading) = (false, true);
+        Some(Reading { queue, after: cursor.seen, limit, told: cursor.told, cleared })
     }
 
     /// Takes what the store gave.
-    pub(crate) fn read(&mut self, reading: Reading, page: Page) {
+    pub(crate) fn read(&mut self, reading: Reading, page: Page, now: Timestamp) {
         if reading.cleared != self.cleared {
             return;
         }
-        let last = page.deliveries.last().map(|delivery| delivery.sequence);
+        let last = page.deliveries.last().map_or(reading.after, |delivery| delivery.sequence);
         for delivery in page.deliveries {
-            self.lanes.add(delivery);
+            if !self.settled.contains_key(&place_of(&delivery)) {
+                self.hold(delivery, now);
+            }
         }
         let cursor = self.cursor(reading.queue);
-        cursor.reading = false;
         cursor.more |= page.more;
-        cursor.seen = last.unwrap_or(reading.after);
+        cursor.seen = if page.more { last } else { last.max(reading.told.unwrap_or_default()) };
+        let seen = cursor.seen;
+        if reading.queue == Queue::Regular {
+            if !page.more {
+                self.ahead.reached_the_end();
+            }
+            self.ahead.read_until(seen);
+        }
+        self.end_reading(reading.queue);
     }
 
     /// The store could not be read: it is to be read again.
     pub(crate) fn not_read(&mut self, reading: Reading) {
         if reading.cleared == self.cleared {
-            let cursor = self.cursor(reading.queue);
-            (cursor.more, cursor.reading) = (true, false);
+            self.cursor(reading.queue).more = true;
+            self.end_reading(reading.queue);
+        }
+    }
+
+    /// Something was put into the queue for what is delivered again, anywhere in it.
+    pub(crate) fn look_again(&mut self, deliveries: u64) {
+        // Their bytes are not known here, and not counted before the next start.
+        self.load.pending += deliveries;
+        let cursor = self.cursor(Queue::Again);
+        cursor.more = true;
+        if cursor.reading {
+            cursor.anew = true;
+        } else {
+            cursor.seen = Sequence(0);
         }
     }
 
@@ -134,7 +256,27 @@ impl Outgoing {
             Some(_) => 1,
             None => self.window.size(),
         };
+        if self.silent {
+            return self.on_their_way == 0
+                && room > 0
+                && self.lanes.is_ready_within(all(Queue::Control), now);
+        }
         self.on_their_way < room && self.lanes.is_ready(now)
+    }
+
+    /// What kind of permit the next push takes.
+    pub(crate) fn share(&self) -> Share {
+        match self.suspended {
+            Some(_) => Share::Probe,
+            None if self.on_their_way < Share::FEW_MAX => Share::Few,
+            None => Share::Many,
+        }
+    }
+
+    /// Whether nothing is sent but control events: the stream is not enabled, and is to be told so last of all, when
+    /// everything that was on its way has ended (SEM-7).
+    pub(crate) fn be_silent(&mut self, silent: bool) {
+        self.silent = silent;
     }
 
     /// The next delivery to push.
@@ -142,55 +284,77 @@ impl Outgoing {
         if !self.may_push(now) {
             return None;
         }
-        let delivery = self.lanes.take(now)?;
+        let place = self.take(now)?;
         self.on_their_way += 1;
         if let Some(suspended) = &mut self.suspended {
-            suspended.probe = Some((delivery.queue, delivery.sequence));
+            suspended.probe = Some(place);
         }
-        Some(delivery)
+        self.lanes.get(place).cloned()
     }
 
     /// The next delivery to hand to a poller. It comes again at `again_at` unless it is settled by then.
     pub(crate) fn next_poll(&mut self, now: Timestamp, again_at: Timestamp) -> Option<Delivery> {
-        let delivery = self.lanes.take(now)?;
-        self.lanes.retry((delivery.queue, delivery.sequence), delivery.attempts + 1, again_at);
+        let place = self.take(now)?;
+        let delivery = self.lanes.get(place)?.clone();
+        self.put_back(place, delivery.attempts + 1, delivery.signed.clone(), Some(again_at));
         Some(delivery)
     }
 
-    /// A push was answered for good.
-    pub(crate) fn pushed(&mut self, place: Place) {
+    /// How a delivery was signed that was handed to a poller.
+    pub(crate) fn was_signed(&mut self, place: Place, signed: Signed) {
+        if let Some(delivery) = self.lanes.get_mut(place) {
+            delivery.signed = Some(signed);
+        }
+    }
+
+    /// A push was answered for good. Returns whether that ended a rest.
+    pub(crate) fn pushed(&mut self, place: Place) -> bool {
         self.on_their_way -= 1;
+        let rested = self.suspended.is_some();
         // One that was on its way when another met trouble says nothing about now: the probe does.
         if self.suspended.as_ref().is_none_or(|suspended| suspended.probe == Some(place)) {
             self.suspended = None;
             self.window.accepted();
         }
-        self.lanes.settle(place);
+        self.settle(place, 0);
+        rested && self.suspended.is_none()
     }
 
     /// A push met trouble with the receiver. `delay` tells how long to rest after so many failures in a row.
+    /// Returns the rest.
     pub(crate) fn troubled(
         &mut self,
         place: Place,
         attempts: u32,
-        now: Timestamp,
-        delay: impl FnOnce(u32) -> std::time::Duration,
-    ) {
+        signed: Option<Signed>,
+        (kind, now): (TroubleKind, Timestamp),
+        delay: impl FnOnce(u32) -> Duration,
+    ) -> Suspended {
         self.on_their_way -= 1;
         self.window.troubled();
-        self.lanes.retry(place, attempts, Timestamp::default());
-        if self.suspended.as_ref().is_some_and(|suspended| suspended.probe != Some(place)) {
+        self.put_back(place, attempts, signed, None);
+        let before = self.suspended;
+        let suspended = match before {
             // It was on its way when another one met the same trouble: that is one failure, not many.
-            return;
+            Some(suspended) if suspended.probe != Some(place) => suspended,
+            _ => {
+                let failures = before.map_or(0, |suspended| suspended.failures).saturating_add(1);
+                let since = before.map_or(now, |suspended| suspended.since);
+                Suspended { kind, failures, since, until: now.plus(delay(failures)), probe: None }
+            }
+        };
+        self.suspended = Some(suspended);
+        if suspended.failures >= RELEASED_AFTER && self.on_their_way == 0 && self.lanes.len() > SUSPENDED_MAX
+        {
+            self.let_go();
         }
-        let failures = self.suspended.as_ref().map_or(0, |suspended| suspended.failures).saturating_add(1);
-        self.suspended = Some(Suspended { failures, until: now.plus(delay(failures)), probe: None });
+        suspended
     }
 
     /// An attempt was called off, for no fault of the receiver.
-    pub(crate) fn called_off(&mut self, place: Place, attempts: u32) {
+    pub(crate) fn called_off(&mut self, place: Place, attempts: u32, signed: Option<Signed>) {
         self.on_their_way -= 1;
-        self.lanes.retry(place, attempts, Timestamp::default());
+        self.put_back(place, attempts, signed, None);
     }
 
     /// The receiver is to be had somewhere else, or otherwise: its old trouble is over.
@@ -198,14 +362,65 @@ impl Outgoing {
         self.suspended = None;
     }
 
-    /// The place of the delivery with this sequence, if it is held.
-    pub(crate) fn place(&self, epoch: Epoch, sequence: Sequence) -> Option<Place> {
-        self.lanes.place(epoch, sequence)
+    /// The rest that the receiver is given, if it is.
+    pub(crate) fn suspended(&self) -> Option<Suspended> {
+        self.suspended
     }
 
-    /// A delivery is settled by an acknowledgement or a report.
-    pub(crate) fn settle(&mut self, place: Place) {
-        self.lanes.settle(place);
+    /// The place of this delivery, if it is held.
+    pub(crate) fn place(&self, epoch: Epoch, sequence: Sequence, generation: u16) -> Option<Place> {
+        let same = |delivery: &Delivery| delivery.epoch == epoch && delivery.generation == generation;
+        let places = Queue::ALL.map(|queue| (queue, sequence));
+        places.into_iter().find(|place| self.lanes.get(*place).is_some_and(same))
+    }
+
+    /// A delivery is settled. `bytes` are those of its body if it is not held.
+    pub(crate) fn settle(&mut self, place: Place, bytes: usize) {
+        let bytes = match self.lanes.settle(place) {
+            Some(delivery) => {
+                self.held[index(place.0)] -= 1;
+                self.held_bytes -= delivery.body.len();
+                delivery.body.len()
+            }
+            None => bytes,
+        };
+        let bytes = if place.0 == Queue::Again { 0 } else { bytes };
+        self.settled.entry(place).or_insert(bytes);
+    }
+
+    /// The same, unless it is on its way or handed out, or was settled before. Returns whether it is settled now.
+    pub(crate) fn settle_unless_sent(&mut self, place: Place, bytes: usize) -> bool {
+        let sent = self.lanes.is_taken(place) || self.settled.contains_key(&place);
+        if !sent {
+            self.settle(place, bytes);
+        }
+        !sent
+    }
+
+    /// These settlements are stored.
+    pub(crate) fn stored(&mut self, places: impl Iterator<Item = Place>) {
+        for place in places {
+            let Some(bytes) = self.settled.get(&place) else { continue };
+            let bytes = u64::try_from(*bytes).unwrap_or(u64::MAX);
+            self.load.pending = self.load.pending.saturating_sub(1);
+            // What was put into the queue `Again` was counted without its bytes.
+            self.load.bytes = if self.load.pending == 0 { 0 } else { self.load.bytes.saturating_sub(bytes) };
+            self.stored.push(place);
+        }
+        self.forget_stored();
+    }
+
+    /// These settlements could not be stored: the store owes them still, and is read again.
+    pub(crate) fn not_stored(&mut self, places: impl Iterator<Item = Place>) {
+        for (queue, sequence) in places {
+            self.settled.remove(&(queue, sequence));
+            let cursor = self.cursor(queue);
+            (cursor.more, cursor.anew) = (true, cursor.reading);
+            cursor.seen = cursor.seen.min(Sequence(sequence.0.saturating_sub(1)));
+            if queue == Queue::Regular {
+                self.ahead.miss();
+            }
+        }
     }
 
     /// When something may be pushed that could not be at `now`, if nothing else happens. What is kept back by
@@ -213,12 +428,13 @@ impl Outgoing {
     pub(crate) fn next_push_at(&self, now: Timestamp) -> Option<Timestamp> {
         let rests_until = self.suspended.map_or(Timestamp::default(), |suspended| suspended.until);
         let available = if self.lanes.is_ready(now) { Some(now) } else { self.lanes.next_due() };
-        available.map(|at| at.max(rests_until)).filter(|at| *at > now)
+        let available = available.map(|at| at.max(rests_until));
+        earlier(available, self.next_look_at()).filter(|at| *at > now)
     }
 
     /// When something may be handed to a poller that could not be at `now`, if nothing else happens.
     pub(crate) fn next_poll_at(&self, now: Timestamp) -> Option<Timestamp> {
-        self.lanes.next_due().filter(|at| *at > now)
+        earlier(self.lanes.next_due(), self.next_look_at()).filter(|at| *at > now)
     }
 
     /// Whether a poller would get something, now or after the next page.
@@ -228,34 +444,220 @@ impl Outgoing {
 
     /// Whether nothing is held, on its way or to be read.
     pub(crate) fn is_idle(&self) -> bool {
-        self.lanes.len() == 0 && self.on_their_way == 0 && self.is_read()
+        self.lanes.is_empty() && self.on_their_way == 0 && self.is_read()
+    }
+
+    /// Since when something could be sent and is not, if that is so.
+    pub(crate) fn stands_still_since(&self, now: Timestamp) -> Option<Timestamp> {
+        (self.suspended.is_none() && self.may_push(now)).then_some(self.moved_at)
     }
 
     fn is_read(&self) -> bool {
-        [&self.control, &self.regular].iter().all(|cursor| !cursor.more && !cursor.reading)
+        self.cursors.iter().all(|cursor| !cursor.more && !cursor.reading)
     }
 
-    /// Whether no push is unanswered.
-    pub(crate) fn nothing_on_its_way(&self) -> bool {
-        self.on_their_way == 0
+    /// How many deliveries are held.
+    pub(crate) fn held(&self) -> usize {
+        self.lanes.len()
     }
 
-    /// Forgets what is held: the stream keeps nothing any more, or is to be read anew.
+    /// How many pushes are unanswered.
+    pub(crate) fn on_their_way(&self) -> usize {
+        self.on_their_way
+    }
+
+    /// How many may be.
+    pub(crate) fn window(&self) -> usize {
+        self.window.size()
+    }
+
+    /// Forgets what is held: the stream keeps nothing any more.
     pub(crate) fn clear(&mut self) {
-        self.lanes = Lanes::default();
-        self.cleared = self.cleared.wrapping_add(1);
-        for cursor in [&mut self.control, &mut self.regular] {
-            (cursor.more, cursor.reading) = (true, false);
-        }
+        self.forget_held();
+        self.settled.clear();
+        self.stored.clear();
+        self.load = Load::default();
         self.suspended = None;
     }
 
-    fn cursor(&mut self, queue: Queue) -> &mut Cursor {
-        match queue {
-            Queue::Control => &mut self.control,
-            Queue::Regular => &mut self.regular,
+    /// Lets go of what is held, to be read again when the receiver is back.
+    fn let_go(&mut self) {
+        let regular = |(place, delivery): (Place, &Delivery)| {
+            (place.0 == Queue::Regular).then(|| (place.1, delivery.lanes.clone()))
+        };
+        let held: Vec<_> = self.lanes.iter().filter_map(regular).collect();
+        let skipped = self.lanes.has_skipped();
+        let first = held.first().map(|(sequence, _)| Sequence(sequence.0.saturating_sub(1)));
+        let seen = self.cursors[index(Queue::Regular)].seen;
+        self.forget_held();
+        let cursor = self.cursor(Queue::Regular);
+        cursor.seen = if skipped { Sequence(0) } else { first.map_or(seen, |first| first.min(seen)) };
+        for queue in [Queue::Control, Queue::Again] {
+            self.cursor(queue).seen = Sequence(0);
+        }
+        if skipped {
+            self.ahead.miss();
+        }
+        // What was taken ahead of the cursor is not counted there either.
+        for (sequence, lanes) in held.iter().rev() {
+            self.ahead.add_first(*sequence, lanes);
         }
     }
+
+    fn forget_held(&mut self) {
+        self.lanes = Lanes::default();
+        (self.held, self.held_bytes) = ([0; 3], 0);
+        self.crowded_since = None;
+        self.cleared = self.cleared.wrapping_add(1);
+        for cursor in &mut self.cursors {
+            (cursor.more, cursor.reading, cursor.anew) = (true, false, false);
+        }
+        self.forget_stored();
+    }
+
+    /// The oldest goes first, and every other turn is for those that would wait too long for theirs.
+    fn take(&mut self, now: Timestamp) -> Option<Place> {
+        self.turn = self.turn.wrapping_add(1);
+        let fresh = (Queue::Regular, Sequence(self.cursors[index(Queue::Regular)].seen.0.saturating_add(1)));
+        let first = match self.turn % 4 {
+            1 => fresh..=last(Queue::Regular),
+            3 => all(Queue::Again),
+            _ => all(Queue::Control),
+        };
+        let mut taken = self.lanes.take(all(Queue::Control), now);
+        if !self.silent {
+            taken = taken.or_else(|| self.lanes.take(first, now)).or_else(|| self.lanes.take(.., now));
+        }
+        if taken.is_some() {
+            self.moved_at = now;
+        }
+        taken
+    }
+
+    fn hold(&mut self, mut delivery: Delivery, now: Timestamp) {
+        if self.lanes.is_empty() || !self.lanes.is_ready(now) {
+            self.moved_at = now;
+        }
+        let place = place_of(&delivery);
+        // What was never put off need not wait for a time that has come already, whatever the clock says.
+        let due = (delivery.due_at > delivery.accepted_at).then_some(delivery.due_at);
+        delivery.due_at = Timestamp::default();
+        let (bytes, lanes) = (delivery.body.len(), delivery.lanes.as_ref().into());
+        let added = match place.0 {
+            Queue::Regular => self.lanes.add_or_skip(place, lanes, due, delivery),
+            // These are few, and what an operator asked for is not left behind.
+            Queue::Control | Queue::Again => self.lanes.add(place, lanes, due, delivery),
+        };
+        if added == Added::Held {
+            self.held[index(place.0)] += 1;
+            self.held_bytes += bytes;
+        }
+    }
+
+    fn put_back(&mut self, place: Place, attempts: u32, signed: Option<Signed>, due: Option<Timestamp>) {
+        if let Some(delivery) = self.lanes.get_mut(place) {
+            delivery.attempts = attempts;
+            delivery.signed = signed;
+            self.lanes.retry(place, due);
+        }
+    }
+
+    /// How many deliveries of a queue may still be held.
+    fn room(&self, queue: Queue) -> usize {
+        let resting = self.suspended.is_some_and(|suspended| suspended.failures >= RELEASED_AFTER);
+        let max = if resting { SUSPENDED_MAX } else { READ_AHEAD_MAX };
+        match self.held_bytes < READ_AHEAD_BYTES_MAX || self.held[index(queue)] == 0 {
+            true => max.saturating_sub(self.held[index(queue)]),
+            false => 0,
+        }
+    }
+
+    fn fresh_room(&self) -> usize {
+        match self.suspended {
+            None if self.held_bytes < READ_AHEAD_BYTES_MAX => {
+                (READ_AHEAD_MAX + FRESH_MAX).saturating_sub(self.held[index(Queue::Regular)])
+            }
+            _ => 0,
+        }
+    }
+
+    /// A full lane has room again: those that were left behind it are read.
+    fn read_skipped_again(&mut self) {
+        if self.cursors[index(Queue::Regular)].reading {
+            return;
+        }
+        let Some((_, first)) = self.lanes.read_again() else { return };
+        self.crowded_since = None;
+        let cursor = self.cursor(Queue::Regular);
+        cursor.seen = cursor.seen.min(Sequence(first.0.saturating_sub(1)));
+        cursor.more = true;
+        // What is read again is not known any more before it is read.
+        self.ahead.miss();
+    }
+
+    /// Whether reading has to wait for a full lane. If the lane stands still, it goes further past it bit by bit.
+    fn is_crowded(&mut self, now: Timestamp) -> bool {
+        if !self.lanes.is_crowded() {
+            self.crowded_since = None;
+            return false;
+        }
+        let since = *self.crowded_since.get_or_insert(now);
+        if now >= since.plus(CROWDED_FOR) || now < since {
+            self.lanes.look_further();
+            self.crowded_since = Some(now);
+        }
+        self.lanes.is_crowded()
+    }
+
+    fn next_look_at(&self) -> Option<Timestamp> {
+        self.crowded_since.map(|since| since.plus(CROWDED_FOR)).filter(|_| self.lanes.may_look_further())
+    }
+
+    fn end_reading(&mut self, queue: Queue) {
+        let cursor = self.cursor(queue);
+        cursor.reading = false;
+        if std::mem::take(&mut cursor.anew) {
+            (cursor.seen, cursor.more) = (Sequence(0), true);
+        }
+        self.forget_stored();
+    }
+
+    /// No page can have these any more if none is being read.
+    fn forget_stored(&mut self) {
+        if self.cursors.iter().all(|cursor| !cursor.reading) {
+            for place in self.stored.drain(..) {
+                self.settled.remove(&place);
+            }
+        }
+    }
+
+    fn cursor(&mut self, queue: Queue) -> &mut Cursor {
+        &mut self.cursors[index(queue)]
+    }
+}
+
+fn index(queue: Queue) -> usize {
+    match queue {
+        Queue::Control => 0,
+        Queue::Regular => 1,
+        Queue::Again => 2,
+    }
+}
+
+fn place_of(delivery: &Delivery) -> Place {
+    (delivery.queue, delivery.sequence)
+}
+
+fn last(queue: Queue) -> Place {
+    (queue, Sequence(u64::MAX))
+}
+
+fn all(queue: Queue) -> RangeInclusive<Place> {
+    (queue, Sequence(0))..=last(queue)
+}
+
+fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    one.into_iter().chain(other).min()
 }
 
 #[cfg(test)]
@@ -279,37 +681,45 @@ mod tests {
             accepted_at: at(0),
             body: Bytes::new(),
             lanes: [sequence].into(),
+            generation: 0,
             attempts: 0,
             due_at: Timestamp::default(),
+            signed: None,
         }
     }
 
+    fn trouble(seconds: i64) -> (TroubleKind, Timestamp) {
+        (TroubleKind::Unreachable, at(seconds))
+    }
+
     fn read_all(outgoing: &mut Outgoing, mut pages: impl FnMut(Queue, Sequence) -> Page) {
-        while let Some(reading) = outgoing.start_reading() {
+        while let Some(reading) = outgoing.start_reading(at(1)) {
             let page = pages(reading.queue, reading.after);
-            outgoing.read(reading, page);
+            outgoing.read(reading, page, at(1));
         }
     }
 
     #[test]
     fn neither_gap_nor_double_between_page_and_hand_over() {
         let mut outgoing = Outgoing::new(64);
-        outgoing.hand_over(delivery(3), Some(Sequence(2)));
+        outgoing.hand_over(delivery(3), Some(Sequence(2)), at(1));
         assert!(outgoing.next_push(at(1)).is_none(), "nothing was read yet, so the store is asked first");
 
-        let reading = outgoing.start_reading().unwrap();
+        let reading = outgoing.start_reading(at(1)).unwrap();
         assert_eq!((reading.queue, reading.after), (Queue::Control, Sequence(0)));
-        outgoing.read(reading, Page::default());
-        let reading = outgoing.start_reading().unwrap();
-        assert_eq!(outgoing.start_reading(), None, "one reads at a time");
+        outgoing.read(reading, Page::default(), at(1));
+        let reading = outgoing.start_reading(at(1)).unwrap();
+        let again = outgoing.start_reading(at(1)).unwrap();
+        outgoing.read(again, Page::default(), at(1));
+        assert_eq!(outgoing.start_reading(at(1)), None, "one reads at a time");
         // Committed while the page is read: it may be in the page or not.
-        outgoing.hand_over(delivery(4), Some(Sequence(3)));
-        outgoing.read(reading, Page { deliveries: vec![delivery(2), delivery(3)], more: false });
+        outgoing.hand_over(delivery(4), Some(Sequence(3)), at(1));
+        outgoing.read(reading, Page { deliveries: vec![delivery(2), delivery(3)], more: false }, at(1));
         read_all(&mut outgoing, |_, after| {
             assert_eq!(after, Sequence(3));
             Page { deliveries: vec![delivery(4)], more: false }
         });
-        outgoing.hand_over(delivery(5), Some(Sequence(4)));
+        outgoing.hand_over(delivery(5), Some(Sequence(4)), at(1));
         let sent: Vec<u64> =
             std::iter::from_fn(|| outgoing.next_push(at(1))).map(|one| one.sequence.0).collect();
         assert_eq!(sent, [2, 3, 4, 5]);
@@ -320,7 +730,7 @@ mod tests {
         let mut outgoing = Outgoing::new(64);
         let pages = |queue, _| match queue {
             Queue::Regular => Page { deliveries: (1..=8).map(delivery).collect(), more: false },
-            Queue::Control => Page::default(),
+            Queue::Control | Queue::Again => Page::default(),
         };
         read_all(&mut outgoing, pages);
         let sent: Vec<Delivery> = std::iter::from_fn(|| outgoing.next_push(at(1))).collect();
@@ -328,7 +738,7 @@ mod tests {
         let mut asked = Vec::new();
         for one in &sent {
             let place = (one.queue, one.sequence);
-            outgoing.troubled(place, 1, at(1), |failures| {
+            outgoing.troubled(place, 1, None, trouble(1), |failures| {
                 asked.push(failures);
                 Duration::from_secs(10)
             });
@@ -349,15 +759,15 @@ mod tests {
         let mut outgoing = Outgoing::new(64);
         let pages = |queue, _| match queue {
             Queue::Regular => Page { deliveries: (1..=8).map(delivery).collect(), more: false },
-            Queue::Control => Page::default(),
+            Queue::Control | Queue::Again => Page::default(),
         };
         read_all(&mut outgoing, pages);
         let sent: Vec<Place> =
             std::iter::from_fn(|| outgoing.next_push(at(1))).map(|one| (one.queue, one.sequence)).collect();
-        outgoing.troubled(sent[0], 1, at(1), |_| Duration::from_secs(10));
+        outgoing.troubled(sent[0], 1, None, trouble(1), |_| Duration::from_secs(10));
         outgoing.pushed(sent[1]);
         assert!(outgoing.next_push(at(10)).is_none(), "the receiver asked for a rest");
-        outgoing.troubled(sent[2], 1, at(12), |_| unreachable!("this trouble is counted already"));
+        outgoing.troubled(sent[2], 1, None, trouble(12), |_| unreachable!("this trouble is counted already"));
         assert!(outgoing.next_push(at(12)).is_none(), "one is on its way still");
         outgoing.pushed(sent[3]);
         assert_eq!(outgoing.next_push(at(12)).unwrap().sequence, Sequence(1), "now it is probed");
@@ -367,24 +777,24 @@ mod tests {
     fn a_backlog_leaves_room_for_control_events() {
         let mut outgoing = Outgoing::new(64);
         read_all(&mut outgoing, |queue, after| match queue {
-            Queue::Control => Page::default(),
+            Queue::Control | Queue::Again => Page::default(),
             Queue::Regular => {
                 let deliveries = (after.0..).take(PAGE_MAX).map(|number| delivery(number + 1)).collect();
                 Page { deliveries, more: true }
             }
         });
-        outgoing.hand_over(Delivery { queue: Queue::Control, ..delivery(9_000) }, None);
-        let reading = outgoing.start_reading().unwrap();
+        outgoing.hand_over(Delivery { queue: Queue::Control, ..delivery(9_000) }, None, at(1));
+        let reading = outgoing.start_reading(at(1)).unwrap();
         assert_eq!(reading.queue, Queue::Control);
     }
 
     #[test]
     fn what_was_read_before_everything_was_dropped_is_stale() {
         let mut outgoing = Outgoing::new(64);
-        outgoing.start_reading().unwrap();
-        let reading = outgoing.start_reading().unwrap();
+        outgoing.start_reading(at(1)).unwrap();
+        let reading = outgoing.start_reading(at(1)).unwrap();
         outgoing.clear();
-        outgoing.read(reading, Page { deliveries: vec![delivery(1)], more: false });
+        outgoing.read(reading, Page { deliveries: vec![delivery(1)], more: false }, at(1));
         assert!(outgoing.next_push(at(1)).is_none());
     }
 
@@ -393,7 +803,7 @@ mod tests {
         let mut outgoing = Outgoing::new(64);
         let mut next = 0;
         read_all(&mut outgoing, |queue, _| match queue {
-            Queue::Control => Page::default(),
+            Queue::Control | Queue::Again => Page::default(),
             Queue::Regular => {
                 let deliveries = (next..).take(PAGE_MAX).map(|number| delivery(number + 1)).collect();
                 next += PAGE_MAX as u64;
@@ -401,7 +811,7 @@ mod tests {
             }
         });
         assert_eq!(outgoing.lanes.len(), READ_AHEAD_MAX);
-        outgoing.hand_over(delivery(next + 1), Some(Sequence(next)));
+        outgoing.hand_over(delivery(next + 1), Some(Sequence(next)), at(1));
         assert_eq!(outgoing.lanes.len(), READ_AHEAD_MAX);
     }
 }

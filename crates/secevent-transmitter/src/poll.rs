@@ -1,6 +1,7 @@
 //! Poll delivery (RFC 8936): the same deliveries, handed out to whoever asks for the stream.
 
-use crate::lanes::Place;
+use crate::outgoing::Place;
+use crate::push::signature_of;
 use crate::stream::Target;
 use crate::table::Entry;
 use crate::transmitter::{Transmitter, TransmitterError};
@@ -8,9 +9,10 @@ use bytes::Bytes;
 use secevent::Timestamp;
 use secevent_ssf::poll::{self, PollRequest};
 use secevent_ssf::{Status, StreamId};
-use secevent_store::{Jti, Settlement, Verdict};
+use secevent_store::{Delivery, Jti, Settlement, Verdict};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use tracing::info;
+use tracing::{info, trace};
 
 /// Why a poll gets no answer of its own.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +21,9 @@ pub enum PollError {
     /// The client has no such stream that is polled.
     #[error("there is no such stream")]
     NoSuchStream,
+    /// The receiver asks for nothing again and again, without waiting for something.
+    #[error("polls that do not wait come too often, the next one is answered in {0:?}")]
+    TooOften(Duration),
     /// Our own trouble.
     #[error(transparent)]
     Ours(#[from] TransmitterError),
@@ -56,6 +61,13 @@ impl Transmitter {
             // To acknowledge and want nothing is answered at once, which the standard leaves open (E-95).
             let answer = !sets.is_empty() || request.return_immediately || sets_max == 0 || self.is_closing();
             if answer || tokio::time::Instant::now() >= give_up_at {
+                let asks_for_nothing =
+                    sets_max == 0 || !request.ack.is_empty() || !request.set_errs.is_empty();
+                if sets.is_empty() && request.return_immediately && !asks_for_nothing {
+                    let mut pace = entry.pace.lock().unwrap_or_else(PoisonError::into_inner);
+                    pace.count(now, self.config.poll_interval_min).map_err(PollError::TooOften)?;
+                }
+                trace!(target: "secevent::step", step = "poll-hand-out");
                 let sending = entry.settings().stream.status == Status::Enabled;
                 let more = sending && sets_max > 0 && entry.outgoing().has_more(now);
                 let pairs = sets.iter().map(|(jti, token)| (jti.as_str(), token.as_str()));
@@ -73,7 +85,11 @@ impl Transmitter {
     }
 
     /// Settles what the request acknowledges or refuses. Identifiers that name nothing are ignored (E-97).
-    async fn settle_reported(&self, entry: &Entry, request: &PollRequest) -> Result<(), TransmitterError> {
+    async fn settle_reported(
+        &self,
+        entry: &Arc<Entry>,
+        request: &PollRequest,
+    ) -> Result<(), TransmitterError> {
         let acked = request.ack.iter().map(|jti| (jti, Verdict::Acked));
         let refused = request.set_errs.iter().map(|(jti, error)| {
             let reason = format!("{}: {}", error.err.as_str(), error.description);
@@ -81,33 +97,48 @@ impl Transmitter {
             (jti, Verdict::Rejected(reason))
         });
         let number = entry.settings().stream.number();
+        let at = self.clock.now();
         let mut settlements = Vec::new();
         for (jti, verdict) in acked.chain(refused) {
             let Some(named) = self.codec.decode(jti, number) else { continue };
-            if let Some((queue, sequence)) = self.unsettled(entry, &named).await? {
-                settlements.push(Settlement { sequence, stream: number, queue, verdict });
+            if let Some(((queue, sequence), bytes)) = self.unsettled(entry, &named).await? {
+                match verdict {
+                    Verdict::Acked => entry.counts.delivered.add(1),
+                    _ => entry.counts.rejected.add(1),
+                }
+                entry.outgoing().settle((queue, sequence), bytes);
+                settlements.push(Settlement { sequence, stream: number, queue, at, verdict });
             }
         }
         if !settlements.is_empty() {
-            for settled in &settlements {
-                entry.outgoing().settle((settled.queue, settled.sequence));
-            }
             // What became free may be what another poller waits for.
             entry.changed.notify_waiters();
-            self.store.settle(settlements).await?;
+            trace!(target: "secevent::step", step = "poll-ack");
+            if let Err(error) = self.store.settle(settlements.clone()).await {
+                let places = settlements.iter().map(|settled| (settled.queue, settled.sequence));
+                entry.outgoing().not_stored(places);
+                return Err(error.into());
+            }
+            self.were_stored(entry, &settlements).await;
         }
         Ok(())
     }
 
-    /// The delivery that an identifier names, if it is not settled yet: it may have been handed out before a
-    /// restart. One of another epoch is another delivery that had the same place before the store was restored
-    /// from a backup (SEM-1).
-    async fn unsettled(&self, entry: &Entry, named: &Jti) -> Result<Option<Place>, TransmitterError> {
-        if let Some(place) = entry.outgoing().place(named.epoch, named.sequence) {
-            return Ok(Some(place));
+    /// The delivery that an identifier names and the bytes of its body, if it is not settled yet: it may have been
+    /// handed out before a restart. One of another epoch is another delivery that had the same place before the store
+    /// was restored from a backup (SEM-1).
+    async fn unsettled(
+        &self,
+        entry: &Entry,
+        named: &Jti,
+    ) -> Result<Option<(Place, usize)>, TransmitterError> {
+        if let Some(place) = entry.outgoing().place(named.epoch, named.sequence, named.generation) {
+            return Ok(Some((place, 0)));
         }
-        let stored = self.store.delivery(named.stream, named.sequence).await?;
-        Ok(stored.filter(|stored| stored.epoch == named.epoch).map(|stored| (stored.queue, stored.sequence)))
+        let stored = self.store.deliveries(named.stream, named.sequence).await?;
+        let same = |stored: &Delivery| stored.epoch == named.epoch && stored.generation == named.generation;
+        let stored = stored.into_iter().find(same);
+        Ok(stored.map(|stored| ((stored.queue, stored.sequence), stored.body.len())))
     }
 
     async fn hand_out(
@@ -116,7 +147,8 @@ impl Transmitter {
         sets_max: usize,
         now: Timestamp,
     ) -> Result<Vec<(String, String)>, TransmitterError> {
-        if entry.settings().stream.status != Status::Enabled {
+        let settings = entry.settings();
+        if settings.stream.status != Status::Enabled && !settings.stream.untold {
             return Ok(Vec::new());
         }
         if let Err(error) = self.read_ahead(entry).await {
@@ -126,13 +158,35 @@ impl Transmitter {
         }
         let again_at = now.plus(self.config.poll_visibility);
         let mut sets = Vec::new();
+        let mut again = Vec::new();
         while sets.len() < sets_max {
             let Some(delivery) = entry.outgoing().next_poll(now, again_at) else { break };
-            match self.token(&entry.settings(), &delivery).await {
-                Ok(set) => sets.push(set),
-                Err(error) => return Err(TransmitterError::Config(error)),
+            let place = (delivery.queue, delivery.sequence);
+            let (jti, token) = self.token(&settings, &delivery).await.map_err(TransmitterError::Config)?;
+            if delivery.attempts == 0 {
+                if let Some(signed) = signature_of(&token) {
+                    entry.outgoing().was_signed(place, signed);
+                }
+            } else {
+                entry.counts.retries.add(1);
+                again.push(delivery);
             }
+            sets.push((jti, token));
         }
+        self.store_signatures(again, now);
         Ok(sets)
+    }
+
+    /// What is handed out again are the same bytes, after a restart too (SEM-4).
+    fn store_signatures(&self, again: Vec<Delivery>, at: Timestamp) {
+        let settlements = again.into_iter().filter(|delivery| delivery.attempts == 1).map(|delivery| {
+            let Delivery { sequence, stream, queue, attempts, signed, .. } = delivery;
+            Settlement { sequence, stream, queue, at, verdict: Verdict::Retry { at, attempts, signed } }
+        });
+        let settlements: Vec<Settlement> = settlements.collect();
+        if !settlements.is_empty() {
+            // The writer has it; whether it succeeds is of no concern to the receiver, who waits for its answer.
+            drop(self.store.settle(settlements));
+        }
     }
 }

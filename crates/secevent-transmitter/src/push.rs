@@ -3,28 +3,66 @@
 //! A driver lives while its stream has something to do, so that idle streams cost nothing. It decides on
 //! memory, sends through the transport, and has outcomes stored as they come, many at once.
 
-use crate::lanes::Place;
-use crate::outgoing::Reading;
+use crate::config::PollOrder;
+use crate::outgoing::{Place, Reading};
 use crate::render;
 use crate::retry::{Outcome, Trouble, TroubleKind, classify};
+use crate::share::{Permit, Share};
 use crate::stream::Target;
 use crate::table::{Entry, Settings};
 use crate::transmitter::Transmitter;
 use secevent::Timestamp;
+use secevent_jose::Detached;
 use secevent_ssf::{Status, TransportError, push};
-use secevent_store::{Delivery, Settlement, StoreError, Verdict};
+use secevent_store::{Delivery, Queue, Settlement, Signed, StoreError, Verdict};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tracing::{debug, info, warn};
+use tokio::sync::mpsc;
+use tracing::{debug, info, trace, warn};
 
 /// How long to wait before asking a store again that failed.
 const STORE_PAUSE: Duration = Duration::from_millis(200);
 
-/// A delivery that came back from an attempt, or from one that was called off.
+/// A delivery that came back from an attempt.
 struct Returned {
     delivery: Delivery,
+    attempt: Attempt,
+}
+
+/// What became of an attempt.
+#[derive(Default)]
+struct Attempt {
+    /// None if it was called off.
     outcome: Option<Outcome>,
+    /// How the SET was signed, if it was.
+    signed: Option<Signed>,
+}
+
+/// An attempt under way. However it ends, the driver hears of it.
+struct UnderWay {
+    delivery: Option<Delivery>,
+    returned: mpsc::UnboundedSender<Returned>,
+}
+
+impl UnderWay {
+    fn ended(mut self, attempt: Attempt) {
+        self.send(attempt);
+    }
+
+    fn send(&mut self, attempt: Attempt) {
+        if let Some(delivery) = self.delivery.take() {
+            // The driver waits for all that it sent, so somebody is listening.
+            let _ = self.returned.send(Returned { delivery, attempt });
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let detail = "the attempt was cut off: this is a bug".to_owned();
+        let trouble = Trouble { kind: TroubleKind::Unexpected, detail, retry_after: None };
+        self.send(Attempt { outcome: Some(Outcome::Trouble(trouble)), signed: None });
+    }
 }
 
 impl Transmitter {
@@ -37,11 +75,12 @@ impl Transmitter {
         start
     }
 
-    /// Whether the stream is one that is pushed to, now.
-    fn may_push_to(&self, entry: &Entry) -> bool {
+    /// Whether the stream is one that is pushed to, now. One that is not enabled is told so, and nothing else.
+    pub(crate) fn may_push_to(&self, entry: &Entry) -> bool {
         let settings = entry.settings();
         let stream = &settings.stream;
-        matches!(stream.target, Target::Push { .. }) && stream.status == Status::Enabled && !self.is_closing()
+        let sends = stream.status == Status::Enabled || stream.untold;
+        matches!(stream.target, Target::Push { .. }) && sends && !self.is_closing()
     }
 
     /// Sends what the stream has to send, until there is nothing more.
@@ -58,16 +97,22 @@ impl Transmitter {
 
             let failed = self.may_push_to(&entry) && self.read_ahead(&entry).await.is_err();
             let now = self.clock.now();
-            let lacks_permit = self.send_what_may(&entry, now, permit.take(), &returned_to);
-            in_line = match (lacks_permit, in_line) {
-                (false, _) => None,
-                (true, None) => Some(Box::pin(Arc::clone(&self.pushes).acquire_owned())),
-                (true, waiting) => waiting,
+            let lacking = self.send_what_may(&entry, now, permit.take(), &returned_to);
+            in_line = match (lacking, in_line) {
+                (None, _) => None,
+                (Some(share), Some((of, waiting))) if of == share => Some((of, waiting)),
+                (Some(share), _) => Some((share, Box::pin(self.shares.take(share)))),
             };
             if storing.is_none() && !settlements.is_empty() {
                 let batch = std::mem::take(&mut settlements);
+                trace!(target: "secevent::step", step = "outcome");
                 let stored = self.store.settle(batch.clone());
-                storing = Some(Box::pin(async move { stored.await.map_err(|error| (error, batch)) }));
+                storing = Some(Box::pin(async move {
+                    match stored.await {
+                        Ok(()) => Ok(batch),
+                        Err(error) => Err((error, batch)),
+                    }
+                }));
             }
             if storing.is_none() && self.may_end(&entry) {
                 return;
@@ -81,15 +126,18 @@ impl Transmitter {
                 }
                 result = async { storing.as_mut().expect("checked").await }, if storing.is_some() => {
                     storing = None;
-                    if let Err((error, batch)) = result {
-                        warn!(%error, "Outcomes could not be stored, they are kept and tried again");
-                        settlements.splice(..0, batch);
-                        tokio::time::sleep(STORE_PAUSE).await;
+                    match result {
+                        Ok(batch) => self.were_stored(&entry, &batch).await,
+                        Err((error, batch)) => {
+                            warn!(%error, "Outcomes could not be stored, they are kept and tried again");
+                            settlements.splice(..0, batch);
+                            tokio::time::sleep(STORE_PAUSE).await;
+                        }
                     }
                 }
-                granted = async { in_line.as_mut().expect("checked").await }, if in_line.is_some() => {
+                granted = async { (&mut in_line.as_mut().expect("checked").1).await }, if in_line.is_some() => {
                     in_line = None;
-                    permit = granted.ok();
+                    permit = Some(granted);
                 }
                 () = &mut changed => {}
                 () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
@@ -100,15 +148,18 @@ impl Transmitter {
     /// Reads the store where the memory ends.
     pub(crate) async fn read_ahead(&self, entry: &Entry) -> Result<(), StoreError> {
         loop {
-            let Some(started) = entry.outgoing().start_reading() else { return Ok(()) };
+            let Some(started) = entry.outgoing().start_reading(self.clock.now()) else { return Ok(()) };
             let mut unread = Unread { entry, reading: Some(started) };
             let number = entry.settings().stream.number();
-            let page = self.store.page(number, started.queue, started.after, crate::outgoing::PAGE_MAX).await;
+            let page = self.store.page(number, started.queue, started.after, started.limit).await;
             unread.reading = None;
             match page {
-                Ok(page) => {
+                Ok(mut page) => {
                     let found = !page.deliveries.is_empty();
-                    entry.outgoing().read(started, page);
+                    if self.config.poll_order == PollOrder::Batched && entry.is_polled() {
+                        page.deliveries.iter_mut().for_each(|delivery| delivery.lanes = [].into());
+                    }
+                    entry.outgoing().read(started, page, self.clock.now());
                     if found {
                         // There may be enough for another poller too.
                         entry.changed.notify_waiters();
@@ -123,50 +174,69 @@ impl Transmitter {
         }
     }
 
-    /// Sends what may be sent. Returns whether there is more that only lacks a permit.
+    /// Sends what may be sent. Returns which permit there is none of, if more could be sent with one.
     fn send_what_may(
         self: &Arc<Self>,
         entry: &Arc<Entry>,
         now: Timestamp,
-        mut permit: Option<OwnedSemaphorePermit>,
+        mut permit: Option<Permit>,
         returned: &mpsc::UnboundedSender<Returned>,
-    ) -> bool {
-        while self.may_push_to(entry) && entry.outgoing().may_push(now) {
+    ) -> Option<Share> {
+        loop {
+            let share = {
+                let outgoing = entry.outgoing();
+                if !(self.may_push_to(entry) && outgoing.may_push(now)) {
+                    return None;
+                }
+                outgoing.share()
+            };
             // The permit first: a delivery that was taken is sent.
-            let permit = permit.take().or_else(|| Arc::clone(&self.pushes).try_acquire_owned().ok());
-            let Some(permit) = permit else { return true };
-            let Some(delivery) = entry.outgoing().next_push(now) else { return false };
-            let (this, entry, returned) = (Arc::clone(self), Arc::clone(entry), returned.clone());
+            let granted = permit.take().filter(|permit| permit.share == share);
+            let Some(permit) = granted.or_else(|| self.shares.try_take(share)) else { return Some(share) };
+            let delivery = entry.outgoing().next_push(now)?;
+            let under_way = UnderWay { delivery: Some(delivery.clone()), returned: returned.clone() };
+            let (this, entry) = (Arc::clone(self), Arc::clone(entry));
             tokio::spawn(async move {
-                let outcome = this.attempt(&entry, &delivery, permit).await;
-                // The driver waits for all that it sent, so somebody is listening.
-                let _ = returned.send(Returned { delivery, outcome });
+                let attempt = this.attempt(&entry, &delivery, permit).await;
+                under_way.ended(attempt);
             });
         }
-        false
     }
 
-    async fn attempt(&self, entry: &Entry, delivery: &Delivery, _: OwnedSemaphorePermit) -> Option<Outcome> {
-        match self.push(entry, delivery).await {
-            Ok(outcome) => outcome,
+    async fn attempt(&self, entry: &Entry, delivery: &Delivery, _: Permit) -> Attempt {
+        let mut attempt = Attempt::default();
+        match self.push(entry, delivery, &mut attempt.signed).await {
+            Ok(outcome) => attempt.outcome = outcome,
             Err(detail) => {
-                Some(Outcome::Trouble(Trouble { kind: TroubleKind::Trust, detail, retry_after: None }))
+                let trouble = Trouble { kind: TroubleKind::Trust, detail, retry_after: None };
+                attempt.outcome = Some(Outcome::Trouble(trouble));
             }
         }
+        attempt
     }
 
     /// Sends one SET, and reads the answer; none if it was called off. An error is our own: a secret or a key
     /// that cannot be used.
-    async fn push(&self, entry: &Entry, delivery: &Delivery) -> Result<Option<Outcome>, String> {
+    async fn push(
+        &self,
+        entry: &Entry,
+        delivery: &Delivery,
+        signed: &mut Option<Signed>,
+    ) -> Result<Option<Outcome>, String> {
         let (_, token) = self.token(&entry.settings(), delivery).await?;
         // Signing takes a while. A stream that was paused, disabled or deleted meanwhile is sent nothing (SEM-16).
         if !self.may_push_to(entry) {
             return Ok(None);
         }
-        let target = entry.settings().stream.push_target(&self.vault).map_err(|error| error.to_string())?;
+        let settings = entry.settings();
+        let target = settings.push_target(&self.vault).map_err(ToString::to_string)?;
+        // Kept apart from the token, which is gone with the request: most SETs are sent once.
+        let detached = signature_of(&token);
         let request = push::request(&target.endpoint, token, target.authorization.as_ref());
+        trace!(target: "secevent::step", step = "dispatch");
         let answer = tokio::time::timeout(self.config.push_timeout, self.transport.send(request)).await;
-        Ok(Some(match answer {
+        trace!(target: "secevent::step", step = "response");
+        let outcome = Some(match answer {
             Ok(Ok(response)) => {
                 let error = push::Error::read(response.body());
                 classify(response.status(), retry_after(&response), error.as_ref())
@@ -177,10 +247,15 @@ impl Transmitter {
                 detail: format!("no answer within {:?}", self.config.push_timeout),
                 retry_after: None,
             }),
-        }))
+        });
+        if matches!(outcome, Some(Outcome::Trouble(_))) {
+            *signed = detached;
+        }
+        Ok(outcome)
     }
 
-    /// The delivery's identifier and its signed SET.
+    /// The delivery's identifier and its signed SET: the same bytes as before, if it was signed before and the key
+    /// is still one that receivers find (SEM-4).
     pub(crate) async fn token(
         &self,
         settings: &Settings,
@@ -193,62 +268,103 @@ impl Transmitter {
         let issuer = self.issuer(&stream.issuer).map_err(|error| error.to_string())?;
         let jti = render::jti(delivery, &self.codec);
         let claims = render::claims(delivery, rendered_as, &jti, &self.codec);
+        let before = delivery.signed.as_ref().and_then(|signed| std::str::from_utf8(&signed.0).ok());
+        if let Some(detached) = before.and_then(Detached::of)
+            && detached.kid().is_some_and(|kid| issuer.publishes(&kid))
+        {
+            return Ok((jti, detached.attach(&claims)));
+        }
         let token = self.signing.sign(&issuer.signer(), claims).await.map_err(|error| error.to_string())?;
         Ok((jti, token))
     }
 
     /// What an attempt's outcome means for the stream, and what is to be stored of it.
-    fn take_back(&self, entry: &Entry, returned: Returned) -> Option<Settlement> {
-        let Returned { delivery, outcome } = returned;
+    fn take_back(&self, entry: &Arc<Entry>, returned: Returned) -> Option<Settlement> {
+        let Returned { delivery, attempt: Attempt { outcome, signed } } = returned;
         let place: Place = (delivery.queue, delivery.sequence);
         let Some(outcome) = outcome else {
-            entry.outgoing().called_off(place, delivery.attempts);
+            entry.outgoing().called_off(place, delivery.attempts, delivery.signed);
             return None;
         };
         let now = self.clock.now();
-        let id = entry.settings().stream.id.clone();
+        let settings = entry.settings();
+        let id = &settings.stream.id;
         let attempts = delivery.attempts + 1;
         let verdict = match outcome {
             Outcome::Accepted => {
                 debug!(stream.id = %id, sequence = delivery.sequence.0, "Receiver accepted a SET");
-                entry.outgoing().pushed(place);
+                entry.counts.delivered.add(1);
+                self.was_answered(entry, place);
                 Verdict::Acked
             }
             Outcome::Rejected(reason) => {
                 info!(stream.id = %id, sequence = delivery.sequence.0, %reason, "Receiver rejected a SET");
-                entry.outgoing().pushed(place);
+                entry.counts.rejected.add(1);
+                self.was_answered(entry, place);
                 Verdict::Rejected(reason)
             }
-            Outcome::Trouble(trouble) if self.config.retry.is_too_old(delivery.accepted_at, now) => {
+            Outcome::Trouble(trouble) if self.is_too_old(delivery.queue, delivery.accepted_at, now) => {
                 warn!(stream.id = %id, sequence = delivery.sequence.0, reason = %trouble.detail, "A SET is given up: it is too old");
-                entry.outgoing().called_off(place, attempts);
-                entry.outgoing().settle(place);
+                entry.counts.abandoned.add(1);
+                let mut outgoing = entry.outgoing();
+                outgoing.called_off(place, attempts, None);
+                outgoing.settle(place, 0);
                 Verdict::Abandoned(trouble.detail)
             }
             Outcome::Trouble(trouble) => {
                 warn!(stream.id = %id, kind = ?trouble.kind, reason = %trouble.detail, "Push failed, it will be repeated");
+                trace!(target: "secevent::step", step = "retry");
+                entry.counts.retries.add(1);
+                // Who does not accept the key is sent another signature.
+                let signed = signed.filter(|_| trouble.kind != TroubleKind::Trust);
                 let retry_after = trouble.retry_after;
                 let delay = |failures| {
                     let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
                     self.config.retry.delay(failures, retry_after, &mut *chance)
                 };
-                entry.outgoing().troubled(place, attempts, now, delay);
-                return None;
+                let rest =
+                    entry.outgoing().troubled(place, attempts, signed.clone(), (trouble.kind, now), delay);
+                if now.since(rest.since) > self.config.pause_after {
+                    self.pause_beside(
+                        entry,
+                        format!("nothing could be delivered for long: {}", trouble.detail),
+                    );
+                }
+                // What is repeated are the same bytes, after a restart too.
+                Verdict::Retry { at: now, attempts, signed }
             }
         };
         Some(Settlement {
             sequence: delivery.sequence,
             stream: delivery.stream,
             queue: delivery.queue,
+            at: now,
             verdict,
         })
+    }
+
+    fn was_answered(&self, entry: &Entry, place: Place) {
+        if entry.outgoing().pushed(place) {
+            info!(stream.id = %entry.settings().stream.id, "The receiver is back");
+        }
+    }
+
+    /// Outcomes are stored: what is settled is settled for good.
+    pub(crate) async fn were_stored(&self, entry: &Arc<Entry>, settlements: &[Settlement]) {
+        trace!(target: "secevent::step", step = "outcome-stored");
+        let last = |settlement: &&Settlement| !matches!(settlement.verdict, Verdict::Retry { .. });
+        let settled = settlements.iter().filter(last).map(|settled| (settled.queue, settled.sequence));
+        entry.outgoing().stored(settled.clone());
+        if entry.settings().stream.untold && settled.into_iter().any(|(queue, _)| queue == Queue::Control) {
+            self.status_was_told(entry).await;
+        }
     }
 
     /// Whether the driver has nothing more to do; if so, the next one to have something starts another. The
     /// settings are looked at under the lock: who changes them after that finds that there is no driver.
     fn may_end(&self, entry: &Entry) -> bool {
         let mut outgoing = entry.outgoing();
-        let done = outgoing.is_idle() || (outgoing.nothing_on_its_way() && !self.may_push_to(entry));
+        let done = outgoing.is_idle() || (outgoing.on_their_way() == 0 && !self.may_push_to(entry));
         if done {
             outgoing.driven = false;
         }
@@ -270,6 +386,11 @@ impl Drop for Unread<'_> {
             self.entry.changed.notify_waiters();
         }
     }
+}
+
+/// The signature of a token, as it is stored with a retry record.
+pub(crate) fn signature_of(token: &str) -> Option<Signed> {
+    Detached::of(token).map(|detached| Signed(detached.to_string().into()))
 }
 
 fn trouble_of(error: &TransportError) -> Trouble {

@@ -21,7 +21,7 @@ pub(crate) fn jti(delivery: &Delivery, codec: &JtiCodec) -> String {
         epoch: delivery.epoch,
         sequence: delivery.sequence,
         stream: delivery.stream,
-        generation: 0,
+        generation: delivery.generation,
     })
 }
 
@@ -75,8 +75,10 @@ mod tests {
             accepted_at: Timestamp::from_millis(1_999),
             body: Bytes::from_static(body.as_bytes()),
             lanes: [].into(),
+            generation: 0,
             attempts: 0,
             due_at: Timestamp::default(),
+            signed: None,
         };
         let rendered_as =
             RenderedAs { iss: "https://tr.example".to_owned(), aud: "https://rp.example".into() };
@@ -89,6 +91,13 @@ mod tests {
 
         delivery.attempts = 7;
         assert_eq!(render(&delivery), first);
+
+        delivery.generation = 1;
+        let anew = render(&delivery);
+        let anew = Set::read(&anew, Profile::Ssf).unwrap();
+        assert_ne!(anew.jti(), set.jti(), "a new SET");
+        assert_eq!(anew.claims().txn, set.claims().txn, "of the same event");
+        delivery.generation = 0;
 
         delivery.body = Bytes::from(format!("\"txn\":\"mine\",{body}"));
         assert_eq!(

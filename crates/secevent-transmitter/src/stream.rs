@@ -38,6 +38,15 @@ pub(crate) struct Stream {
     pub(crate) renderings: BTreeMap<u32, RenderedAs>,
     /// When it was created.
     pub(crate) created_at: Timestamp,
+    /// Whether an operator set the status, so that the receiver cannot end it (SEM-8).
+    #[serde(default)]
+    pub(crate) held: bool,
+    /// Whether its receiver is still to be told of the status (SEM-7).
+    #[serde(default)]
+    pub(crate) untold: bool,
+    /// How often its history was replayed as new SETs (SEM-1).
+    #[serde(default)]
+    pub(crate) generation: u16,
 }
 
 /// Where a stream's SETs go.
@@ -133,6 +142,7 @@ fn stored_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Status, D
 }
 
 /// Where to push to.
+#[derive(Clone, Debug)]
 pub(crate) struct PushTarget {
     pub(crate) endpoint: Endpoint,
     pub(crate) authorization: Option<Secret<http::HeaderValue>>,

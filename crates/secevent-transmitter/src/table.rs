@@ -1,11 +1,14 @@
 //! The streams in memory, and the index that tells to which of them an event is owed.
 
+use crate::counts::Counts;
 use crate::outgoing::Outgoing;
-use crate::stream::Stream;
+use crate::pace::Pace;
+use crate::stream::{NoPushTarget, PushTarget, Stream, Target};
 use secevent_ssf::Status;
-use secevent_store::StreamNumber;
+use secevent_store::{Queue, StreamNumber, Vault, Version};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use tokio::sync::Notify;
 
 /// All streams of one transmitter. Locks are held for a look-up, never across a wait.
@@ -27,6 +30,11 @@ struct Inner {
 pub(crate) struct Entry {
     settings: RwLock<Arc<Settings>>,
     outgoing: Mutex<Outgoing>,
+    /// What happened to it since this process started.
+    pub(crate) counts: Counts,
+    pub(crate) pace: Mutex<Pace>,
+    /// Whether it is known to be owed as much as it may be.
+    pub(crate) overflowing: AtomicBool,
     /// Rings when there is something to send, or when settings change.
     pub(crate) changed: Notify,
 }
@@ -36,9 +44,22 @@ pub(crate) struct Entry {
 pub(crate) struct Settings {
     pub(crate) stream: Stream,
     /// The version of its document.
-    pub(crate) version: secevent_store::Version,
+    pub(crate) version: Version,
     /// The event types that it gets, by URI.
     pub(crate) events_delivered: Vec<String>,
+    /// Where it is pushed to, once that was asked for.
+    target: OnceLock<Result<PushTarget, NoPushTarget>>,
+}
+
+impl Settings {
+    pub(crate) fn new(stream: Stream, version: Version, events_delivered: Vec<String>) -> Self {
+        Self { stream, version, events_delivered, target: OnceLock::new() }
+    }
+
+    /// Where to push to, and with which credential: opened once for as long as nobody changes it.
+    pub(crate) fn push_target(&self, vault: &Vault) -> Result<&PushTarget, &NoPushTarget> {
+        self.target.get_or_init(|| self.stream.push_target(vault)).as_ref()
+    }
 }
 
 impl Entry {
@@ -46,6 +67,9 @@ impl Entry {
         Self {
             settings: RwLock::new(Arc::new(settings)),
             outgoing: Mutex::new(Outgoing::new(window_max)),
+            counts: Counts::default(),
+            pace: Mutex::default(),
+            overflowing: AtomicBool::new(false),
             changed: Notify::new(),
         }
     }
@@ -53,6 +77,17 @@ impl Entry {
     /// The settings as they are now.
     pub(crate) fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether it keeps what it is owed in this queue. A disabled stream keeps nothing but what it is told last.
+    pub(crate) fn keeps(&self, queue: Queue) -> bool {
+        let settings = self.settings();
+        settings.stream.status != Status::Disabled || (queue == Queue::Control && settings.stream.untold)
+    }
+
+    /// Whether its receiver polls.
+    pub(crate) fn is_polled(&self) -> bool {
+        matches!(self.settings().stream.target, Target::Poll { .. })
     }
 
     /// What it has to send.

@@ -1,7 +1,8 @@
 //! The transmitter: what all its parts share, how it starts and how it ends.
 
+use crate::config::{PollOrder, TransmitterConfig};
 use crate::issuer::{IssuerConfig, IssuerState};
-use crate::retry::RetryPolicy;
+use crate::share::Shares;
 use crate::sign::SigningPool;
 use crate::stream::Stream;
 use crate::table::{Entry, Settings, Table};
@@ -10,60 +11,16 @@ use secevent::{Clock, Vocabulary};
 use secevent_jose::JwkSet;
 use secevent_ssf::{Status, Transport, TransportError};
 use secevent_store::{
-    CommitObserver, Delivery, JtiCodec, Sequence, Store, StoreError, StoreKey, Unsealable, Vault, Version,
+    CommitObserver, Delivery, JtiCodec, Keep, Sequence, Store, StoreError, StoreKey, StreamNumber,
+    Unsealable, Vault, Version,
 };
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
-
-/// How a transmitter works. Every bound can be changed; none can be left out.
-#[derive(Clone, Debug)]
-pub struct TransmitterConfig {
-    /// The issuers that it speaks for.
-    pub issuers: Vec<IssuerConfig>,
-    /// Deliveries on their way at once, to all receivers together. Default: 512.
-    pub pushes_max: usize,
-    /// Deliveries on their way at once to one receiver. Default: 64.
-    pub pushes_per_stream_max: usize,
-    /// How long a receiver may take to answer a push. Default: 10 s.
-    pub push_timeout: Duration,
-    /// How failed pushes are repeated.
-    pub retry: RetryPolicy,
-    /// How long a poll waits for something to deliver. Default: 30 s.
-    pub poll_wait_max: Duration,
-    /// SETs in one poll answer at most. Default: 100.
-    pub poll_sets_max: usize,
-    /// How long a poller has to acknowledge before a SET is handed out again. Default: 60 s.
-    pub poll_visibility: Duration,
-    /// How long a settled event and its producer's idempotency key are kept. Default: 24 h.
-    pub history: Duration,
-    /// Streams that one client may have. Default: 10.
-    pub streams_per_client_max: usize,
-    /// Threads that sign with RSA. Default: one for each processor.
-    pub signing_threads: usize,
-}
-
-impl TransmitterConfig {
-    /// The defaults, for these issuers.
-    pub fn new(issuers: Vec<IssuerConfig>) -> Self {
-        Self {
-            issuers,
-            pushes_max: 512,
-            pushes_per_stream_max: 64,
-            push_timeout: Duration::from_secs(10),
-            retry: RetryPolicy::default(),
-            poll_wait_max: Duration::from_secs(30),
-            poll_sets_max: 100,
-            poll_visibility: Duration::from_secs(60),
-            history: Duration::from_secs(24 * 3600),
-            streams_per_client_max: 10,
-            signing_threads: std::thread::available_parallelism().map_or(1, usize::from),
-        }
-    }
-}
+use tokio::sync::watch;
 
 /// Our own trouble.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -96,7 +53,8 @@ pub struct Transmitter {
     pub(crate) codec: JtiCodec,
     pub(crate) table: Table,
     pub(crate) signing: SigningPool,
-    pub(crate) pushes: Arc<Semaphore>,
+    pub(crate) shares: Shares,
+    pub(crate) accepted: AtomicU64,
     pub(crate) chance: Mutex<rand::rngs::StdRng>,
     /// Held while a stream is created.
     pub(crate) creating: tokio::sync::Mutex<()>,
@@ -130,7 +88,8 @@ impl Transmitter {
             issuers.insert(issuer.url.to_string(), state);
         }
         let transmitter = Arc::new_cyclic(|this| Self {
-            pushes: Arc::new(Semaphore::new(config.pushes_max)),
+            shares: Shares::new(config.pushes_max),
+            accepted: AtomicU64::new(0),
             signing: SigningPool::new(config.signing_threads),
             table: Table::default(),
             chance: Mutex::new(chance),
@@ -149,12 +108,13 @@ impl Transmitter {
             issuers,
         });
         transmitter.read_streams().await?;
-        transmitter.drop_what_has_no_receiver().await?;
+        transmitter.take_up_what_is_owed().await?;
         transmitter.store.observe(Arc::new(Observer(Arc::downgrade(&transmitter))));
         for entry in transmitter.table.all() {
             transmitter.wake(&entry);
         }
-        transmitter.runtime.spawn(keep_house(Arc::downgrade(&transmitter), transmitter.closing.subscribe()));
+        transmitter.go_on_replaying().await?;
+        transmitter.spawn(keep_house(Arc::downgrade(&transmitter), transmitter.closing.subscribe()));
         Ok(transmitter)
     }
 
@@ -197,7 +157,7 @@ impl Transmitter {
     /// Sees to it that somebody looks at a stream that may have something to send.
     pub(crate) fn wake(&self, entry: &Arc<Entry>) {
         if self.should_be_driven(entry) {
-            let this = self.this.upgrade().expect("whoever calls holds the transmitter");
+            let this = self.handle();
             let entry = Arc::clone(entry);
             self.drivers.send_modify(|drivers| *drivers += 1);
             self.runtime.spawn(async move {
@@ -229,14 +189,32 @@ impl Transmitter {
     }
 
     /// Deleting or disabling a stream and dropping what it is owed are two steps: a crash may come between them.
-    async fn drop_what_has_no_receiver(&self) -> Result<(), TransmitterError> {
-        for number in self.store.owing().await? {
-            let stream = self.table.by_number(number);
-            if stream.is_none_or(|entry| entry.settings().stream.status == Status::Disabled) {
-                self.store.drop_stream(number).await?;
+    async fn take_up_what_is_owed(&self) -> Result<(), TransmitterError> {
+        for owing in self.store.owing().await? {
+            let entry = self.table.by_number(owing.stream);
+            match entry.filter(|entry| entry.settings().stream.status != Status::Disabled) {
+                Some(entry) => entry.outgoing().begin_with(&owing),
+                None => drop(self.store.drop_stream(owing.stream).await?),
+            }
+        }
+        for entry in self.table.all() {
+            let settings = entry.settings();
+            if settings.stream.status == Status::Disabled && settings.stream.untold {
+                // What was to be said last was among what is dropped.
+                self.tell_status(&entry).await?;
             }
         }
         Ok(())
+    }
+
+    /// Does something beside, for as long as this process lives.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(work);
+    }
+
+    /// A handle that may be kept by work that runs beside.
+    pub(crate) fn handle(&self) -> Arc<Self> {
+        self.this.upgrade().expect("whoever calls holds the transmitter")
     }
 
     /// A stream's settings with what follows from them now. An issuer that is gone from configuration delivers
@@ -246,7 +224,7 @@ impl Transmitter {
         let asked =
             |event: &&String| stream.events_requested.as_ref().is_some_and(|asked| asked.contains(event));
         let events_delivered = supported.iter().filter(asked).cloned().collect();
-        Settings { stream, version, events_delivered }
+        Settings::new(stream, version, events_delivered)
     }
 }
 
@@ -257,9 +235,20 @@ impl CommitObserver for Observer {
     fn committed(&self, deliveries: Vec<(Delivery, Option<Sequence>)>) {
         let Some(transmitter) = self.0.upgrade() else { return };
         let mut woken: Vec<Arc<Entry>> = Vec::new();
-        for (delivery, previous) in deliveries {
-            let Some(entry) = transmitter.table.by_number(delivery.stream) else { continue };
-            entry.outgoing().hand_over(delivery, previous);
+        let batched = transmitter.config.poll_order == PollOrder::Batched;
+        let now = transmitter.clock.now();
+        for (mut delivery, previous) in deliveries {
+            let number = delivery.stream;
+            let Some(entry) = transmitter.table.by_number(number).filter(|entry| entry.keeps(delivery.queue))
+            else {
+                // It was matched when there still was such a stream.
+                transmitter.drop_orphans(number);
+                continue;
+            };
+            if batched && entry.is_polled() {
+                delivery.lanes = [].into();
+            }
+            entry.outgoing().hand_over(delivery, previous, now);
             if !woken.iter().any(|known| Arc::ptr_eq(known, &entry)) {
                 woken.push(entry);
             }
@@ -270,21 +259,45 @@ impl CommitObserver for Observer {
     }
 }
 
-/// How often the store is tidied.
-const HOUSEKEEPING_PERIOD: Duration = Duration::from_secs(60);
+impl Transmitter {
+    fn drop_orphans(&self, number: StreamNumber) {
+        let this = self.this.clone();
+        self.spawn(async move {
+            let Some(this) = this.upgrade() else { return };
+            if let Err(error) = this.store.drop_stream(number).await {
+                tracing::warn!(stream = %number, %error, "What is owed to nobody is not dropped yet");
+            }
+        });
+    }
+}
 
-/// Lets the store forget, in small steps, what is older than the history that is kept.
+/// Gives up what is too old, and lets the store forget, in small steps, what is older than what is kept.
 async fn keep_house(transmitter: Weak<Transmitter>, mut closing: watch::Receiver<bool>) {
     loop {
+        let Some(period) = transmitter.upgrade().map(|transmitter| transmitter.config.housekeeping) else {
+            return;
+        };
         tokio::select! {
             biased;
             _ = closing.wait_for(|closing| *closing) => return,
-            () = tokio::time::sleep(HOUSEKEEPING_PERIOD) => {}
+            () = tokio::time::sleep(period) => {}
         }
+        let Some(this) = transmitter.upgrade() else { return };
+        for entry in this.table.all() {
+            if let Err(error) = this.give_up_what_is_too_old(&entry).await {
+                tracing::warn!(%error, "What is too old could not be given up, it is tried again later");
+                break;
+            }
+        }
+        drop(this);
         loop {
             let Some(transmitter) = transmitter.upgrade() else { return };
-            let before = transmitter.clock.now().minus(transmitter.config.history);
-            match transmitter.store.trim(before).await {
+            let now = transmitter.clock.now();
+            let keep = Keep {
+                history: now.minus(transmitter.config.history),
+                dead: now.minus(transmitter.config.dead_kept),
+            };
+            match transmitter.store.trim(keep).await {
                 Ok(true) if !transmitter.is_closing() => {}
                 Ok(_) => break,
                 Err(error) => {

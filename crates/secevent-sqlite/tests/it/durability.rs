@@ -4,8 +4,9 @@ use bytes::Bytes;
 use secevent::Timestamp;
 use secevent_sqlite::{Options, SqliteStore};
 use secevent_store::{
-    Documents, Epoch, Idempotency, Inbox, NewEvent, Outbox, Owed, Queue, Receipt, Received, Recorded,
-    Rendering, Sequence, Settlement, StreamNumber, Verdict, Version,
+    Backup, Documents, Epoch, Idempotency, Inbox, Keep, NewEvent, Outbox, Owed, Place, Queue, Receipt,
+    Received, Recorded, Recovery, Rendering, Sequence, Settlement, Signed, StoreError, StreamNumber, Verdict,
+    Version,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +22,8 @@ async fn a_restart_keeps_everything() {
     let store = open(&path, 1);
     let events = vec![named("a", &[A]), named("b", &[A]), named("c", &[A]), named("d", &[A])];
     store.record(events).await.unwrap();
-    let retry = Verdict::Retry { at: Timestamp::from_seconds(99), attempts: 3 };
+    let retry =
+        Verdict::Retry { at: Timestamp::from_seconds(99), attempts: 3, signed: Some(Signed("h..s".into())) };
     let outcomes = [(1, Verdict::Acked), (2, Verdict::Rejected("no".to_owned())), (3, retry)];
     store.settle(outcomes.map(|(place, verdict)| settlement(place, verdict)).to_vec()).await.unwrap();
     let version = store.put("stream/a", Version::default(), Some("{}".into())).await.unwrap();
@@ -29,12 +31,20 @@ async fn a_restart_keeps_everything() {
     store.receive(vec![set("1", 10), set("2", 10)]).await.unwrap();
     store.failed(1, false).await.unwrap();
     store.handled(vec![2]).await.unwrap();
+    assert_eq!(store.replay(A, vec![Sequence(1)], 7).await, Ok(1));
     let (page, backlog) = (page(&store).await, store.backlog(A).await.unwrap());
+    let (dead, history) = (store.dead(None, None, 9).await, store.history(A, Sequence(0), 9).await);
     drop(store);
 
     let store = open(&path, 2);
     assert_eq!(self::page(&store).await, page);
     assert_eq!(store.backlog(A).await.unwrap(), backlog);
+    assert_eq!((backlog.pending, backlog.dead, dead.as_ref().unwrap().len()), (3, 1, 1));
+    assert_eq!((store.dead(None, None, 9).await, store.history(A, Sequence(0), 9).await), (dead, history));
+    let [again] = &store.deliveries(A, Sequence(1)).await.unwrap()[..] else { panic!("it is owed again") };
+    assert_eq!((again.queue, again.generation), (Queue::Again, 7));
+    let [retried] = &store.deliveries(A, Sequence(3)).await.unwrap()[..] else { panic!("it is owed") };
+    assert_eq!(retried.signed, Some(Signed("h..s".into())));
     let again = store.record(vec![named("a", &[])]).await.unwrap();
     assert_eq!(again, [Recorded::Repeated { epoch: Epoch(1), sequence: Sequence(1), deliveries: 1 }]);
     let next = store.record(vec![named("e", &[])]).await.unwrap();
@@ -108,7 +118,7 @@ async fn names_are_found_among_many() {
         drop(store);
         store = open(&path, 2);
     }
-    while store.trim(at(70_000)).await.unwrap() {}
+    while store.trim(keep(at(70_000))).await.unwrap() {}
     drop(store);
     let store = open(&path, 3);
     for (name, remembered) in [(1, false), (40_000, false), (69_999, false), (70_000, true), (NAMES, true)] {
@@ -176,11 +186,152 @@ async fn the_file_shrinks_after_the_drain() {
     let store = open(&path, 2);
     let outcomes = (1..=10_000).map(|place| settlement(place, Verdict::Acked));
     store.settle(outcomes.collect()).await.unwrap();
-    while store.trim(Timestamp::from_seconds(1_000)).await.unwrap() {}
+    while store.trim(keep(Timestamp::from_seconds(1_000))).await.unwrap() {}
     drop(store);
     let drained = std::fs::metadata(&path).unwrap().len();
     assert!(full > 30 << 20, "{full} bytes");
     assert!(drained < 10 << 20, "{drained} bytes of {full}");
+}
+
+/// A store that holds all that it may takes nothing new, goes on with the old, and recovers by itself (SEM-9).
+#[tokio::test]
+async fn a_full_store_finishes_what_it_has() {
+    const BYTES_MAX: u64 = 2 << 20;
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    let options = Options { bytes_max: Some(BYTES_MAX), ..Options::new(Epoch(1)) };
+    let store = SqliteStore::open(&path, options).unwrap();
+    for _ in 0..3 {
+        let refused = loop {
+            match store.record((0..20).map(|_| event(&[A])).collect()).await {
+                Ok(recorded) => {
+                    let Some(Recorded::New { sequence, .. }) = recorded.last() else {
+                        panic!("{recorded:?}")
+                    };
+                    assert!(sequence.0 < 50_000, "nothing is refused");
+                }
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused, StoreError::Full);
+        assert_eq!(store.receive(vec![set("1", 10)]).await, Err(StoreError::Full));
+        assert_eq!(store.record(vec![event(&[])]).await, Err(StoreError::Full));
+        let pending = page(&store).await;
+        assert!(pending.len() > 1_500, "{} events of 600 bytes", pending.len());
+        // Neither configuration nor what is owed is held up.
+        store
+            .put(
+                "a",
+                store.get("a").await.unwrap().map_or(Version::default(), |a| a.version),
+                Some("b".into()),
+            )
+            .await
+            .unwrap();
+        store.settle(vec![settlement(pending[0].0, Verdict::Rejected("no".to_owned()))]).await.unwrap();
+        let dead = Place { stream: A, queue: Queue::Regular, sequence: Sequence(pending[0].0) };
+        assert_eq!(store.redrive(vec![dead]).await, Ok(1));
+        assert_eq!(store.drop_stream(A).await, Ok(pending.len() as u64));
+        while store.trim(keep(Timestamp::from_seconds(1_000))).await.unwrap() {}
+        assert_eq!(store.record(vec![event(&[A])]).await.unwrap().len(), 1);
+    }
+    drop(store);
+    let bytes = std::fs::metadata(&path).unwrap().len();
+    assert!(bytes < BYTES_MAX * 3 / 2, "{bytes}");
+}
+
+/// The restore drill: a copy is made while events come in, and a server starts on it. Everything that was answered
+/// before is there, places go on, and the epoch keeps the identifiers of both lives apart (SEM-1).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_a_busy_store_is_a_store() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    let copy = directory.path().join("copy.db");
+    // A log that would be carried over many times meanwhile.
+    let store = SqliteStore::open(&path, Options { log_pages_max: 64, ..Options::new(Epoch(1)) }).unwrap();
+    for call in 0..50 {
+        store.record((0..100).map(|n| named(&format!("{call} {n}"), &[A])).collect()).await.unwrap();
+    }
+    let version = store.put("stream/a", Version::default(), Some("{}".into())).await.unwrap();
+    store.receive(vec![set("1", 10)]).await.unwrap();
+    let retry = Verdict::Retry { at: Timestamp::from_seconds(9), attempts: 2, signed: None };
+    let outcomes = [(1, Verdict::Acked), (2, Verdict::Rejected("no".to_owned())), (3, retry)];
+    store.settle(outcomes.map(|(place, verdict)| settlement(place, verdict)).to_vec()).await.unwrap();
+
+    let mut backup = std::pin::pin!(store.backup(copy.clone()));
+    let mut meanwhile = 0_u64;
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut backup => {
+                done.unwrap();
+                break;
+            }
+            recorded = store.record(vec![event(&[A])]) => {
+                recorded.unwrap();
+                meanwhile += 1;
+            }
+        }
+    }
+    let refused = store.backup(copy.clone()).await;
+    assert!(matches!(&refused, Err(StoreError::Unusable(why)) if why.contains("copy.db")), "{refused:?}");
+    let Some(original) = page(&store).await.pop() else { panic!("it is owed something") };
+    assert_eq!(original.0, 5_000 + meanwhile, "the store has gone on");
+
+    let restored = open(&copy, 2);
+    let found = page(&restored).await;
+    assert!(found.len() >= 4_998, "{}", found.len());
+    assert_eq!((found[0].0, found[0].1), (3, 2));
+    let last = found[found.len() - 1].0;
+    assert_eq!(last, found.len() as u64 + 2, "no gap");
+    assert!(last <= 5_000 + meanwhile);
+    assert_eq!(restored.get("stream/a").await.unwrap().unwrap().version, version);
+    assert_eq!(restored.receive(vec![set("1", 11)]).await, Ok(vec![Receipt::Repeat]));
+    let backlog = restored.backlog(A).await.unwrap();
+    assert_eq!((backlog.rejected, backlog.dead), (1, 1));
+    let again = restored.record(vec![named("7 7", &[A])]).await.unwrap();
+    assert_eq!(
+        again,
+        [Recorded::Repeated { epoch: Epoch(1), sequence: Sequence(708), deliveries: 1 }],
+        "producers are answered as before"
+    );
+    let next = restored.record(vec![event(&[A])]).await.unwrap();
+    let (epoch, sequence) = (Epoch(2), Sequence(last + 1));
+    assert_eq!(
+        next,
+        [Recorded::New { epoch, sequence }],
+        "a place that the original gave under another epoch"
+    );
+    // Closed and opened, it is a store like any other: what is free can be given back.
+    restored.drop_stream(A).await.unwrap();
+    while restored.trim(keep(Timestamp::from_seconds(1_000))).await.unwrap() {}
+    drop(restored);
+    drop(open(&copy, 3));
+    let mut left: Vec<_> =
+        std::fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    left.retain(|name| name.to_string_lossy().contains("partial"));
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// A store that is closed does not wait for a copy to be whole, and leaves no half of one.
+#[tokio::test]
+async fn closing_ends_a_backup() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory.path().join("secevent.db"), 1);
+    for _ in 0..10 {
+        store.record((0..1_000).map(|_| event(&[A])).collect()).await.unwrap();
+    }
+    let copy = directory.path().join("copy.db");
+    let backup = store.backup(copy.clone());
+    let second = store.backup(copy.clone()).await;
+    let begun = matches!(second, Err(StoreError::Busy));
+    drop(backup);
+    drop(store);
+    assert!(!directory.path().join("copy.db.partial").exists());
+    // The copy may have been quick. Then it is whole.
+    if copy.exists() {
+        assert_eq!(page(&open(&copy, 2)).await.len(), 10_000);
+    }
+    assert!(begun || copy.exists(), "{second:?}");
 }
 
 pub(crate) fn temporary() -> (Arc<SqliteStore>, TempDir) {
@@ -194,11 +345,19 @@ pub(crate) fn open(path: &Path, epoch: u32) -> Arc<SqliteStore> {
 
 /// Places, attempts and bodies of what the stream is owed.
 async fn page(store: &SqliteStore) -> Vec<(u64, u32, Bytes)> {
-    let page = store.page(A, Queue::Regular, Sequence(0), 1_000_000).await.unwrap();
-    page.deliveries
-        .into_iter()
-        .map(|delivery| (delivery.sequence.0, delivery.attempts, delivery.body))
-        .collect()
+    let (mut after, mut found) = (Sequence(0), Vec::new());
+    loop {
+        let page = store.page(A, Queue::Regular, after, 1_000_000).await.unwrap();
+        after = page.deliveries.last().map_or(after, |last| last.sequence);
+        found.extend(page.deliveries.into_iter().map(|found| (found.sequence.0, found.attempts, found.body)));
+        if !page.more {
+            return found;
+        }
+    }
+}
+
+fn keep(from: Timestamp) -> Keep {
+    Keep { history: from, dead: from }
 }
 
 fn event(streams: &[StreamNumber]) -> NewEvent {
@@ -210,6 +369,7 @@ fn event(streams: &[StreamNumber]) -> NewEvent {
         lanes: [1].into(),
         idempotency: None,
         owed: streams.iter().map(owed).collect(),
+        dropped: Vec::new(),
     }
 }
 
@@ -219,7 +379,8 @@ fn named(key: &str, streams: &[StreamNumber]) -> NewEvent {
 }
 
 fn settlement(place: u64, verdict: Verdict) -> Settlement {
-    Settlement { sequence: Sequence(place), stream: A, queue: Queue::Regular, verdict }
+    let at = Timestamp::from_seconds(500);
+    Settlement { sequence: Sequence(place), stream: A, queue: Queue::Regular, at, verdict }
 }
 
 fn set(jti: &str, at: i64) -> Received {

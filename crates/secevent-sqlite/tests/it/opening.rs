@@ -5,8 +5,8 @@ use rusqlite::Connection;
 use secevent::Timestamp;
 use secevent_sqlite::{Options, SqliteStore};
 use secevent_store::{
-    Documents, Epoch, Inbox, NewEvent, Outbox, Queue, Receipt, Received, Recorded, Sequence, StoreError,
-    StreamNumber, Version,
+    Cause, Documents, Epoch, History, Inbox, NewEvent, Outbox, Owing, Place, Queue, Receipt, Received,
+    Recorded, Recovery, Sequence, StoreError, StreamNumber, Version,
 };
 use std::path::Path;
 use tempfile::TempDir;
@@ -144,7 +144,23 @@ async fn a_store_of_version_1_is_read() {
     assert_eq!((&fresh.body[..], &fresh.lanes[..]), (&b"two"[..], &[1, u64::MAX][..]));
     let backlog = store.backlog(StreamNumber(1)).await.unwrap();
     assert_eq!((backlog.pending, backlog.rejected, backlog.abandoned), (3, 1, 0));
-    assert_eq!(store.owing().await.unwrap(), [StreamNumber(1), StreamNumber(2)]);
+    assert_eq!((backlog.dropped, backlog.dead, backlog.bytes), (0, 1, 9));
+    let owing = |stream, pending, bytes| Owing { stream: StreamNumber(stream), pending, bytes };
+    assert_eq!(store.owing().await.unwrap(), [owing(1, 3, 9), owing(2, 1, 3)]);
+    assert_eq!((retried.generation, &retried.signed), (0, &None));
+
+    // When it died was not stored. It is kept as if that had been when it was accepted.
+    let place = Place { stream: StreamNumber(1), queue: Queue::Regular, sequence: Sequence(4) };
+    let dead = store.dead_at(place).await.unwrap().unwrap();
+    assert_eq!((dead.cause, dead.reason.as_str()), (Cause::Rejected, "invalid_audience"));
+    assert_eq!((&dead.delivery.body[..], dead.at), (&b"rej"[..], Timestamp::from_seconds(40)));
+    // Nor to whom an event was owed that is settled.
+    assert_eq!(store.history(StreamNumber(1), Sequence(0), 10).await, Ok(History::default()));
+    assert_eq!(store.replay(StreamNumber(1), vec![Sequence(5)], 1).await, Ok(0));
+    assert_eq!(store.redrive(vec![place]).await, Ok(1));
+    let again = store.page(StreamNumber(1), Queue::Again, Sequence(0), 10).await.unwrap();
+    assert_eq!(again.deliveries[0].body, dead.delivery.body);
+    assert_eq!(store.backlog(StreamNumber(1)).await.unwrap().bytes, 12);
 
     let name = page.deliveries[0].clone();
     let again = NewEvent {
@@ -157,6 +173,7 @@ async fn a_store_of_version_1_is_read() {
             digest: [7; 32],
         }),
         owed: Vec::new(),
+        dropped: Vec::new(),
     };
     let again = store.record(vec![again]).await.unwrap();
     assert_eq!(again, [Recorded::Repeated { epoch: Epoch(7), sequence: Sequence(1), deliveries: 2 }]);

@@ -2,9 +2,9 @@
 
 use secevent::Timestamp;
 use secevent_store::{
-    Commit, CommitObserver, Delivery, Epoch, GroupCommit, GroupLimits, NewEvent, Owed, Queue, Receipt,
-    Received, Recorded, Rendering, Sequence, Settlement, StoreError, StreamNumber, Verdict, Version, Write,
-    Written,
+    Commit, CommitFigures, CommitObserver, Delivery, Epoch, GroupCommit, GroupLimits, Keep, NewEvent, Owed,
+    Queue, Receipt, Received, Recorded, Rendering, Sequence, Settlement, StoreError, StreamNumber, Verdict,
+    Version, Write, Written,
 };
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -151,9 +151,49 @@ async fn outcomes_are_flushed_without_other_traffic() {
     let handled = writer.handled(vec![1]);
     flush();
     handled.await.unwrap();
-    let trimmed = writer.trim(Timestamp::default());
+    let trimmed = writer.trim(Keep { history: Timestamp::default(), dead: Timestamp::default() });
     flush();
     assert_eq!(trimmed.await, Ok(false));
+}
+
+/// A step that is one of many does not wait for company: a drained store gets its space back soon.
+#[test]
+fn only_outcomes_wait_for_company() {
+    let keep = Keep { history: Timestamp::default(), dead: Timestamp::default() };
+    for write in
+        [Write::Settle(vec![acked()]), Write::Handled(vec![1]), Write::Failed { place: 1, dead: false }]
+    {
+        assert!(write.is_lazy(), "{write:?}");
+    }
+    for write in [Write::Trim(keep), Write::Forget(keep.history), Write::Record(vec![event(0)])] {
+        assert!(!write.is_lazy(), "{write:?}");
+    }
+}
+
+/// Whoever watches the store sees how much is committed together, what fails and how long it takes.
+#[tokio::test]
+async fn groups_are_counted() {
+    let (writer, disk) = open(GroupLimits::default());
+    assert_eq!(writer.figures(), CommitFigures::default());
+    let first = writer.record(vec![event(0)]);
+    disk.begin();
+    let rest: Vec<_> = (1..=4).map(|body| writer.record(vec![event(body); 3])).collect();
+    disk.finish(Ok(()));
+    disk.begin();
+    let failing = writer.record(vec![event(5)]);
+    disk.finish(Ok(()));
+    first.await.unwrap();
+    for call in rest {
+        call.await.unwrap();
+    }
+    disk.begin();
+    let before = writer.figures();
+    assert_eq!((before.groups, before.calls, before.failed), (2, 5, 0));
+    disk.finish(Err(StoreError::Unavailable(String::new())));
+    failing.await.unwrap_err();
+    let after = writer.figures();
+    assert_eq!((after.groups, after.calls, after.failed), (2, 5, 1));
+    assert!(after.time > before.time && before.time > std::time::Duration::ZERO, "{before:?} {after:?}");
 }
 
 #[tokio::test]
@@ -343,6 +383,8 @@ impl Committer {
             Write::Receive(sets) => Written::Received(vec![Receipt::First; sets.len()]),
             Write::Settle(_) | Write::Handled(_) | Write::Failed { .. } => Written::Done,
             Write::Trim(_) | Write::Forget(_) => Written::Cleared { more: false },
+            Write::Redrive(places) | Write::Discard(places) => Written::Count(places.len() as u64),
+            Write::Replay { events, .. } => Written::Count(events.len() as u64),
         })
     }
 
@@ -359,6 +401,7 @@ fn event(body: u8) -> NewEvent {
         lanes: [].into(),
         idempotency: None,
         owed: Vec::new(),
+        dropped: Vec::new(),
     }
 }
 
@@ -372,6 +415,7 @@ fn acked() -> Settlement {
         sequence: Sequence(1),
         stream: StreamNumber(1),
         queue: Queue::Regular,
+        at: Timestamp::default(),
         verdict: Verdict::Acked,
     }
 }

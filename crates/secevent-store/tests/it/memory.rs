@@ -14,6 +14,7 @@ async fn a_restarted_store_has_everything_and_a_new_epoch() {
         lanes: [].into(),
         idempotency: None,
         owed: Vec::new(),
+        dropped: Vec::new(),
     };
     let store = MemoryStore::new(Epoch(1));
     let first = store.record(vec![event()]).await.unwrap();

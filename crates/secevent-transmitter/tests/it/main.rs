@@ -6,11 +6,16 @@
 mod accepting;
 mod bounds;
 mod failures;
+mod fairness;
+mod limits;
 mod network;
 mod order;
 mod polling;
 mod pushing;
+mod recovery;
 mod restarts;
+mod signatures;
+mod statuses;
 mod store;
 mod streams;
 mod trouble;

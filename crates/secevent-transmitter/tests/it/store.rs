@@ -4,9 +4,9 @@ use crate::world::PATIENCE;
 use bytes::Bytes;
 use secevent::Timestamp;
 use secevent_store::{
-    Backlog, BoxFuture, CommitObserver, Delivery, Document, Documents, Epoch, Inbox, MemoryStore, NewEvent,
-    Outbox, Page, Queue, Receipt, Received, Recorded, Sequence, Settlement, StoreError, Stored, StreamNumber,
-    Verdict, Version,
+    Backlog, BoxFuture, CommitFigures, CommitObserver, Dead, Delivery, Document, Documents, Epoch, History,
+    Inbox, Keep, MemoryStore, NewEvent, Outbox, Owing, Page, Place, Queue, Receipt, Received, Recorded,
+    Recovery, Sequence, Settlement, StoreError, Stored, StreamNumber, Verdict, Version,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -24,6 +24,8 @@ pub(crate) struct TestStore {
     pub(crate) pages_held: watch::Sender<bool>,
     /// How many of them were asked for.
     pub(crate) pages_asked: watch::Sender<usize>,
+    /// What is recorded is committed only when this is unset.
+    pub(crate) commits_slowly: watch::Sender<bool>,
     /// Which hand-overs are withheld from the observer.
     withheld: Mutex<Option<Withheld>>,
     settled: Mutex<BTreeMap<Verb, usize>>,
@@ -60,6 +62,7 @@ impl TestStore {
             drop_fails: AtomicBool::default(),
             pages_held: watch::Sender::new(false),
             pages_asked: watch::Sender::new(0),
+            commits_slowly: watch::Sender::new(false),
             withheld: Mutex::default(),
             settled: Mutex::default(),
             changed: Notify::new(),
@@ -96,7 +99,9 @@ impl TestStore {
                 let changed = self.changed.notified();
                 tokio::pin!(changed);
                 changed.as_mut().enable();
-                if reached(&self.inner.owing().await.unwrap()) {
+                let owing = self.inner.owing().await.unwrap();
+                let streams: Vec<_> = owing.into_iter().map(|owing| owing.stream).collect();
+                if reached(&streams) {
                     return;
                 }
                 changed.await;
@@ -121,6 +126,13 @@ impl TestStore {
 
 impl Outbox for TestStore {
     fn record(&self, events: Vec<NewEvent>) -> BoxFuture<'_, Result<Vec<Recorded>, StoreError>> {
+        if *self.commits_slowly.borrow() && events.iter().all(|event| event.owed[0].queue == Queue::Regular) {
+            let mut slowly = self.commits_slowly.subscribe();
+            return Box::pin(async move {
+                let _ = slowly.wait_for(|slowly| !slowly).await;
+                self.unless(&self.record_fails, || self.inner.record(events)).await
+            });
+        }
         self.unless(&self.record_fails, || self.inner.record(events))
     }
 
@@ -143,12 +155,12 @@ impl Outbox for TestStore {
         })
     }
 
-    fn delivery(
+    fn deliveries(
         &self,
         stream: StreamNumber,
         sequence: Sequence,
-    ) -> BoxFuture<'_, Result<Option<Delivery>, StoreError>> {
-        self.inner.delivery(stream, sequence)
+    ) -> BoxFuture<'_, Result<Vec<Delivery>, StoreError>> {
+        self.inner.deliveries(stream, sequence)
     }
 
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -175,17 +187,62 @@ impl Outbox for TestStore {
         self.inner.backlog(stream)
     }
 
-    fn owing(&self) -> BoxFuture<'_, Result<Vec<StreamNumber>, StoreError>> {
+    fn owing(&self) -> BoxFuture<'_, Result<Vec<Owing>, StoreError>> {
         self.inner.owing()
     }
 
-    fn trim(&self, before: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
-        self.inner.trim(before)
+    fn trim(&self, keep: Keep) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.inner.trim(keep)
+    }
+
+    fn figures(&self) -> CommitFigures {
+        self.inner.figures()
     }
 
     fn observe(&self, observer: Arc<dyn CommitObserver>) {
         let withheld = self.withheld.lock().unwrap().clone();
         self.inner.observe(Arc::new(Filter { observer, withheld }));
+    }
+}
+
+impl Recovery for TestStore {
+    fn dead(
+        &self,
+        stream: Option<StreamNumber>,
+        after: Option<Place>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Dead>, StoreError>> {
+        self.inner.dead(stream, after, limit)
+    }
+
+    fn dead_at(&self, place: Place) -> BoxFuture<'_, Result<Option<Dead>, StoreError>> {
+        self.inner.dead_at(place)
+    }
+
+    fn redrive(&self, places: Vec<Place>) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.inner.redrive(places)
+    }
+
+    fn discard(&self, places: Vec<Place>) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.inner.discard(places)
+    }
+
+    fn history(
+        &self,
+        stream: StreamNumber,
+        after: Sequence,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<History, StoreError>> {
+        self.inner.history(stream, after, limit)
+    }
+
+    fn replay(
+        &self,
+        stream: StreamNumber,
+        events: Vec<Sequence>,
+        generation: u16,
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.inner.replay(stream, events, generation)
     }
 }
 

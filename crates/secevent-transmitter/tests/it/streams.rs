@@ -49,7 +49,7 @@ async fn a_disabled_stream_drops_what_it_has_and_holds_nothing() {
     world.emit("held", "alice").await;
     world.set_status(&id, "disabled").await;
     assert_eq!(world.emit("while disabled", "alice").await.deliveries, 0);
-    assert_eq!(world.store.backlog_of(1).await.abandoned, 1, "dropped and counted");
+    assert_eq!(world.store.backlog_of(1).await.dropped, 1, "dropped and counted");
     world.set_status(&id, "enabled").await;
     world.emit("after", "alice").await;
     world.store.all_settled().await;
@@ -115,7 +115,7 @@ async fn deleting_a_stream_ends_its_attempts_and_counts_what_is_dropped() {
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!(world.network.pushes().len(), sent, "no new attempt starts (SEM-16)");
     let backlog = world.store.backlog_of(1).await;
-    assert_eq!((backlog.pending, backlog.abandoned), (0, 10));
+    assert_eq!((backlog.pending, backlog.dropped), (0, 10));
     assert_eq!(world.transmitter.read_stream(ISSUER, "rp", &id), Err(ManageError::NoSuchStream));
 }
 
@@ -130,7 +130,7 @@ async fn what_could_not_be_dropped_with_its_stream_is_dropped_at_the_next_start(
     assert_eq!(world.store.backlog_of(1).await.pending, 1);
     let world = world.restarted().await;
     let backlog = world.store.backlog_of(1).await;
-    assert_eq!((backlog.pending, backlog.abandoned), (0, 1));
+    assert_eq!((backlog.pending, backlog.dropped), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,6 +23,7 @@ pub(crate) const AUDIENCE: &str = "https://rp.example";
 pub(crate) const ENDPOINT: &str = "https://rp.example/events";
 pub(crate) const SESSION_REVOKED: &str =
     "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
+pub(crate) const STREAM_UPDATED: &str = "https://schemas.openid.net/secevent/ssf/event-type/stream-updated";
 pub(crate) const VERIFICATION: &str = "https://schemas.openid.net/secevent/ssf/event-type/verification";
 /// When the tests begin: with a fraction, so that rounding shows.
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_795_000_000_900);
@@ -98,6 +99,12 @@ impl World {
     /// The same, without waiting for the verification.
     pub(crate) async fn push_stream_unverified(&self) -> StreamId {
         let delivery = json!({"method": "urn:ietf:rfc:8935", "endpoint_url": ENDPOINT, "authorization_header": "Bearer abc"});
+        self.create(&json!({"delivery": delivery, "events_requested": [SESSION_REVOKED]})).await.stream_id
+    }
+
+    /// A stream that is pushed to this path of the receiver, after its receiver has seen the verification event.
+    pub(crate) async fn push_stream_to(&self, path: &str) -> StreamId {
+        let delivery = json!({"method": "urn:ietf:rfc:8935", "endpoint_url": format!("{ENDPOINT}/{path}")});
         self.create(&json!({"delivery": delivery, "events_requested": [SESSION_REVOKED]})).await.stream_id
     }
 

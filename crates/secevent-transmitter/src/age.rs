@@ -1,0 +1,60 @@
+//! Deliveries that are too old are given up, whether or not their receiver is asked any more (SEM-9).
+
+use crate::table::Entry;
+use crate::transmitter::{Transmitter, TransmitterError};
+use secevent::Timestamp;
+use secevent_store::{Queue, Sequence, Settlement, Verdict};
+use std::sync::Arc;
+use tracing::warn;
+
+impl Transmitter {
+    /// Whether a delivery is to be given up for its age. What an operator asked for again is not: it is old.
+    pub(crate) fn is_too_old(&self, queue: Queue, accepted_at: Timestamp, now: Timestamp) -> bool {
+        queue != Queue::Again && self.config.retry.is_too_old(accepted_at, now)
+    }
+
+    /// Gives up the oldest deliveries of a stream, as far as they are too old and not on their way.
+    pub(crate) async fn give_up_what_is_too_old(&self, entry: &Arc<Entry>) -> Result<(), TransmitterError> {
+        const PAGE: usize = 64;
+        if entry.outgoing().load().pending == 0 {
+            return Ok(());
+        }
+        let number = entry.settings().stream.number();
+        for queue in [Queue::Control, Queue::Regular] {
+            let mut after = Sequence(0);
+            loop {
+                let now = self.clock.now();
+                let page = self.store.page(number, queue, after, PAGE).await?;
+                let old: Vec<_> = page
+                    .deliveries
+                    .iter()
+                    .take_while(|delivery| self.is_too_old(queue, delivery.accepted_at, now))
+                    .collect();
+                let Some(last) = old.last() else { break };
+                after = last.sequence;
+                let (all_old, more) = (old.len() == page.deliveries.len(), page.more);
+                let waiting = old.into_iter().filter(|delivery| {
+                    let place = (delivery.queue, delivery.sequence);
+                    entry.outgoing().settle_unless_sent(place, delivery.body.len())
+                });
+                let settlements: Vec<Settlement> = waiting
+                    .map(|delivery| Settlement {
+                        sequence: delivery.sequence,
+                        stream: number,
+                        queue,
+                        at: now,
+                        verdict: Verdict::Abandoned("it was not delivered in time".to_owned()),
+                    })
+                    .collect();
+                if !settlements.is_empty() {
+                    warn!(stream = %number, count = settlements.len(), "SETs are given up: they are too old");
+                }
+                self.give_up(entry, settlements).await?;
+                if !(all_old && more) {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}

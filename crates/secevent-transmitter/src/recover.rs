@@ -1,0 +1,497 @@
+//! What was not delivered, and what is to be delivered again: dead letters, redrive, replay.
+
+use crate::accept::lanes;
+use crate::manage::ManageError;
+use crate::render;
+use crate::stream::Stream;
+use crate::table::Entry;
+use crate::transmitter::{Transmitter, TransmitterError};
+use secevent::{Subject, Timestamp};
+use secevent_ssf::StreamId;
+use secevent_store::{BoxFuture, Cause, Dead, Past, Place, Sequence, StoreError, Version};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::{info, trace, warn};
+
+/// A dead delivery, as an operator sees it.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// What to call it: the `jti` of its SET.
+    pub jti: String,
+    /// The stream that it was owed to. None if that is gone.
+    pub stream: Option<StreamId>,
+    /// The event's own identifier.
+    pub event_id: String,
+    /// Who ended it.
+    pub cause: Cause,
+    /// What the receiver said, or why it was given up.
+    pub reason: String,
+    /// When its event was accepted.
+    pub accepted_at: Timestamp,
+    /// When it died.
+    pub died_at: Timestamp,
+    /// How often it was attempted.
+    pub attempts: u32,
+    /// The claims of its SET, as JSON; none if the stream is gone.
+    pub claims: Option<String>,
+    /// Whether other events about the same subject were accepted after it: if it is delivered now, the receiver sees
+    /// what is old after what is new (SEM-6). Known where one letter is asked for.
+    pub newer: Option<bool>,
+    /// Where the next page begins.
+    pub place: Place,
+}
+
+/// What of a stream's history is to be delivered again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplayRequest {
+    /// Events that were accepted at this time or later.
+    pub since: Option<Timestamp>,
+    /// The event of this SET of the stream, and what was accepted behind it.
+    pub from_jti: Option<String>,
+    /// Events about a subject that shares an identifier with this one.
+    pub subject: Option<Subject>,
+    /// As new SETs, with a `jti` that receivers have not seen. Otherwise as the same ones, which receivers may
+    /// recognise and drop.
+    pub fresh_jti: bool,
+    /// How many SETs a second, at most. Default: 100.
+    pub per_second: Option<u32>,
+}
+
+/// A replay, as far as it has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replay {
+    /// Its identifier.
+    pub id: String,
+    /// The stream.
+    pub stream: String,
+    /// Whether it is under way.
+    pub state: ReplayState,
+    /// How many SETs it looked for when it began.
+    pub total: u64,
+    /// How many of them are owed again so far. Those that were owed anyway are not counted.
+    pub count: u64,
+    /// How many SETs a second, at most.
+    pub per_second: u32,
+    since: Option<Timestamp>,
+    lanes: Option<Vec<u64>>,
+    generation: u16,
+    /// What is behind it is still to be looked at, as far as `until`.
+    after: u64,
+    until: u64,
+}
+
+/// Whether a replay is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReplayState {
+    /// It goes on, after a restart too.
+    Running,
+    /// It has come to the end.
+    Done,
+    /// It was called off, or its stream is gone.
+    Cancelled,
+}
+
+/// What a replay would deliver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Preview {
+    /// How many SETs.
+    pub count: u64,
+    /// When the first and the last of their events were accepted.
+    pub span: Option<(Timestamp, Timestamp)>,
+    /// Whether other events about the same subject were accepted behind one of them: the receiver will see what is old
+    /// after what is new (SEM-6).
+    pub newer: bool,
+}
+
+/// Why something is not delivered again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoverError {
+    /// There is no such stream.
+    #[error("there is no such stream")]
+    NoSuchStream,
+    /// The identifier is not one of this stream's SETs.
+    #[error("{0:?} is no identifier of a SET of this stream")]
+    NoSuchSet(String),
+    /// There is no such replay.
+    #[error("there is no such replay")]
+    NoSuchReplay,
+    /// As many replays are under way as there may be.
+    #[error("{0} replays are under way, and there may not be more")]
+    TooManyReplays(usize),
+    /// Our own trouble.
+    #[error(transparent)]
+    Ours(#[from] TransmitterError),
+}
+
+impl From<StoreError> for RecoverError {
+    fn from(error: StoreError) -> Self {
+        Self::Ours(error.into())
+    }
+}
+
+/// How many replays may be under way.
+const REPLAYS_MAX: usize = 16;
+const PER_SECOND: u32 = 100;
+const PER_SECOND_MAX: u32 = 10_000;
+/// How many events are looked at together.
+const PAGE: usize = 500;
+/// How many deliveries a stream may be owed besides what is owed to it again.
+const PENDING_MAX: u64 = 1_000;
+
+impl Transmitter {
+    /// Dead deliveries behind `after`, of one stream if one is named, `limit` at most: in the order of streams, and of
+    /// acceptance within a stream.
+    pub async fn dead_letters(
+        &self,
+        stream: Option<&StreamId>,
+        after: Option<Place>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, RecoverError> {
+        let number = match stream {
+            Some(id) => Some(self.entry(id)?.settings().stream.number()),
+            None => None,
+        };
+        let dead = self.store.dead(number, after, limit.min(PAGE)).await?;
+        Ok(dead.into_iter().map(|dead| self.dead_letter(dead)).collect())
+    }
+
+    /// The dead delivery that this identifier names.
+    pub async fn dead_letter_of(&self, stream: &StreamId, jti: &str) -> Result<DeadLetter, RecoverError> {
+        let place = self.dead_place(stream, jti).await?;
+        let dead = self.store.dead_at(place).await?;
+        let dead = dead.ok_or_else(|| RecoverError::NoSuchSet(jti.to_owned()))?;
+        let newer = self.is_followed(place, &dead.delivery.lanes).await?;
+        Ok(DeadLetter { newer: Some(newer), ..self.dead_letter(dead) })
+    }
+
+    /// Whether an event in one of these lanes came behind this place.
+    async fn is_followed(&self, place: Place, lanes: &[u64]) -> Result<bool, RecoverError> {
+        let mut after = Some(place.sequence);
+        while let Some(from) = after {
+            let history = self.store.history(place.stream, from, PAGE).await?;
+            if history.events.iter().any(|past| past.lanes.iter().any(|lane| lanes.contains(lane))) {
+                return Ok(true);
+            }
+            after = history.next;
+        }
+        Ok(false)
+    }
+
+    /// Delivers dead letters of a stream again, as the same SETs: those that are named, or all. Returns how many.
+    pub async fn redrive(&self, stream: &StreamId, jtis: Option<&[String]>) -> Result<u64, RecoverError> {
+        trace!(target: "secevent::step", step = "redrive");
+        self.each_dead(stream, jtis, |this, entry, places| {
+            Box::pin(async move {
+                let count = this.store.redrive(places).await?;
+                this.deliver_again(entry, count);
+                Ok(count)
+            })
+        })
+        .await
+    }
+
+    /// Forgets dead letters of a stream: those that are named, or all. Returns how many.
+    pub async fn discard(&self, stream: &StreamId, jtis: Option<&[String]>) -> Result<u64, RecoverError> {
+        self.each_dead(stream, jtis, |this, _, places| this.store.discard(places)).await
+    }
+
+    /// Counts what a replay would deliver, and delivers nothing.
+    pub async fn preview_replay(
+        &self,
+        stream: &StreamId,
+        request: &ReplayRequest,
+    ) -> Result<Preview, RecoverError> {
+        let entry = self.entry(stream)?;
+        let replay = self.replay_of(&entry, request)?;
+        Ok(self.survey(&entry, &replay).await?.0)
+    }
+
+    /// What a replay delivers, and the last event of it.
+    async fn survey(&self, entry: &Entry, replay: &Replay) -> Result<(Preview, Sequence), RecoverError> {
+        let number = entry.settings().stream.number();
+        let mut preview = Preview::default();
+        let mut last = Sequence(0);
+        let mut after = Some(Sequence(replay.after));
+        let mut lanes = std::collections::HashSet::new();
+        while let Some(from) = after {
+            let history = self.store.history(number, from, PAGE).await?;
+            for past in &history.events {
+                preview.newer |= past.lanes.iter().any(|lane| lanes.contains(lane));
+                if !replay.wants(past) {
+                    continue;
+                }
+                preview.count += 1;
+                last = past.sequence;
+                let first = preview.span.map_or(past.accepted_at, |(first, _)| first);
+                preview.span = Some((first, past.accepted_at));
+                if !preview.newer {
+                    lanes.extend(past.lanes.iter().copied());
+                }
+            }
+            after = history.next;
+        }
+        Ok((preview, last))
+    }
+
+    /// Begins to deliver a part of a stream's history again. It goes on by itself, not faster than was asked for, and
+    /// after a restart. What is owed at the moment is not owed twice.
+    pub async fn start_replay(
+        &self,
+        stream: &StreamId,
+        request: &ReplayRequest,
+    ) -> Result<Replay, RecoverError> {
+        let entry = self.entry(stream)?;
+        let running = self.replays().await?;
+        let running = running.iter().filter(|replay| replay.state == ReplayState::Running).count();
+        if running >= REPLAYS_MAX {
+            return Err(RecoverError::TooManyReplays(running));
+        }
+        let mut replay = self.replay_of(&entry, request)?;
+        // What is accepted from here on is delivered anyway.
+        let (preview, last) = self.survey(&entry, &replay).await?;
+        (replay.total, replay.until) = (preview.count, last.0);
+        if request.fresh_jti {
+            let settings = entry.settings();
+            let generation = settings.stream.generation.checked_add(1);
+            let spent =
+                || TransmitterError::Config("the stream was replayed 65 535 times as new SETs".to_owned());
+            replay.generation = generation.ok_or_else(spent)?;
+            let stream = Stream { generation: replay.generation, ..settings.stream.clone() };
+            self.change(&entry, &settings, stream).await.map_err(|error| match error {
+                ManageError::Ours(error) => error,
+                _ => TransmitterError::Store(StoreError::Conflict),
+            })?;
+        }
+        let version = self.write_replay(&replay, Version(0)).await?;
+        info!(stream.id = %replay.stream, replay = %replay.id, "A replay begins");
+        self.run_replay(replay.clone(), version);
+        Ok(replay)
+    }
+
+    /// The replays, as far as they have come.
+    pub async fn replays(&self) -> Result<Vec<Replay>, RecoverError> {
+        let documents = self.store.list("replay/", None, PAGE).await?;
+        let replays = documents.iter().map(|document| serde_json::from_slice(&document.body));
+        replays.collect::<Result<_, _>>().map_err(|error| StoreError::Corrupt(error.to_string()).into())
+    }
+
+    /// Calls a replay off. What is owed again by now stays owed.
+    pub async fn cancel_replay(&self, id: &str) -> Result<Replay, RecoverError> {
+        loop {
+            let (mut replay, version) = self.read_replay(id).await?.ok_or(RecoverError::NoSuchReplay)?;
+            if replay.state != ReplayState::Running {
+                return Ok(replay);
+            }
+            replay.state = ReplayState::Cancelled;
+            match self.write_replay(&replay, version).await {
+                Ok(_) => return Ok(replay),
+                // It went on meanwhile.
+                Err(StoreError::Conflict) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Goes on with the replays that were under way when the last process ended.
+    pub(crate) async fn go_on_replaying(&self) -> Result<(), TransmitterError> {
+        for document in self.store.list("replay/", None, PAGE).await? {
+            let replay: Replay = serde_json::from_slice(&document.body)
+                .map_err(|error| StoreError::Corrupt(format!("{}: {error}", document.name)))?;
+            if replay.state == ReplayState::Running {
+                self.run_replay(replay, document.version);
+            }
+        }
+        Ok(())
+    }
+
+    fn run_replay(&self, replay: Replay, version: Version) {
+        let this = Arc::downgrade(&self.handle());
+        self.spawn(async move {
+            let (mut replay, mut version) = (replay, version);
+            while replay.state == ReplayState::Running {
+                let Some(this) = this.upgrade().filter(|this| !this.is_closing()) else { return };
+                let pause = match this.replay_some(&mut replay).await {
+                    Ok(pause) => pause,
+                    Err(error) => {
+                        warn!(replay = %replay.id, %error, "A replay is held up");
+                        Duration::from_secs(1)
+                    }
+                };
+                trace!(target: "secevent::step", step = "replay");
+                match this.write_replay(&replay, version).await {
+                    Ok(written) => version = written,
+                    Err(StoreError::Conflict) => return info!(replay = %replay.id, "A replay is called off"),
+                    // What is owed again by then is not counted, and looked at again: no harm is done.
+                    Err(error) => warn!(replay = %replay.id, %error, "A replay's progress is not stored"),
+                }
+                drop(this);
+                tokio::time::sleep(pause).await;
+            }
+            info!(replay = %replay.id, count = replay.count, "A replay has ended");
+        });
+    }
+
+    /// Owes the next part of a replay again. Returns how long to wait before the next one.
+    async fn replay_some(&self, replay: &mut Replay) -> Result<Duration, TransmitterError> {
+        const TURN: Duration = Duration::from_millis(100);
+        let id = replay.stream.parse().ok();
+        let Some(entry) = id.and_then(|id: StreamId| self.table.by_id(id.as_str())) else {
+            replay.state = ReplayState::Cancelled;
+            return Ok(Duration::ZERO);
+        };
+        if entry.outgoing().load().pending >= PENDING_MAX {
+            return Ok(TURN);
+        }
+        let number = entry.settings().stream.number();
+        let in_a_turn = (replay.per_second / 10).max(1);
+        let limit = usize::try_from(in_a_turn).unwrap_or(PAGE).min(PAGE);
+        let history = self.store.history(number, Sequence(replay.after), limit).await?;
+        let until = Sequence(replay.until);
+        let wanted = |past: &&Past| past.sequence <= until && replay.wants(past);
+        let events: Vec<Sequence> = history.events.iter().filter(wanted).map(|past| past.sequence).collect();
+        let looked_for_long = events.is_empty();
+        if !events.is_empty() {
+            let count = self.store.replay(number, events, replay.generation).await?;
+            replay.count += count;
+            self.deliver_again(&entry, count);
+        }
+        match history.next.filter(|next| *next < until) {
+            Some(next) => replay.after = next.0,
+            None => replay.state = ReplayState::Done,
+        }
+        let turn = Duration::from_secs(1) * in_a_turn / replay.per_second.max(1);
+        Ok(if looked_for_long { Duration::from_millis(1) } else { turn })
+    }
+
+    fn deliver_again(&self, entry: &Arc<Entry>, count: u64) {
+        if count > 0 {
+            entry.counts.again.add(count);
+            entry.outgoing().look_again(count);
+            self.wake(entry);
+        }
+    }
+
+    /// Does something with dead letters of a stream, some at a time.
+    async fn each_dead(
+        &self,
+        stream: &StreamId,
+        jtis: Option<&[String]>,
+        act: for<'a> fn(&'a Self, &'a Arc<Entry>, Vec<Place>) -> BoxFuture<'a, Result<u64, StoreError>>,
+    ) -> Result<u64, RecoverError> {
+        let entry = self.entry(stream)?;
+        if let Some(jtis) = jtis {
+            let mut places = Vec::new();
+            for jti in jtis {
+                places.push(self.dead_place(stream, jti).await?);
+            }
+            return Ok(act(self, &entry, places).await?);
+        }
+        let number = entry.settings().stream.number();
+        let mut count = 0;
+        let mut after = None;
+        loop {
+            let dead = self.store.dead(Some(number), after, PAGE).await?;
+            let places: Vec<Place> = dead.iter().map(|dead| dead.delivery.place()).collect();
+            let Some(last) = places.last().copied() else { return Ok(count) };
+            after = Some(last);
+            count += act(self, &entry, places).await?;
+        }
+    }
+
+    async fn dead_place(&self, stream: &StreamId, jti: &str) -> Result<Place, RecoverError> {
+        let number = self.entry(stream)?.settings().stream.number();
+        let unknown = || RecoverError::NoSuchSet(jti.to_owned());
+        let named = self.codec.decode(jti, number).ok_or_else(unknown)?;
+        for queue in secevent_store::Queue::ALL {
+            let place = Place { stream: number, queue, sequence: named.sequence };
+            let dead = self.store.dead_at(place).await?;
+            let same = |dead: &Dead| {
+                dead.delivery.epoch == named.epoch && dead.delivery.generation == named.generation
+            };
+            if dead.as_ref().is_some_and(same) {
+                return Ok(place);
+            }
+        }
+        Err(unknown())
+    }
+
+    fn dead_letter(&self, dead: Dead) -> DeadLetter {
+        let Dead { delivery, cause, reason, at } = dead;
+        let jti = render::jti(&delivery, &self.codec);
+        let entry = self.table.by_number(delivery.stream);
+        let claims = entry.as_ref().and_then(|entry| {
+            let settings = entry.settings();
+            let rendered_as = settings.stream.rendered_as(delivery.rendering)?;
+            String::from_utf8(render::claims(&delivery, rendered_as, &jti, &self.codec)).ok()
+        });
+        DeadLetter {
+            stream: entry.map(|entry| entry.settings().stream.stream_id()),
+            event_id: render::event_id(delivery.epoch, delivery.sequence, &self.codec),
+            cause,
+            reason,
+            accepted_at: delivery.accepted_at,
+            died_at: at,
+            attempts: delivery.attempts,
+            claims,
+            newer: None,
+            place: delivery.place(),
+            jti,
+        }
+    }
+
+    fn replay_of(&self, entry: &Entry, request: &ReplayRequest) -> Result<Replay, RecoverError> {
+        let settings = entry.settings();
+        let after = match &request.from_jti {
+            None => 0,
+            Some(jti) => {
+                let named = self.codec.decode(jti, settings.stream.number());
+                let named = named.ok_or_else(|| RecoverError::NoSuchSet(jti.clone()))?;
+                named.sequence.0.saturating_sub(1)
+            }
+        };
+        Ok(Replay {
+            id: self.random_id(),
+            stream: settings.stream.id.clone(),
+            state: ReplayState::Running,
+            total: 0,
+            count: 0,
+            per_second: request.per_second.unwrap_or(PER_SECOND).clamp(1, PER_SECOND_MAX),
+            since: request.since,
+            lanes: request.subject.as_ref().map(|subject| lanes(subject).to_vec()),
+            generation: 0,
+            after,
+            until: 0,
+        })
+    }
+
+    async fn read_replay(&self, id: &str) -> Result<Option<(Replay, Version)>, RecoverError> {
+        let Some(document) = self.store.get(&Replay::document(id)).await? else { return Ok(None) };
+        let replay = serde_json::from_slice(&document.body)
+            .map_err(|error| StoreError::Corrupt(format!("{}: {error}", document.name)))?;
+        Ok(Some((replay, document.version)))
+    }
+
+    async fn write_replay(&self, replay: &Replay, expected: Version) -> Result<Version, StoreError> {
+        let body = serde_json::to_vec(replay).expect("a replay is text and numbers");
+        self.store.put(&Replay::document(&replay.id), expected, Some(body.into())).await
+    }
+
+    fn entry(&self, stream: &StreamId) -> Result<Arc<Entry>, RecoverError> {
+        self.table.by_id(stream.as_str()).ok_or(RecoverError::NoSuchStream)
+    }
+}
+
+impl Replay {
+    fn document(id: &str) -> String {
+        format!("replay/{id}")
+    }
+
+    fn wants(&self, past: &Past) -> bool {
+        let young = self.since.is_none_or(|since| past.accepted_at >= since);
+        let about = |lanes: &Vec<u64>| past.lanes.iter().any(|lane| lanes.contains(lane));
+        young && self.lanes.as_ref().is_none_or(about)
+    }
+}

@@ -1,0 +1,297 @@
+//! Dead letters, redrive, replay.
+
+use crate::network::{ACCEPT, Reply};
+use crate::world::{World, email, jtis, txns};
+use secevent::{Strictness, Subject};
+use secevent_ssf::StreamId;
+use secevent_store::Cause;
+use secevent_transmitter::{RecoverError, Replay, ReplayRequest, ReplayState};
+use serde_json::json;
+use std::time::Duration;
+
+/// A stream whose receiver has refused these, each about somebody else.
+async fn with_dead(names: &[&str]) -> (World, StreamId) {
+    let world = World::new().await;
+    let id = world.push_stream().await;
+    world.network.answer(|_| Reply::Refuse("invalid_request"));
+    for name in names {
+        world.emit(name, name).await;
+    }
+    world.store.all_settled().await;
+    world.network.answer(|_| ACCEPT);
+    (world, id)
+}
+
+async fn ended(world: &World, replay: &Replay) -> Replay {
+    loop {
+        let replays = world.transmitter.replays().await.unwrap();
+        let now = replays.into_iter().find(|one| one.id == replay.id).unwrap();
+        if now.state != ReplayState::Running {
+            return now;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_can_be_looked_at_and_delivered_after_all() {
+    let (world, id) = with_dead(&["e1", "e2", "e3"]).await;
+    let sent = world.network.pushes();
+    let dead = world.transmitter.dead_letters(Some(&id), None, 10).await.unwrap();
+    assert_eq!(dead.len(), 3);
+    assert_eq!((dead[0].jti.as_str(), dead[0].cause), (sent[1].jti(), Cause::Rejected));
+    assert_eq!(dead[0].reason, "invalid_request: no");
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(dead[0].claims.as_deref().unwrap()).unwrap(),
+        sent[1].claims
+    );
+    assert_eq!(dead[0].stream.as_ref(), Some(&id));
+    let page = world.transmitter.dead_letters(None, Some(dead[0].place), 1).await.unwrap();
+    assert_eq!(page[0].jti, dead[1].jti);
+    let one = world.transmitter.dead_letter_of(&id, &dead[2].jti).await.unwrap();
+    assert_eq!(one.event_id, dead[2].event_id);
+
+    let redriven = world.transmitter.redrive(&id, Some(std::slice::from_ref(&dead[1].jti))).await;
+    assert_eq!(redriven, Ok(1));
+    world.store.all_settled().await;
+    let pushes = world.network.pushes();
+    assert_eq!(pushes.len(), 5);
+    assert_eq!(pushes[4].claims, sent[2].claims, "the same SET");
+    assert_eq!(world.transmitter.redrive(&id, None).await, Ok(2), "all that are left");
+    world.store.all_settled().await;
+    assert_eq!(world.network.txns()[4..], ["e2", "e1", "e3"]);
+    assert_eq!(world.transmitter.redrive(&id, None).await, Ok(0));
+    let backlog = world.store.backlog_of(1).await;
+    assert_eq!(
+        (backlog.rejected, backlog.dead, backlog.pending),
+        (3, 0, 0),
+        "they were refused once, all the same"
+    );
+    assert_eq!(world.transmitter.figures().again, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_again_is_dead_again() {
+    let (world, id) = with_dead(&["e1"]).await;
+    world.network.answer(|_| Reply::Refuse("invalid_request"));
+    assert_eq!(world.transmitter.redrive(&id, None).await, Ok(1));
+    world.store.all_settled().await;
+    let dead = world.transmitter.dead_letters(Some(&id), None, 10).await.unwrap();
+    assert_eq!(dead.len(), 1);
+    assert_eq!(world.transmitter.discard(&id, Some(&[dead[0].jti.clone()])).await, Ok(1));
+    let gone = world.transmitter.dead_letter_of(&id, &dead[0].jti).await.unwrap_err();
+    assert_eq!(gone, RecoverError::NoSuchSet(dead[0].jti.clone()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn identifiers_of_others_name_nothing() {
+    let (world, id) = with_dead(&["e1"]).await;
+    let other = world.push_stream_to("other").await;
+    let dead = world.transmitter.dead_letters(Some(&id), None, 10).await.unwrap();
+    let unknown = RecoverError::NoSuchSet(dead[0].jti.clone());
+    assert_eq!(world.transmitter.redrive(&other, Some(&[dead[0].jti.clone()])).await, Err(unknown));
+    let nobody: StreamId = "nobody".parse().unwrap();
+    assert_eq!(world.transmitter.redrive(&nobody, None).await, Err(RecoverError::NoSuchStream));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_replayed_from_a_time_as_the_same_sets() {
+    let world = World::new().await;
+    let id = world.push_stream().await;
+    world.emit("before", "alice").await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let since = Some(world.now());
+    for name in ["e1", "e2", "e3"] {
+        world.emit(name, "alice").await;
+    }
+    world.store.all_settled().await;
+    let sent = world.network.pushes();
+    let request = ReplayRequest { since, ..ReplayRequest::default() };
+    let preview = world.transmitter.preview_replay(&id, &request).await.unwrap();
+    assert_eq!((preview.count, preview.newer), (3, true), "the first is older than the last");
+    assert_eq!(world.network.pushes().len(), sent.len(), "a preview delivers nothing");
+
+    let replay = world.transmitter.start_replay(&id, &request).await.unwrap();
+    assert_eq!(replay.total, 3);
+    let replay = ended(&world, &replay).await;
+    assert_eq!((replay.state, replay.count), (ReplayState::Done, 3));
+    world.store.all_settled().await;
+    let again = &world.network.pushes()[sent.len()..];
+    let claims =
+        |pushes: &[crate::network::Push]| pushes.iter().map(|push| push.claims.clone()).collect::<Vec<_>>();
+    assert_eq!(claims(again), claims(&sent[2..]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_replayed_from_an_identifier_or_for_a_subject() {
+    let world = World::new().await;
+    let id = world.poll_stream().await;
+    for (txn, user) in [("e1", "alice"), ("e2", "bob"), ("e3", "alice")] {
+        world.emit(txn, user).await;
+    }
+    let mut all = Vec::new();
+    loop {
+        let answer = world.poll(&id, &json!({"ack": all, "returnImmediately": true})).await;
+        if answer.sets.is_empty() {
+            break;
+        }
+        all.extend(jtis(&answer).into_iter().map(str::to_owned));
+    }
+    assert_eq!(all.len(), 3);
+    let replayed = async |request: ReplayRequest| {
+        let replay = world.transmitter.start_replay(&id, &request).await.unwrap();
+        ended(&world, &replay).await;
+        let mut names = Vec::new();
+        loop {
+            let answer = world.poll(&id, &json!({"returnImmediately": true})).await;
+            if answer.sets.is_empty() {
+                return names;
+            }
+            names.extend(txns(&answer));
+            world.poll(&id, &json!({"ack": jtis(&answer), "maxEvents": 0})).await;
+        }
+    };
+    let from_jti = Some(all[1].clone());
+    assert_eq!(replayed(ReplayRequest { from_jti, ..ReplayRequest::default() }).await, ["e2", "e3"]);
+    let subject = Some(Subject::from_value(email("alice"), Strictness::Strict).unwrap());
+    let request = ReplayRequest { subject, ..ReplayRequest::default() };
+    assert_eq!(replayed(request.clone()).await, ["e1", "e3"]);
+    let preview = world.transmitter.preview_replay(&id, &request).await.unwrap();
+    assert_eq!(preview.count, 2);
+    let unknown =
+        ReplayRequest { from_jti: Some("AAAAAAAAAAAAAAAAAAAAAA".to_owned()), ..ReplayRequest::default() };
+    assert!(matches!(world.transmitter.start_replay(&id, &unknown).await, Err(RecoverError::NoSuchSet(_))));
+}
+
+/// SEM-1: `replay --fresh-jti` counts up: a new SET, same `txn`.
+#[tokio::test(start_paused = true)]
+async fn a_replay_may_make_new_sets_of_the_same_events() {
+    let world = World::new().await;
+    let id = world.push_stream().await;
+    world.emit("e1", "alice").await;
+    world.store.all_settled().await;
+    let request = ReplayRequest { fresh_jti: true, ..ReplayRequest::default() };
+    for _ in 0..2 {
+        let replay = world.transmitter.start_replay(&id, &request).await.unwrap();
+        ended(&world, &replay).await;
+        world.store.all_settled().await;
+    }
+    let pushes = world.network.pushes();
+    let mut all: Vec<&str> = pushes[1..].iter().map(crate::network::Push::jti).collect();
+    assert_eq!(world.network.txns()[1..], ["e1", "e1", "e1"]);
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_keeps_to_its_pace_and_goes_on_after_a_restart() {
+    let world = World::new().await;
+    let id = world.push_stream().await;
+    for number in 0..1_000 {
+        world.emit(&format!("e{number}"), &format!("user{number}")).await;
+    }
+    world.store.all_settled().await;
+    let before = world.network.pushes().len();
+    let request = ReplayRequest { per_second: Some(100), ..ReplayRequest::default() };
+    let replay = world.transmitter.start_replay(&id, &request).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(4_950)).await;
+    let sent = world.network.pushes().len() - before;
+    assert!((400..=520).contains(&sent), "{sent} in five seconds");
+    let next = world.restarted().await;
+    let replay = ended(&next, &replay).await;
+    assert_eq!((replay.state, replay.total), (ReplayState::Done, 1_000));
+    next.store.all_settled().await;
+    let mut all = [world.network.txns().split_off(before), next.network.txns()].concat();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_can_be_called_off_and_ends_with_its_stream() {
+    let world = World::new().await;
+    let id = world.push_stream().await;
+    for number in 0..100 {
+        world.emit(&format!("e{number}"), &format!("user{number}")).await;
+    }
+    world.store.all_settled().await;
+    let request = ReplayRequest { per_second: Some(10), ..ReplayRequest::default() };
+    let replay = world.transmitter.start_replay(&id, &request).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let cancelled = world.transmitter.cancel_replay(&replay.id).await.unwrap();
+    assert_eq!(cancelled.state, ReplayState::Cancelled);
+    // What it owed again a moment before is still delivered.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let sent = world.network.pushes().len();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.network.pushes().len(), sent);
+    assert_eq!(world.transmitter.cancel_replay("nothing").await, Err(RecoverError::NoSuchReplay));
+
+    let replay = world.transmitter.start_replay(&id, &request).await.unwrap();
+    world.delete(&id).await;
+    assert_eq!(ended(&world, &replay).await.state, ReplayState::Cancelled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_replays_as_may_be_and_no_more() {
+    let world = World::new().await;
+    let id = world.push_stream().await;
+    world.network.answer(|_| Reply::Unreachable);
+    for number in 0..100 {
+        world.emit(&format!("e{number}"), &format!("user{number}")).await;
+    }
+    world.set_status(&id, "disabled").await;
+    world.set_status(&id, "enabled").await;
+    let request = ReplayRequest { per_second: Some(1), ..ReplayRequest::default() };
+    for _ in 0..16 {
+        world.transmitter.start_replay(&id, &request).await.unwrap();
+    }
+    assert_eq!(world.transmitter.start_replay(&id, &request).await, Err(RecoverError::TooManyReplays(16)));
+}
+
+/// SEM-6: redrive and replay say when newer events about the subject were delivered.
+#[tokio::test(start_paused = true)]
+async fn who_delivers_what_is_old_is_told_of_what_is_new() {
+    let (world, id) = with_dead(&["alice", "bob"]).await;
+    world.emit("new", "alice").await;
+    world.store.all_settled().await;
+    let dead = world.transmitter.dead_letters(Some(&id), None, 10).await.unwrap();
+    let newer =
+        async |place: usize| world.transmitter.dead_letter_of(&id, &dead[place].jti).await.unwrap().newer;
+    assert_eq!((newer(0).await, newer(1).await), (Some(true), Some(false)));
+    let preview = async |user: &str| {
+        let subject = Some(Subject::from_value(email(user), Strictness::Strict).unwrap());
+        let request = ReplayRequest { subject, ..ReplayRequest::default() };
+        world.transmitter.preview_replay(&id, &request).await.unwrap()
+    };
+    assert!(preview("alice").await.newer);
+    let bob = preview("bob").await;
+    assert_eq!((bob.count, bob.newer), (1, false));
+    assert_eq!(bob.span, Some((dead[1].accepted_at, dead[1].accepted_at)));
+}
+
+/// SEM-6: what is delivered again stands outside the order, and neither side starves.
+#[tokio::test(start_paused = true)]
+async fn a_replay_goes_beside_what_is_new() {
+    let world = World::new().await;
+    let id = world.push_stream().await;
+    for number in 0..300 {
+        world.emit(&format!("old{number}"), &format!("user{number}")).await;
+    }
+    world.store.all_settled().await;
+    let before = world.network.pushes().len();
+    world.network.answer(|_| ACCEPT.after(Duration::from_secs(1)));
+    let request = ReplayRequest { per_second: Some(10_000), ..ReplayRequest::default() };
+    world.transmitter.start_replay(&id, &request).await.unwrap();
+    world.network.sent(before + 1).await;
+    for number in 0..300 {
+        world.emit(&format!("new{number}"), &format!("nobody{number}")).await;
+    }
+    world.store.all_settled().await;
+    let txns = world.network.txns().split_off(before);
+    assert_eq!(txns.len(), 600);
+    let half = &txns[..300];
+    let old = half.iter().filter(|txn| txn.starts_with("old")).count();
+    assert!((50..250).contains(&old), "{old} of the first 300 are old");
+}
