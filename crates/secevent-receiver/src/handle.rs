@@ -180,7 +180,9 @@ impl Dispatcher {
                 let outcomes = std::mem::take(&mut desk.outcomes);
                 storing = Some(Box::pin(store(Arc::clone(&self.inbox), outcomes)));
             }
-            let due = desk.lanes.next_due();
+            // While all hands are full, a time that has come frees none: only a handler that ends does.
+            let has_room = desk.running.len() < self.settings.concurrency_max;
+            let due = desk.lanes.next_due().filter(|_| has_room);
             let crowded = desk.lanes.may_look_further();
             tokio::select! {
                 biased;

@@ -15,16 +15,19 @@ impl Transmitter {
 
     /// Gives up the oldest deliveries of a stream, as far as they are too old and not on their way.
     pub(crate) async fn give_up_what_is_too_old(&self, entry: &Arc<Entry>) -> Result<(), TransmitterError> {
-        const PAGE: usize = 64;
+        const PAGE: usize = 256;
         if entry.outgoing().load().pending == 0 {
             return Ok(());
         }
         let number = entry.settings().stream.number();
         for queue in [Queue::Control, Queue::Regular] {
             let mut after = Sequence(0);
+            // Mostly not even the first is too old.
+            let mut limit = 1;
             loop {
                 let now = self.clock.now();
-                let page = self.store.page(number, queue, after, PAGE).await?;
+                let page = self.store.page(number, queue, after, limit).await?;
+                limit = PAGE;
                 let old: Vec<_> = page
                     .deliveries
                     .iter()

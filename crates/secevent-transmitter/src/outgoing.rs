@@ -288,6 +288,7 @@ impl Outgoing {
         self.on_their_way += 1;
         if let Some(suspended) = &mut self.suspended {
             suspended.probe = Some(place);
+            tracing::trace!(target: "secevent::step", step = "retry");
         }
         self.lanes.get(place).cloned()
     }
@@ -659,6 +660,9 @@ fn all(queue: Queue) -> RangeInclusive<Place> {
 fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
     one.into_iter().chain(other).min()
 }
+
+#[cfg(test)]
+mod model;
 
 #[cfg(test)]
 mod tests {

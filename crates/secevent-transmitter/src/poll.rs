@@ -67,7 +67,9 @@ impl Transmitter {
                     let mut pace = entry.pace.lock().unwrap_or_else(PoisonError::into_inner);
                     pace.count(now, self.config.poll_interval_min).map_err(PollError::TooOften)?;
                 }
-                trace!(target: "secevent::step", step = "poll-hand-out");
+                if !sets.is_empty() {
+                    trace!(target: "secevent::step", step = "poll-hand-out", deliveries = sets.len());
+                }
                 let sending = entry.settings().stream.status == Status::Enabled;
                 let more = sending && sets_max > 0 && entry.outgoing().has_more(now);
                 let pairs = sets.iter().map(|(jti, token)| (jti.as_str(), token.as_str()));
@@ -113,7 +115,7 @@ impl Transmitter {
         if !settlements.is_empty() {
             // What became free may be what another poller waits for.
             entry.changed.notify_waiters();
-            trace!(target: "secevent::step", step = "poll-ack");
+            trace!(target: "secevent::step", step = "poll-ack", deliveries = settlements.len());
             if let Err(error) = self.store.settle(settlements.clone()).await {
                 let places = settlements.iter().map(|settled| (settled.queue, settled.sequence));
                 entry.outgoing().not_stored(places);

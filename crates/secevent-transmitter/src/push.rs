@@ -11,6 +11,7 @@ use crate::share::{Permit, Share};
 use crate::stream::Target;
 use crate::table::{Entry, Settings};
 use crate::transmitter::Transmitter;
+use bytes::Bytes;
 use secevent::Timestamp;
 use secevent_jose::Detached;
 use secevent_ssf::{Status, TransportError, push};
@@ -105,7 +106,7 @@ impl Transmitter {
             };
             if storing.is_none() && !settlements.is_empty() {
                 let batch = std::mem::take(&mut settlements);
-                trace!(target: "secevent::step", step = "outcome");
+                trace!(target: "secevent::step", step = "outcome", deliveries = batch.len());
                 let stored = self.store.settle(batch.clone());
                 storing = Some(Box::pin(async move {
                     match stored.await {
@@ -230,9 +231,8 @@ impl Transmitter {
         }
         let settings = entry.settings();
         let target = settings.push_target(&self.vault).map_err(ToString::to_string)?;
-        // Kept apart from the token, which is gone with the request: most SETs are sent once.
-        let detached = signature_of(&token);
-        let request = push::request(&target.endpoint, token, target.authorization.as_ref());
+        let token = Bytes::from(token);
+        let request = push::request(&target.endpoint, token.clone(), target.authorization.as_ref());
         trace!(target: "secevent::step", step = "dispatch");
         let answer = tokio::time::timeout(self.config.push_timeout, self.transport.send(request)).await;
         trace!(target: "secevent::step", step = "response");
@@ -249,7 +249,7 @@ impl Transmitter {
             }),
         });
         if matches!(outcome, Some(Outcome::Trouble(_))) {
-            *signed = detached;
+            *signed = std::str::from_utf8(&token).ok().and_then(signature_of);
         }
         Ok(outcome)
     }
@@ -351,7 +351,7 @@ impl Transmitter {
 
     /// Outcomes are stored: what is settled is settled for good.
     pub(crate) async fn were_stored(&self, entry: &Arc<Entry>, settlements: &[Settlement]) {
-        trace!(target: "secevent::step", step = "outcome-stored");
+        trace!(target: "secevent::step", step = "outcome-stored", deliveries = settlements.len());
         let last = |settlement: &&Settlement| !matches!(settlement.verdict, Verdict::Retry { .. });
         let settled = settlements.iter().filter(last).map(|settled| (settled.queue, settled.sequence));
         entry.outgoing().stored(settled.clone());

@@ -67,6 +67,8 @@ pub struct Replay {
     pub stream: String,
     /// Whether it is under way.
     pub state: ReplayState,
+    /// When it began.
+    pub started_at: Timestamp,
     /// How many SETs it looked for when it began.
     pub total: u64,
     /// How many of them are owed again so far. Those that were owed anyway are not counted.
@@ -134,12 +136,18 @@ impl From<StoreError> for RecoverError {
 
 /// How many replays may be under way.
 const REPLAYS_MAX: usize = 16;
+/// How many that have ended are remembered.
+const ENDED_MAX: usize = 100;
 const PER_SECOND: u32 = 100;
 const PER_SECOND_MAX: u32 = 10_000;
 /// How many events are looked at together.
 const PAGE: usize = 500;
 /// How many deliveries a stream may be owed besides what is owed to it again.
 const PENDING_MAX: u64 = 1_000;
+
+/// What is done with some dead letters of a stream. Returns how many of them there were.
+type ActOnDead =
+    for<'a> fn(&'a Transmitter, &'a Arc<Entry>, Vec<Place>) -> BoxFuture<'a, Result<u64, StoreError>>;
 
 impl Transmitter {
     /// Dead deliveries behind `after`, of one stream if one is named, `limit` at most: in the order of streams, and of
@@ -244,8 +252,7 @@ impl Transmitter {
         request: &ReplayRequest,
     ) -> Result<Replay, RecoverError> {
         let entry = self.entry(stream)?;
-        let running = self.replays().await?;
-        let running = running.iter().filter(|replay| replay.state == ReplayState::Running).count();
+        let running = self.forget_old_replays().await?;
         if running >= REPLAYS_MAX {
             return Err(RecoverError::TooManyReplays(running));
         }
@@ -293,6 +300,19 @@ impl Transmitter {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Forgets the replays that ended longest ago, if there are many. Returns how many are under way.
+    async fn forget_old_replays(&self) -> Result<usize, RecoverError> {
+        let (running, mut ended): (Vec<Replay>, Vec<Replay>) =
+            self.replays().await?.into_iter().partition(|replay| replay.state == ReplayState::Running);
+        ended.sort_by_key(|replay| replay.started_at);
+        for replay in &ended[..ended.len().saturating_sub(ENDED_MAX)] {
+            if let Some((_, version)) = self.read_replay(&replay.id).await? {
+                self.store.put(&Replay::document(&replay.id), version, None).await?;
+            }
+        }
+        Ok(running.len())
     }
 
     /// Goes on with the replays that were under way when the last process ended.
@@ -379,7 +399,7 @@ impl Transmitter {
         &self,
         stream: &StreamId,
         jtis: Option<&[String]>,
-        act: for<'a> fn(&'a Self, &'a Arc<Entry>, Vec<Place>) -> BoxFuture<'a, Result<u64, StoreError>>,
+        act: ActOnDead,
     ) -> Result<u64, RecoverError> {
         let entry = self.entry(stream)?;
         if let Some(jtis) = jtis {
@@ -456,6 +476,7 @@ impl Transmitter {
             id: self.random_id(),
             stream: settings.stream.id.clone(),
             state: ReplayState::Running,
+            started_at: self.clock.now(),
             total: 0,
             count: 0,
             per_second: request.per_second.unwrap_or(PER_SECOND).clamp(1, PER_SECOND_MAX),

@@ -64,9 +64,11 @@ impl Settings {
 
 impl Entry {
     fn new(settings: Settings, window_max: usize) -> Self {
+        let mut outgoing = Outgoing::new(window_max);
+        outgoing.be_silent(settings.stream.status != Status::Enabled);
         Self {
             settings: RwLock::new(Arc::new(settings)),
-            outgoing: Mutex::new(Outgoing::new(window_max)),
+            outgoing: Mutex::new(outgoing),
             counts: Counts::default(),
             pace: Mutex::default(),
             overflowing: AtomicBool::new(false),

@@ -249,6 +249,7 @@ impl CommitObserver for Observer {
                 delivery.lanes = [].into();
             }
             entry.outgoing().hand_over(delivery, previous, now);
+            tracing::trace!(target: "secevent::step", step = "hand-over");
             if !woken.iter().any(|known| Arc::ptr_eq(known, &entry)) {
                 woken.push(entry);
             }

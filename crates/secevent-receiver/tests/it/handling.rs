@@ -100,6 +100,23 @@ async fn no_more_is_handled_at_once_than_allowed_nor_read_ahead() {
     world.until(|| world.receiver.counts().handled == 10).await;
 }
 
+/// The clock of this test goes on only when every task waits.
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_is_due_waits_quietly_while_all_hands_are_full() {
+    let mut config = ReceiverConfig { sources: vec![push_source()], ..ReceiverConfig::default() };
+    config.handling.concurrency_max = 1;
+    let world = World::configured(config).await;
+    world.handler.fail([HandleError::Later("not now".to_owned())]);
+    push_about(&world, "1", "alice@example.com").await;
+    world.until_handled(&["1"]).await;
+    world.handler.block();
+    push_about(&world, "2", "bob@example.com").await;
+    world.until_handled(&["1", "2"]).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    world.handler.gate.add_permits(2);
+    world.until_handled(&["1", "2", "1"]).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_hangs_has_failed() {
     let world = World::pushed().await;
