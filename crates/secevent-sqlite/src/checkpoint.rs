@@ -31,6 +31,9 @@ struct Turn {
 }
 
 impl Checkpoints {
+    /// How often the thread tries to catch up with the writer in one turn.
+    const ROUNDS: usize = 4;
+
     pub(crate) fn new(pages_max: usize) -> Self {
         let turn = Turn { due_at: pages_max, ..Turn::default() };
         Self { pages_max, turn: Mutex::new(turn), changed: Condvar::new() }
@@ -84,10 +87,23 @@ impl Checkpoints {
             turn.due = false;
             drop(turn);
             // A failure leaves everything in the log. The writer meets the same disk and says so.
-            if passive(connection).is_ok() {
+            if self.carry_most(connection).is_ok() {
                 self.turn().rest = true;
             }
         }
+    }
+
+    /// Carries over what there is, and what came meanwhile, until little is left: while the writer carries the rest
+    /// its callers wait.
+    fn carry_most(&self, connection: &Connection) -> Result<(), Failure> {
+        for _ in 0..Self::ROUNDS {
+            let carried = passive(connection)?;
+            let turn = self.turn();
+            if turn.pages.saturating_sub(carried) <= self.pages_max / 64 || turn.closing {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -119,16 +135,17 @@ impl Drop for Checkpointer {
     }
 }
 
-/// Carries over what it can without waiting for anybody.
-pub(crate) fn passive(connection: &Connection) -> Result<(), Failure> {
+/// Carries over what it can without waiting for anybody. Returns how many pages of the log are in the database now.
+pub(crate) fn passive(connection: &Connection) -> Result<usize, Failure> {
     checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)")
 }
 
 /// Carries over everything, and empties the log.
-pub(crate) fn truncate(connection: &Connection) -> Result<(), Failure> {
+pub(crate) fn truncate(connection: &Connection) -> Result<usize, Failure> {
     checkpoint(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
 }
 
-fn checkpoint(connection: &Connection, pragma: &str) -> Result<(), Failure> {
-    Ok(connection.query_row(pragma, [], |_| Ok(()))?)
+fn checkpoint(connection: &Connection, pragma: &str) -> Result<usize, Failure> {
+    let pages: i64 = connection.query_row(pragma, [], |row| row.get(2))?;
+    Ok(usize::try_from(pages).unwrap_or(0))
 }

@@ -1,7 +1,8 @@
 //! The secevent store in one SQLite file.
 //!
 //! One thread writes, and commits whatever has arrived as one transaction ([`GroupCommit`]); a few threads
-//! read; one carries the write-ahead log into the database. An answered call has been through `fsync`.
+//! read; one carries the write-ahead log into the database. An answered call has been through `fsync`, but for outcomes
+//! and tidying when nothing else is committed with them: a crash of the machine may undo those, and they happen again.
 //!
 //! ```
 //! use secevent_sqlite::{Options, SqliteStore};

@@ -23,7 +23,7 @@ const TRIM_YOUNG: usize = 2_048;
 const TRIM_SPAN: u64 = 16_384;
 /// Free pages that are worth giving back to the file system, and how many one step gives back.
 const FREE_PAGES_MAX: u64 = 2_048;
-const FREE_PAGES_STEP: u64 = 1_024;
+const FREE_PAGES_STEP: u64 = 256;
 
 pub(crate) fn record(
     connection: &Connection,

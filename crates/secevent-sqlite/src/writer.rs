@@ -303,24 +303,24 @@ mod tests {
     fn a_full_disk_refuses_the_new_and_takes_outcomes() {
         let directory = tempfile::tempdir().unwrap();
         let mut writer = writer(directory.path());
-        assert_eq!(commit(&mut writer, vec![record(10)]), [recorded(1)]);
+        assert_eq!(commit(&mut writer, &[record(10)]), [recorded(1)]);
         let pages: i64 = writer.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         writer.connection.pragma_update(None, "max_page_count", pages + 2).unwrap();
         let alone = Commit::commit(&mut writer, &[record(100_000)]);
         assert!(matches!(alone, Err(StoreError::Unavailable(_))), "{alone:?}");
 
-        let group = commit(&mut writer, vec![Write::NewStreamNumber, record(100_000), acked(1), record(10)]);
+        let group = commit(&mut writer, &[Write::NewStreamNumber, record(100_000), acked(1), record(10)]);
         let [number, large, outcome, small] = &group[..] else { panic!("{group:?}") };
         assert_eq!(*number, Ok(Written::StreamNumber(StreamNumber(1))));
         assert!(matches!(large, Err(StoreError::Unavailable(_))), "{large:?}");
         assert_eq!(*outcome, Ok(Written::Done));
         assert_eq!(small, large, "it is in the same boat");
-        assert_eq!(commit(&mut writer, vec![record(10)]), [recorded(2)], "as if the others had never been");
+        assert_eq!(commit(&mut writer, &[record(10)]), [recorded(2)], "as if the others had never been");
         let pending = "SELECT group_concat(sequence) FROM deliveries";
         let pending: String = writer.connection.query_row(pending, [], |row| row.get(0)).unwrap();
         assert_eq!(pending, "2");
         writer.connection.pragma_update(None, "max_page_count", 1_000_000).unwrap();
-        assert_eq!(commit(&mut writer, vec![record(100_000)]), [recorded(3)]);
+        assert_eq!(commit(&mut writer, &[record(100_000)]), [recorded(3)]);
     }
 
     /// What nobody waits for need not wait for the disk. What is promised does, and takes the rest along.
@@ -339,7 +339,7 @@ mod tests {
             (vec![acked(1)], NORMAL),
             (vec![Write::Discard(Vec::new())], FULL),
         ] {
-            commit(&mut writer, group);
+            commit(&mut writer, &group);
             let found: u8 = writer.connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
             assert_eq!(found, expected);
         }
@@ -352,8 +352,8 @@ mod tests {
         Writer::new(connection, Epoch(1), Arc::new(Checkpoints::new(1_000)), None, lock).unwrap()
     }
 
-    fn commit(writer: &mut Writer, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
-        Commit::commit(writer, &writes).unwrap()
+    fn commit(writer: &mut Writer, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
+        Commit::commit(writer, writes).unwrap()
     }
 
     fn record(bytes: usize) -> Write {

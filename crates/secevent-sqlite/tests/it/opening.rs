@@ -6,7 +6,7 @@ use secevent::Timestamp;
 use secevent_sqlite::{Options, SqliteStore};
 use secevent_store::{
     Cause, Documents, Epoch, History, Inbox, NewEvent, Outbox, Owing, Place, Queue, Receipt, Received,
-    Recorded, Recovery, Sequence, StoreError, StreamNumber, Version,
+    Recorded, Recovery, Sequence, Signed, StoreError, StreamNumber, Version,
 };
 use std::path::Path;
 use tempfile::TempDir;
@@ -186,6 +186,47 @@ async fn a_store_of_version_1_is_read() {
         .map(|jti| Received { jti: jti.to_owned(), ..waiting[0].received.clone() });
     let receipts = store.receive(seen.to_vec()).await.unwrap();
     assert_eq!(receipts, [Receipt::Repeat, Receipt::Repeat, Receipt::First]);
+}
+
+/// The fixture is never edited.
+#[tokio::test]
+async fn a_store_of_version_2_is_read() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    Connection::open(&path).unwrap().execute_batch(include_str!("../fixtures/v2/secevent.sql")).unwrap();
+    let store = open(&path, 9);
+    let (one, two) = (StreamNumber(1), StreamNumber(2));
+
+    let page = store.page(one, Queue::Regular, Sequence(0), 10).await.unwrap();
+    let [retried, fresh] = &page.deliveries[..] else { panic!("{page:?}") };
+    assert_eq!((retried.epoch, retried.attempts, retried.due_at), (Epoch(7), 2, Timestamp::from_seconds(60)));
+    assert_eq!((&retried.signed, &fresh.signed), (&Some(Signed("h..s".into())), &None));
+    let again = store.page(one, Queue::Again, Sequence(0), 10).await.unwrap();
+    assert_eq!((&again.deliveries[0].body[..], again.deliveries[0].generation), (&b"ack"[..], 3));
+    let backlog = store.backlog(one).await.unwrap();
+    assert_eq!((backlog.pending, backlog.bytes, backlog.dead), (4, 12, 2));
+    assert_eq!((backlog.rejected, backlog.abandoned, backlog.dropped), (1, 1, 0));
+    assert_eq!(store.backlog(two).await.unwrap().dropped, 1);
+
+    let dead = store.dead(None, None, 10).await.unwrap();
+    let told: Vec<_> = dead.iter().map(|dead| (dead.cause, dead.reason.as_str(), dead.at)).collect();
+    assert_eq!(
+        told,
+        [
+            (Cause::Rejected, "invalid_audience", Timestamp::from_seconds(45)),
+            (Cause::Abandoned, "too old", Timestamp::from_seconds(90))
+        ]
+    );
+    let rejected = &dead[0].delivery;
+    assert_eq!((rejected.attempts, rejected.due_at), (2, Timestamp::from_seconds(60)));
+    assert_eq!((&rejected.body[..], &rejected.signed), (&b"rej"[..], &Some(Signed("h..t".into()))));
+
+    let history = store.history(one, Sequence(0), 10).await.unwrap().events;
+    assert_eq!(history.iter().map(|past| past.sequence.0).collect::<Vec<_>>(), [1, 2, 4, 5, 6]);
+    assert!(history.iter().all(|past| past.rendering.0 == 5 && past.lanes[..] == [1, u64::MAX]));
+    assert_eq!(store.history(two, Sequence(0), 10).await.unwrap().events.len(), 1);
+    assert_eq!(store.new_stream_number().await.unwrap(), StreamNumber(3));
+    assert_eq!(store.waiting(0, 9).await.unwrap()[0].received.jti, "first");
 }
 
 fn refused(path: &Path) -> StoreError {
