@@ -1,7 +1,7 @@
 //! Poll delivery (RFC 8936): the same deliveries, handed out to whoever asks for the stream.
 
 use crate::outgoing::Place;
-use crate::push::signature_of;
+use crate::push::{STORE_PAUSE, signature_of};
 use crate::stream::Target;
 use crate::table::Entry;
 use crate::transmitter::{Transmitter, TransmitterError};
@@ -9,10 +9,10 @@ use bytes::Bytes;
 use secevent::Timestamp;
 use secevent_ssf::poll::{self, PollRequest};
 use secevent_ssf::{Status, StreamId};
-use secevent_store::{Delivery, Jti, Settlement, Verdict};
+use secevent_store::{Delivery, Jti, Settlement, StoreError, Verdict};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use tracing::{info, trace};
+use tracing::{info, trace, warn};
 
 /// Why a poll gets no answer of its own.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +45,9 @@ impl Transmitter {
         let settings = entry.settings();
         if settings.stream.client != client || !matches!(settings.stream.target, Target::Poll { .. }) {
             return Err(PollError::NoSuchStream);
+        }
+        if entry.has_much_to_settle() {
+            return Err(TransmitterError::Store(StoreError::Busy).into());
         }
         self.settle_reported(&entry, request).await?;
 
@@ -115,15 +118,35 @@ impl Transmitter {
         if !settlements.is_empty() {
             // What became free may be what another poller waits for.
             entry.changed.notify_waiters();
-            trace!(target: "secevent::step", step = "poll-ack", deliveries = settlements.len());
-            if let Err(error) = self.store.settle(settlements.clone()).await {
-                let places = settlements.iter().map(|settled| (settled.queue, settled.sequence));
-                entry.outgoing().not_stored(places);
-                return Err(error.into());
-            }
-            self.were_stored(entry, &settlements).await;
+            self.store_beside(entry, settlements);
         }
         Ok(())
+    }
+
+    /// Has settlements stored without keeping anybody waiting. A crash may undo them, as it may undo what was stored in
+    /// the last moment: the SETs are handed out once more.
+    fn store_beside(&self, entry: &Arc<Entry>, settlements: Vec<Settlement>) {
+        {
+            let mut settling = entry.settling.lock().unwrap_or_else(PoisonError::into_inner);
+            settling.waiting.extend(settlements);
+            if std::mem::replace(&mut settling.under_way, true) {
+                return;
+            }
+        }
+        let (this, entry) = (self.handle(), Arc::clone(entry));
+        self.drive_beside(async move {
+            while let Some(batch) = entry.next_to_settle() {
+                trace!(target: "secevent::step", step = "poll-ack", deliveries = batch.len());
+                while let Err(error) = this.store.settle(batch.clone()).await {
+                    warn!(%error, "Acknowledgements could not be stored, they are kept and tried again");
+                    if this.is_closing() {
+                        return;
+                    }
+                    tokio::time::sleep(STORE_PAUSE).await;
+                }
+                this.were_stored(&entry, &batch).await;
+            }
+        });
     }
 
     /// The delivery that an identifier names and the bytes of its body, if it is not settled yet: it may have been

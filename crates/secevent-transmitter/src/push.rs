@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, trace, warn};
 
 /// How long to wait before asking a store again that failed.
-const STORE_PAUSE: Duration = Duration::from_millis(200);
+pub(crate) const STORE_PAUSE: Duration = Duration::from_millis(200);
 
 /// A delivery that came back from an attempt.
 struct Returned {

@@ -5,7 +5,7 @@ use crate::outgoing::Outgoing;
 use crate::pace::Pace;
 use crate::stream::{NoPushTarget, PushTarget, Stream, Target};
 use secevent_ssf::Status;
-use secevent_store::{Queue, StreamNumber, Vault, Version};
+use secevent_store::{Queue, Settlement, StreamNumber, Vault, Version};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -33,10 +33,23 @@ pub(crate) struct Entry {
     /// What happened to it since this process started.
     pub(crate) counts: Counts,
     pub(crate) pace: Mutex<Pace>,
+    /// What its receiver has acknowledged by poll and is to be stored.
+    pub(crate) settling: Mutex<Settling>,
     /// Whether it is known to be owed as much as it may be.
     pub(crate) overflowing: AtomicBool,
     /// Rings when there is something to send, or when settings change.
     pub(crate) changed: Notify,
+}
+
+/// Settlements on their way to the store.
+#[derive(Debug, Default)]
+pub(crate) struct Settling {
+    pub(crate) waiting: Vec<Settlement>,
+    pub(crate) under_way: bool,
+}
+
+impl Settling {
+    const WAITING_MAX: usize = 10_000;
 }
 
 /// A stream's settings at one moment, with what follows from them.
@@ -71,6 +84,7 @@ impl Entry {
             outgoing: Mutex::new(outgoing),
             counts: Counts::default(),
             pace: Mutex::default(),
+            settling: Mutex::default(),
             overflowing: AtomicBool::new(false),
             changed: Notify::new(),
         }
@@ -85,6 +99,19 @@ impl Entry {
     pub(crate) fn keeps(&self, queue: Queue) -> bool {
         let settings = self.settings();
         settings.stream.status != Status::Disabled || (queue == Queue::Control && settings.stream.untold)
+    }
+
+    /// The next settlements to be stored. None ends the work of who asks: the next to come begins anew.
+    pub(crate) fn next_to_settle(&self) -> Option<Vec<Settlement>> {
+        let mut settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        settling.under_way = !settling.waiting.is_empty();
+        settling.under_way.then(|| std::mem::take(&mut settling.waiting))
+    }
+
+    /// Whether so many settlements wait for the store that more must wait themselves.
+    pub(crate) fn has_much_to_settle(&self) -> bool {
+        let settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        settling.waiting.len() >= Settling::WAITING_MAX
     }
 
     /// Whether its receiver polls.

@@ -157,17 +157,22 @@ impl Transmitter {
     /// Sees to it that somebody looks at a stream that may have something to send.
     pub(crate) fn wake(&self, entry: &Arc<Entry>) {
         if self.should_be_driven(entry) {
-            let this = self.handle();
-            let entry = Arc::clone(entry);
-            self.drivers.send_modify(|drivers| *drivers += 1);
-            self.runtime.spawn(async move {
-                Arc::clone(&this).drive(entry).await;
-                this.drivers.send_modify(|drivers| *drivers -= 1);
-            });
+            let (this, entry) = (self.handle(), Arc::clone(entry));
+            self.drive_beside(this.drive(entry));
         }
         // A driver or a poller that looks away just now must not miss it, and several pollers may wait.
         entry.changed.notify_waiters();
         entry.changed.notify_one();
+    }
+
+    /// Does something beside that has to come to its end before the transmitter is closed.
+    pub(crate) fn drive_beside(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let this = self.handle();
+        self.drivers.send_modify(|drivers| *drivers += 1);
+        self.spawn(async move {
+            work.await;
+            this.drivers.send_modify(|drivers| *drivers -= 1);
+        });
     }
 
     async fn read_streams(&self) -> Result<(), TransmitterError> {

@@ -57,10 +57,11 @@ async fn a_poll_that_cannot_be_answered_loses_nothing() {
     world.store.settle_fails.store(true, SeqCst);
     let ack =
         PollRequest::acknowledge_only(jtis(&answer).into_iter().map(str::to_owned).collect(), Vec::new());
-    assert!(world.transmitter.poll("rp", &id, &ack).await.is_err());
-    world.store.settle_fails.store(false, SeqCst);
     world.transmitter.poll("rp", &id, &ack).await.unwrap();
-    assert_eq!(world.store.backlog_of(1).await.pending, 0);
+    assert_eq!(world.store.backlog_of(1).await.pending, 1, "it is not stored yet");
+    world.store.settle_fails.store(false, SeqCst);
+    world.store.all_settled().await;
+    assert_eq!(world.store.settled_as(Verb::Acked), 2);
 }
 
 #[tokio::test(start_paused = true)]
