@@ -156,7 +156,8 @@ impl Outgoing {
         // A page that is being read may have it too. If it were taken here, it could be settled before the page
         // comes, and would be sent again then, behind its successors.
         let follows = !cursor.reading && !cursor.more && previous == Some(cursor.seen);
-        let missed = cursor.told.is_some() && cursor.told != previous;
+        let known = cursor.told.unwrap_or_default().max(cursor.seen);
+        let missed = previous.unwrap_or_default() != known;
         cursor.told = Some(sequence);
         if follows && room {
             cursor.seen = sequence;
