@@ -131,9 +131,8 @@ impl Intake {
         if let Some(verification) = &admitted.verification {
             self.pending.came(verification);
         }
-        if receipt == Receipt::First {
-            self.arrived.notify_one();
-        }
+        // A repeat too: the first may have been stored although the answer of the store was lost.
+        self.arrived.notify_one();
         Ok(())
     }
 
