@@ -109,6 +109,7 @@ async fn what_an_event_says_is_not_rewritten() {
     assert!(std::str::from_utf8(verified.payload()).unwrap().contains(data));
 }
 
+/// SEM-2: `txn` is the event's own, the same in every SET that it becomes.
 #[tokio::test(start_paused = true)]
 async fn all_sets_of_one_event_share_its_txn_and_nothing_else() {
     let world = World::new().await;

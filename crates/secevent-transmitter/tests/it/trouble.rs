@@ -114,6 +114,7 @@ async fn what_is_too_old_is_abandoned_and_counted() {
     assert_eq!(world.store.settled_as(Verb::Acked), 2);
 }
 
+/// SEM-3: endpoint and credentials are read at send, so that a change applies to what waits; claims never change.
 #[tokio::test(start_paused = true)]
 async fn another_endpoint_is_tried_at_once() {
     let world = World::new().await;
@@ -130,6 +131,7 @@ async fn another_endpoint_is_tried_at_once() {
     let pushes = world.network.sent(3).await;
     assert_eq!(pushes[2].parts.uri, "https://new.example/");
     assert!(!pushes[2].parts.headers.contains_key("authorization"));
+    assert_eq!(pushes[2].claims, pushes[1].claims);
     assert!(pushes[2].at - began < Duration::from_secs(1));
     assert_eq!(pushes[1].parts.uri, ENDPOINT);
 }
