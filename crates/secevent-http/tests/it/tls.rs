@@ -131,7 +131,7 @@ async fn assert_refused(server: &Server, tls: TlsConfig, told: &str) {
     assert!(bytes_read < 8 * 1024, "{bytes_read}");
 }
 
-// spec: SET-28, PUSH-35
+// spec: SET-28, PUSH-35, POLL-36
 #[tokio::test]
 async fn a_certificate_for_another_host_is_refused_before_the_body() {
     let authority = Authority::new();

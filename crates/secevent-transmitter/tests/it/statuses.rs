@@ -15,7 +15,7 @@ async fn hold(world: &World, id: &StreamId, status: Status) {
     world.transmitter.hold_stream(id, status, Some("maintenance".to_owned())).await.unwrap();
 }
 
-// spec: SSF-164, SSF-166, SSF-167
+// spec: SSF-133, SSF-166, SSF-167, SSF-168, SSF-169
 /// SEM-7: `stream-updated` with paused is a barrier: what is on its way ends, it goes last, then silence.
 #[tokio::test(start_paused = true)]
 async fn a_receiver_is_told_of_a_pause_last_of_all() {
