@@ -4,8 +4,8 @@ use anyhow::{Context as _, bail, ensure};
 use secevent::{Audience, Issuer};
 use secevent_http::ClientConfig as OutgoingConfig;
 use secevent_jose::Algorithm;
-use secevent_server::{ClientConfig, Scope};
-use secevent_transmitter::{IssuerConfig, TransmitterConfig};
+use secevent_server::{ClientConfig, MetricsAccess, Scope};
+use secevent_transmitter::{IssuerConfig, Overflow, PollOrder, TransmitterConfig};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -35,12 +35,28 @@ pub(crate) struct File {
 struct Server {
     listen: Option<SocketAddr>,
     public_url: Option<String>,
+    admin_listen: Option<AdminListen>,
+    #[serde(default)]
+    admin_names: Vec<String>,
+    metrics: Option<String>,
+}
+
+/// Where operators are listened to, if they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum AdminListen {
+    /// Nowhere.
+    Off,
+    /// There.
+    At(SocketAddr),
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Store {
     url: Option<String>,
+    log_pages_max: Option<usize>,
+    bytes_max: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -84,6 +100,14 @@ struct Delivery {
     poll_visibility_seconds: Option<u64>,
     streams_per_client_max: Option<usize>,
     history_seconds: Option<u64>,
+    backlog_deliveries_max: Option<u64>,
+    backlog_bytes_max: Option<u64>,
+    overflow: Option<String>,
+    pause_after_seconds: Option<u64>,
+    poll_interval_min_milliseconds: Option<u64>,
+    poll_order: Option<String>,
+    dead_kept_seconds: Option<u64>,
+    housekeeping_seconds: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -116,11 +140,30 @@ enum OneOrMany {
 pub(crate) struct Settings {
     pub(crate) public_url: String,
     pub(crate) database: PathBuf,
+    pub(crate) store: StoreLimits,
+    pub(crate) admin: Option<AdminSettings>,
     pub(crate) master_key: MasterKey,
     pub(crate) outgoing: OutgoingConfig,
     pub(crate) transmitter: TransmitterConfig,
     pub(crate) clients: Vec<ClientConfig>,
     pub(crate) allow_plain_http: bool,
+}
+
+/// How much the store may hold. None leaves its default.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct StoreLimits {
+    /// Pages that its log may have before it is carried into the database.
+    pub(crate) log_pages_max: Option<usize>,
+    /// Bytes of all.
+    pub(crate) bytes_max: Option<u64>,
+}
+
+/// How the server is administered.
+#[derive(Clone, Debug)]
+pub(crate) struct AdminSettings {
+    pub(crate) address: SocketAddr,
+    pub(crate) names: Vec<String>,
+    pub(crate) metrics: MetricsAccess,
 }
 
 /// Where the key comes from that seals secrets in the store.
@@ -135,12 +178,15 @@ pub(crate) enum MasterKey {
 #[derive(Debug, Default)]
 pub(crate) struct Overrides {
     pub(crate) listen: Option<SocketAddr>,
+    pub(crate) admin_listen: Option<AdminListen>,
     pub(crate) public_url: Option<String>,
     pub(crate) store: Option<String>,
     pub(crate) dev: bool,
 }
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+/// If nothing is said and this is taken, any free port of loopback will do: the command line finds it.
+pub(crate) const DEFAULT_ADMIN_LISTEN: &str = "127.0.0.1:8081";
 const DEFAULT_STORE: &str = "sqlite:secevent.db";
 
 impl File {
@@ -162,6 +208,20 @@ impl File {
         overrides.listen.or(self.server.listen).unwrap_or_else(default)
     }
 
+    /// Where operators are to be listened to, if flags, environment or file say so.
+    pub(crate) fn admin_listen(&self, overrides: &Overrides) -> Option<AdminListen> {
+        overrides.admin_listen.or(self.server.admin_listen)
+    }
+
+    /// The file of the store, as flags, environment and file say.
+    pub(crate) fn database(&self, store: Option<&str>) -> anyhow::Result<PathBuf> {
+        let store = store.or(self.store.url.as_deref()).unwrap_or(DEFAULT_STORE);
+        let Some(database) = store.strip_prefix("sqlite:").filter(|path| !path.is_empty()) else {
+            bail!("store.url is {store:?}: write sqlite: and the path of a file, such as sqlite:secevent.db");
+        };
+        Ok(PathBuf::from(database))
+    }
+
     /// Checks everything, and turns it into settings. The server starts whole or not at all.
     pub(crate) fn settle(self, overrides: Overrides) -> anyhow::Result<Settings> {
         let dev = overrides.dev;
@@ -170,7 +230,8 @@ impl File {
             !dev || listen.ip().is_loopback(),
             "server.listen is {listen}: --dev only listens on loopback, because it makes things easy for strangers too"
         );
-        let public_url = match overrides.public_url.or(self.server.public_url) {
+        let admin = self.admin(&overrides)?;
+        let public_url = match overrides.public_url.or(self.server.public_url.clone()) {
             Some(url) => url,
             None if listen.ip().is_loopback() => format!("http://{listen}"),
             None => {
@@ -188,10 +249,8 @@ impl File {
         };
         issuer_url(&public_url).map_err(|error| anyhow::anyhow!("server.public_url: {}", error.problem()))?;
 
-        let store = overrides.store.or(self.store.url).unwrap_or_else(|| DEFAULT_STORE.to_owned());
-        let Some(database) = store.strip_prefix("sqlite:").filter(|path| !path.is_empty()) else {
-            bail!("store.url is {store:?}: write sqlite: and the path of a file, such as sqlite:secevent.db");
-        };
+        let database = self.database(overrides.store.as_deref())?;
+        let store = self.store.limits()?;
         let master_key = match (self.secrets, dev) {
             (Some(secrets), _) => MasterKey::Given(master_key(&secrets.key.read("secrets.key")?)?),
             (None, true) => MasterKey::BesideTheStore,
@@ -221,11 +280,16 @@ impl File {
             clients.push(client);
         }
         let allow_plain_http = dev || self.outgoing.allow_plain_http;
-        let outgoing = self.outgoing.settle(dev, listen)?;
+        // Nothing that we send may come back to us (SEM-23).
+        let own_listeners =
+            std::iter::once(listen).chain(admin.as_ref().map(|admin| admin.address)).collect();
+        let outgoing = self.outgoing.settle(dev, own_listeners)?;
         let transmitter = self.delivery.settle(issuers)?;
         Ok(Settings {
             public_url,
-            database: PathBuf::from(database),
+            database,
+            store,
+            admin,
             master_key,
             outgoing,
             transmitter,
@@ -235,9 +299,76 @@ impl File {
     }
 }
 
+impl File {
+    fn admin(&self, overrides: &Overrides) -> anyhow::Result<Option<AdminSettings>> {
+        let default = || AdminListen::At(DEFAULT_ADMIN_LISTEN.parse().expect("the default is an address"));
+        let metrics = match self.server.metrics.as_deref() {
+            None | Some("token") => MetricsAccess::Token,
+            Some("open") => MetricsAccess::Open,
+            Some("off") => MetricsAccess::Off,
+            Some(other) => bail!("server.metrics is {other:?}: it must be open, token or off"),
+        };
+        for name in &self.server.admin_names {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            ensure!(
+                !name.is_empty() && name.bytes().all(plain),
+                "server.admin_names has {name:?}: write a name without port, such as secevent.internal"
+            );
+        }
+        let AdminListen::At(address) = self.admin_listen(overrides).unwrap_or_else(default) else {
+            return Ok(None);
+        };
+        ensure!(
+            !overrides.dev || address.ip().is_loopback(),
+            "server.admin_listen is {address}: --dev only listens on loopback, because it makes things easy for \
+             strangers too"
+        );
+        Ok(Some(AdminSettings { address, names: self.server.admin_names.clone(), metrics }))
+    }
+}
+
+impl Store {
+    fn limits(&self) -> anyhow::Result<StoreLimits> {
+        let (bytes_min, bytes_max) = (1 << 20, 1 << 50);
+        if let Some(pages) = self.log_pages_max {
+            ensure!(
+                (100..=1_000_000).contains(&pages),
+                "store.log_pages_max is {pages}: it must be 100 to 1000000 pages"
+            );
+        }
+        if let Some(bytes) = self.bytes_max {
+            ensure!(
+                (bytes_min..=bytes_max).contains(&bytes),
+                "store.bytes_max is {bytes}: it must be {bytes_min} to {bytes_max} bytes"
+            );
+        }
+        Ok(StoreLimits { log_pages_max: self.log_pages_max, bytes_max: self.bytes_max })
+    }
+}
+
+impl std::str::FromStr for AdminListen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let address = text.parse().map(Self::At);
+        address.map_err(|_| format!("{text:?} is neither an address such as {DEFAULT_ADMIN_LISTEN} nor off"))
+    }
+}
+
+impl TryFrom<String> for AdminListen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
 impl Outgoing {
-    fn settle(self, dev: bool, listen: SocketAddr) -> anyhow::Result<OutgoingConfig> {
-        let mut config = OutgoingConfig { own_listeners: vec![listen], ..OutgoingConfig::default() };
+    fn settle(self, dev: bool, own_listeners: Vec<SocketAddr>) -> anyhow::Result<OutgoingConfig> {
+        let mut config = OutgoingConfig { own_listeners, ..OutgoingConfig::default() };
         for network in &self.allow_networks {
             let parsed = network.parse().map_err(|_| {
                 anyhow::anyhow!(
@@ -311,6 +442,37 @@ impl Delivery {
         seconds("poll_wait_max_seconds", self.poll_wait_max_seconds, &mut config.poll_wait_max, 600)?;
         seconds("poll_visibility_seconds", self.poll_visibility_seconds, &mut config.poll_visibility, DAY)?;
         seconds("history_seconds", self.history_seconds, &mut config.history, 365 * DAY)?;
+        seconds("pause_after_seconds", self.pause_after_seconds, &mut config.pause_after, 365 * DAY)?;
+        seconds("dead_kept_seconds", self.dead_kept_seconds, &mut config.dead_kept, 365 * DAY)?;
+        seconds("housekeeping_seconds", self.housekeeping_seconds, &mut config.housekeeping, DAY)?;
+        let amount = |name: &str, value: Option<u64>, default: &mut u64, max: u64| {
+            if let Some(value) = value {
+                ensure!((1..=max).contains(&value), "delivery.{name} is {value}: it must be 1 to {max}");
+                *default = value;
+            }
+            Ok(())
+        };
+        let backlog = &mut config.backlog;
+        let (deliveries, bytes) = (self.backlog_deliveries_max, self.backlog_bytes_max);
+        amount("backlog_deliveries_max", deliveries, &mut backlog.deliveries_max, 1_000_000_000)?;
+        amount("backlog_bytes_max", bytes, &mut backlog.bytes_max, 1 << 50)?;
+        backlog.overflow = match self.overflow.as_deref() {
+            None | Some("pause") => Overflow::Pause,
+            Some("drop") => Overflow::Drop,
+            Some(other) => bail!("delivery.overflow is {other:?}: it must be pause or drop"),
+        };
+        if let Some(milliseconds) = self.poll_interval_min_milliseconds {
+            ensure!(
+                milliseconds <= 60_000,
+                "delivery.poll_interval_min_milliseconds is {milliseconds}: it must be 0, which is none, to 60000"
+            );
+            config.poll_interval_min = Duration::from_millis(milliseconds);
+        }
+        config.poll_order = match self.poll_order.as_deref() {
+            None | Some("per-subject") => PollOrder::PerSubject,
+            Some("batched") => PollOrder::Batched,
+            Some(other) => bail!("delivery.poll_order is {other:?}: it must be per-subject or batched"),
+        };
         ensure!(
             config.retry.delay_first <= config.retry.delay_max,
             "delivery.retry_delay_first_seconds is more than delivery.retry_delay_max_seconds"
@@ -361,8 +523,10 @@ impl ClientEntry {
         let audience = match self.audience {
             Some(OneOrMany::One(name)) => Audience::One(name),
             Some(OneOrMany::Many(names)) if !names.is_empty() => Audience::Many(names),
-            // Who only sends events receives no SETs, and needs no name in them.
-            None if scopes.iter().all(|scope| *scope == Scope::Write) => Audience::One(self.id.clone()),
+            // Who only sends events or administers receives no SETs, and needs no name in them.
+            None if scopes.iter().all(|scope| matches!(scope, Scope::Write | Scope::Admin)) => {
+                Audience::One(self.id.clone())
+            }
             _ => bail!(at("audience is missing: state what the receiver is called in the `aud` of its SETs")),
         };
         Ok(ClientConfig { id: self.id, secret, scopes, audience })
@@ -445,6 +609,84 @@ mod tests {
         assert_eq!(File::parse(GOOD).unwrap().listen(&moved).port(), 9);
     }
 
+    /// Every bound of `delivery` and `store` answers where it is documented to lie: its ends are good, and what is
+    /// beyond them is refused by its name.
+    #[test]
+    fn amounts_have_bounds() {
+        const DAY: u64 = 24 * 3600;
+        for (section, name, min, max) in [
+            ("delivery", "backlog_deliveries_max", 1, 1_000_000_000),
+            ("delivery", "backlog_bytes_max", 1, 1 << 50),
+            ("delivery", "pause_after_seconds", 1, 365 * DAY),
+            ("delivery", "poll_interval_min_milliseconds", 0, 60_000),
+            ("delivery", "dead_kept_seconds", 1, 365 * DAY),
+            ("delivery", "housekeeping_seconds", 1, DAY),
+            ("store", "log_pages_max", 100, 1_000_000),
+            ("store", "bytes_max", 1 << 20, 1 << 50),
+        ] {
+            let settle = |value: u64| {
+                let with = format!("[{section}]\n{name} = {value}\n[[client]]");
+                File::parse(&GOOD.replacen("[[client]]", &with, 1)).unwrap().settle(Overrides::default())
+            };
+            for good in [min, max] {
+                settle(good).unwrap();
+            }
+            let wrong = [min.checked_sub(1), Some(max + 1)];
+            for wrong in wrong.into_iter().flatten() {
+                let refused = settle(wrong).unwrap_err().to_string();
+                let told = format!("{section}.{name} is {wrong}: it must be {min}");
+                assert!(refused.starts_with(&told) && refused.contains(&max.to_string()), "{refused}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_configured_is_what_is_used() {
+        let with = "
+            [delivery]
+            backlog_deliveries_max = 10
+            backlog_bytes_max = 1000
+            overflow = \"drop\"
+            pause_after_seconds = 60
+            poll_interval_min_milliseconds = 0
+            poll_order = \"batched\"
+            dead_kept_seconds = 3600
+            housekeeping_seconds = 5
+            [store]
+            bytes_max = 2000000
+            [[client]]";
+        let server = "[server]\nadmin_listen = \"10.0.0.7:9001\"\nadmin_names = [\"ops.internal\"]\nmetrics = \"open\"";
+        let text = GOOD.replacen("[[client]]", with, 1).replacen("[server]", server, 1);
+        let settings = File::parse(&text).unwrap().settle(Overrides::default()).unwrap();
+        let transmitter = &settings.transmitter;
+        assert_eq!((transmitter.backlog.deliveries_max, transmitter.backlog.bytes_max), (10, 1000));
+        assert_eq!(transmitter.backlog.overflow, Overflow::Drop);
+        assert_eq!(transmitter.pause_after, Duration::from_secs(60));
+        assert_eq!(transmitter.poll_interval_min, Duration::ZERO);
+        assert_eq!(transmitter.poll_order, PollOrder::Batched);
+        assert_eq!(transmitter.dead_kept, Duration::from_secs(3600));
+        assert_eq!(transmitter.housekeeping, Duration::from_secs(5));
+        assert_eq!(settings.store.bytes_max, Some(2_000_000));
+        let admin = settings.admin.unwrap();
+        assert_eq!(
+            (admin.address.to_string(), admin.metrics),
+            ("10.0.0.7:9001".to_owned(), MetricsAccess::Open)
+        );
+        assert_eq!(admin.names, ["ops.internal"]);
+        assert!(settings.outgoing.own_listeners.contains(&admin.address), "nothing is pushed to it");
+
+        let settings = File::parse(GOOD).unwrap().settle(Overrides::default()).unwrap();
+        let admin = settings.admin.unwrap();
+        assert_eq!(
+            (admin.address.to_string(), admin.metrics),
+            (DEFAULT_ADMIN_LISTEN.to_owned(), MetricsAccess::Token)
+        );
+        let off = GOOD.replacen("[server]", "[server]\nadmin_listen = \"off\"", 1);
+        assert!(File::parse(&off).unwrap().settle(Overrides::default()).unwrap().admin.is_none());
+        let wins = Overrides { admin_listen: Some(AdminListen::Off), ..Overrides::default() };
+        assert!(File::parse(&text).unwrap().settle(wins).unwrap().admin.is_none());
+    }
+
     #[test]
     fn a_wrong_file_is_refused_with_the_place_and_the_fix() {
         for (from, to, told) in [
@@ -462,7 +704,16 @@ mod tests {
             ("key = \"00", "key = \"", "secrets.key must be 64 hexadecimal digits"),
             ("audience = [\"https://billing.example.com\"]", "", "audience is missing"),
             ("[[client]]", "[delivery]\npoll_sets_max = 0\n[[client]]", "delivery.poll_sets_max is 0"),
+            ("[server]", "[server]\nadmin_listen = \"8081\"", "\"8081\" is neither an address"),
+            (
+                "[server]",
+                "[server]\nmetrics = \"yes\"",
+                "server.metrics is \"yes\": it must be open, token or off",
+            ),
+            ("[server]", "[server]\nadmin_names = [\"a:1\"]", "server.admin_names has \"a:1\""),
             ("[[client]]", "[outgoing]\nallow_networks = [\"10.0.0.0/99\"]\n[[client]]", "allow_networks"),
+            ("[[client]]", "[delivery]\noverflow = \"block\"\n[[client]]", "delivery.overflow is \"block\""),
+            ("[[client]]", "[delivery]\npoll_order = \"any\"\n[[client]]", "delivery.poll_order is \"any\""),
             ("[[client]]", "[store]\nurl = \"postgres://x\"\n[[client]]", "store.url is \"postgres://x\""),
         ] {
             let text = GOOD.replacen(from, to, 1);
@@ -473,5 +724,9 @@ mod tests {
             Overrides { listen: Some("0.0.0.0:80".parse().unwrap()), dev: true, ..Overrides::default() };
         let refused = File::parse(GOOD).unwrap().settle(open).unwrap_err();
         assert!(refused.to_string().contains("--dev only listens on loopback"));
+        let admin_listen = Some("[::]:8081".parse().unwrap());
+        let open = Overrides { admin_listen, dev: true, ..Overrides::default() };
+        let refused = File::parse(GOOD).unwrap().settle(open).unwrap_err();
+        assert!(refused.to_string().starts_with("server.admin_listen is [::]:8081: --dev only"), "{refused}");
     }
 }

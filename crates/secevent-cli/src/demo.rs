@@ -7,7 +7,7 @@ mod tap;
 
 use crate::access::{access_token, token_endpoint};
 use crate::clock::SystemClock;
-use crate::config::{File, Overrides};
+use crate::config::{AdminListen, File, Overrides, StoreLimits};
 use crate::node::{Node, asked_to_end, open_store};
 use crate::output::{BOLD, DIM, GOOD};
 use anstream::println;
@@ -162,6 +162,7 @@ async fn start_transmitter(folder: &Path, secrets: &Secrets) -> anyhow::Result<N
     let file = File::parse(&format!("[secrets]\nkey = \"{}\"", secrets.master_key))?;
     let mut settings = file.settle(Overrides {
         listen: Some(listener.local_addr()?),
+        admin_listen: Some(AdminListen::Off),
         store: Some(format!("sqlite:{}", database.display())),
         dev: true,
         ..Overrides::default()
@@ -175,7 +176,7 @@ async fn start_transmitter(folder: &Path, secrets: &Secrets) -> anyhow::Result<N
     settings.clients.push(client(PRODUCER, &secrets.producer, Scope::Write));
     settings.clients.push(client(SHOP, &secrets.shop, Scope::Manage));
     let tap = |transport| Arc::new(Tap::new("transmitter", transport)) as Arc<dyn Transport>;
-    Node::start_with(settings, listener, tap).await
+    Node::start_with(settings, listener, None, tap).await
 }
 
 /// The receiver's side, before it runs.
@@ -210,7 +211,7 @@ impl Shop {
         Ok(Self {
             address,
             listener,
-            store: open_store(&folder.join("receiver.db"))?,
+            store: open_store(&folder.join("receiver.db"), StoreLimits::default())?,
             transport: Arc::new(tap),
             issuer: issuer.clone(),
             secret: secrets.shop.clone(),

@@ -92,11 +92,7 @@ pub(crate) async fn run(args: Emit) -> anyhow::Result<()> {
 }
 
 fn event(args: &Emit) -> anyhow::Result<Value> {
-    let subject = match args.subject.trim_start().starts_with('{') {
-        true => Subject::from_json(&args.subject),
-        false => Subject::email(&args.subject),
-    };
-    let subject = subject.context("--subject is neither an e-mail address nor a subject identifier")?;
+    let subject = subject(&args.subject)?;
     let data: Value = serde_json::from_str(&args.data).context("--data is no JSON")?;
     ensure!(data.is_object(), "--data must be a JSON object");
     let mut event = json!({ "type": args.kind, "subject": subject, "data": data });
@@ -107,6 +103,15 @@ fn event(args: &Emit) -> anyhow::Result<Value> {
         event["txn"] = txn.as_str().into();
     }
     Ok(event)
+}
+
+/// Who is meant: an e-mail address, or a subject identifier as JSON.
+pub(crate) fn subject(text: &str) -> anyhow::Result<Subject> {
+    let subject = match text.trim_start().starts_with('{') {
+        true => Subject::from_json(text),
+        false => Subject::email(text),
+    };
+    subject.context("--subject is neither an e-mail address nor a subject identifier")
 }
 
 /// The network as an operator uses it: the address is the operator's own choice, on this machine or inside the

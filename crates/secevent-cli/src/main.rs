@@ -1,15 +1,20 @@
 //! The `secevent` command: the only place where a database, a network, a clock and a terminal are chosen.
 
 mod access;
+mod admin;
+mod backup;
 mod clock;
 mod config;
+mod dead;
 mod demo;
 mod emit;
 mod input;
 mod node;
 mod output;
+mod replay;
 mod serve;
 mod set;
+mod streams;
 
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal as _;
@@ -31,6 +36,14 @@ enum Command {
     Demo(demo::Demo),
     Serve(serve::Serve),
     Emit(emit::Emit),
+    Streams(streams::Streams),
+    /// Look after dead letters: SETs that receivers refused, or that were given up.
+    #[command(subcommand)]
+    Dead(dead::Command),
+    /// Deliver a part of a stream's history again.
+    #[command(subcommand)]
+    Replay(replay::Command),
+    Backup(backup::Backup),
     /// Make, sign, verify, decode and lint tokens; no server needed.
     #[command(subcommand)]
     Set(set::Command),
@@ -41,6 +54,10 @@ fn main() -> ExitCode {
         Command::Demo(args) => run("warn", demo::run(args)),
         Command::Serve(args) => run("info", serve::run(args)),
         Command::Emit(args) => run("warn", emit::run(args)),
+        Command::Streams(args) => streams::run(&args),
+        Command::Dead(command) => dead::run(&command),
+        Command::Replay(command) => replay::run(&command),
+        Command::Backup(args) => backup::run(&args),
         Command::Set(command) => set::run(command),
     }
 }

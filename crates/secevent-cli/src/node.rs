@@ -1,21 +1,25 @@
 //! A transmitter at work: store, network, clock and endpoints, chosen and wired. `serve` runs one, and so does
 //! `demo`.
 
+use crate::admin::file::AdminFile;
 use crate::clock::SystemClock;
-use crate::config::{MasterKey, Settings};
+use crate::config::{AdminSettings, MasterKey, Settings, StoreLimits};
 use anyhow::Context as _;
 use rand::RngExt as _;
 use secevent::{Clock, Issuer, Vocabulary};
 use secevent_http::Client;
-use secevent_server::{ServerConfig, serve, transmitter_router};
+use secevent_server::{
+    AdminConfig, Clients, ServerConfig, TokenDigest, admin_router, serve, transmitter_router,
+};
 use secevent_sqlite::SqliteStore;
 use secevent_ssf::{StreamId, Transport};
-use secevent_store::{Store, Vault};
+use secevent_store::{Backup, Store, Vault};
 use secevent_transmitter::Transmitter;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -26,28 +30,43 @@ pub(crate) struct Node {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     serving: JoinHandle<std::io::Result<()>>,
+    admin: Option<AdminSide>,
 }
 
+/// What its operators see of it.
+struct AdminSide {
+    file: AdminFile,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+/// How long operators' requests that are under way when the node ends may take: long ones can be repeated.
+const ADMIN_PATIENCE: Duration = Duration::from_secs(1);
+
 impl Node {
-    /// Opens the store, starts the transmitter, and serves it on `listener`.
-    pub(crate) async fn start(settings: Settings, listener: TcpListener) -> anyhow::Result<Self> {
-        Self::start_with(settings, listener, |transport| transport).await
+    /// Opens the store, starts the transmitter, and serves it on `listener`, and its operators on `admin`.
+    pub(crate) async fn start(
+        settings: Settings,
+        listener: TcpListener,
+        admin: Option<TcpListener>,
+    ) -> anyhow::Result<Self> {
+        Self::start_with(settings, listener, admin, |transport| transport).await
     }
 
     /// The same, with something between the transmitter and the network.
     pub(crate) async fn start_with(
         settings: Settings,
         listener: TcpListener,
+        admin: Option<TcpListener>,
         between: impl FnOnce(Arc<dyn Transport>) -> Arc<dyn Transport>,
     ) -> anyhow::Result<Self> {
         let address = listener.local_addr()?;
-        let store = open_store(&settings.database)?;
+        let store = open_store(&settings.database, settings.store)?;
         let vault = Vault::new(&vault_key(&settings.master_key, &settings.database)?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let client = Client::new(settings.outgoing).context("the outgoing network cannot be set up")?;
         let transmitter = Transmitter::start(
             settings.transmitter,
-            store,
+            Arc::clone(&store) as Arc<dyn Store>,
             between(Arc::new(client)),
             Arc::clone(&clock),
             vault,
@@ -56,18 +75,31 @@ impl Node {
         )
         .await
         .context("the transmitter cannot start")?;
-        let config = ServerConfig {
-            public_url: settings.public_url,
-            clients: settings.clients,
-            allow_plain_http: settings.allow_plain_http,
+        let clients = Clients::new(settings.clients, &settings.public_url, Arc::clone(&clock))?;
+        let clients = Arc::new(clients);
+        let config =
+            ServerConfig { public_url: settings.public_url, allow_plain_http: settings.allow_plain_http };
+        let (stop, _) = watch::channel(false);
+        let stopped = || {
+            let mut stopped = stop.subscribe();
+            async move {
+                // An error means that the node was dropped: that ends it too.
+                let _ = stopped.wait_for(|stop| *stop).await;
+            }
         };
-        let router = transmitter_router(&config, &transmitter, clock)?;
-        let (stop, mut stopped) = watch::channel(false);
-        let serving = tokio::spawn(serve(listener, router, async move {
-            // An error means that the node was dropped: that ends it too.
-            let _ = stopped.wait_for(|stop| *stop).await;
-        }));
-        Ok(Self { transmitter, address, stop, serving })
+        let router = transmitter_router(&config, &transmitter, &clients);
+        let serving = tokio::spawn(serve(listener, router, stopped()));
+        let admin = match admin.zip(settings.admin) {
+            None => None,
+            Some((listener, settings_of_admin)) => {
+                let token = local_token();
+                let config = admin_config(settings_of_admin, &listener, &token, store)?;
+                let file = AdminFile::write(&settings.database, config.address, &token)?;
+                let router = admin_router(config, &transmitter, &clients, clock);
+                Some(AdminSide { file, serving: tokio::spawn(serve(listener, router, stopped())) })
+            }
+        };
+        Ok(Self { transmitter, address, stop, serving, admin })
     }
 
     /// Where it listens.
@@ -82,7 +114,7 @@ impl Node {
         client: &str,
         stream: &StreamId,
     ) -> anyhow::Result<()> {
-        let mut look = tokio::time::interval(std::time::Duration::from_millis(20));
+        let mut look = tokio::time::interval(Duration::from_millis(20));
         while self.transmitter.backlog(issuer.as_str(), client, stream).await?.pending > 0 {
             look.tick().await;
         }
@@ -91,19 +123,51 @@ impl Node {
 
     /// Ends it in order: nothing new is taken or sent, and what is on its way ends.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        // While the store is still ours: the next server on it writes a file of the same name.
+        let admin = self.admin.map(|admin| {
+            drop(admin.file);
+            admin.serving
+        });
         self.transmitter.close().await;
         self.stop.send_replace(true);
         self.serving.await??;
+        if let Some(mut serving) = admin {
+            match tokio::time::timeout(ADMIN_PATIENCE, &mut serving).await {
+                Ok(served) => served??,
+                Err(_) => serving.abort(),
+            }
+        }
         Ok(())
     }
 }
 
+/// 256 bits that nobody guesses.
+fn local_token() -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(rand::rng().random::<[u8; 32]>())
+}
+
+fn admin_config(
+    settings: AdminSettings,
+    listener: &TcpListener,
+    token: &str,
+    store: Arc<SqliteStore>,
+) -> anyhow::Result<AdminConfig> {
+    Ok(AdminConfig {
+        address: listener.local_addr()?,
+        names: settings.names,
+        local_token: Some(TokenDigest::of(token)),
+        metrics: settings.metrics,
+        backup: Some(store as Arc<dyn Backup>),
+    })
+}
+
 /// Opens the SQLite file, or says why not.
-pub(crate) fn open_store(path: &Path) -> anyhow::Result<Arc<dyn Store>> {
-    let epoch = secevent_store::Epoch(rand::rng().random());
-    let store = SqliteStore::open(path, secevent_sqlite::Options::new(epoch))
-        .with_context(|| format!("the store {} cannot be opened", path.display()))?;
-    Ok(store)
+pub(crate) fn open_store(path: &Path, limits: StoreLimits) -> anyhow::Result<Arc<SqliteStore>> {
+    let mut options = secevent_sqlite::Options::new(secevent_store::Epoch(rand::rng().random()));
+    options.log_pages_max = limits.log_pages_max.unwrap_or(options.log_pages_max);
+    options.bytes_max = limits.bytes_max.or(options.bytes_max);
+    SqliteStore::open(path, options).with_context(|| format!("the store {} cannot be opened", path.display()))
 }
 
 fn vault_key(key: &MasterKey, database: &Path) -> anyhow::Result<[u8; 32]> {

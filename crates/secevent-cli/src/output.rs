@@ -10,6 +10,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const DIM: Style = Style::new().dimmed();
@@ -165,6 +166,38 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(&(to_json(value) + "\n"))
 }
 
+/// Rows of text below their titles, as wide as they have to be. The last column ends where its text ends.
+pub(crate) fn table(titles: &[&str], rows: &[Vec<String>]) -> String {
+    let shown: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| safe(cell).replace('\n', " ")).collect()).collect();
+    let width = |column: usize| {
+        let cells = shown.iter().map(|row| row[column].chars().count());
+        cells.chain([titles[column].len()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..titles.len()).map(width).collect();
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let padded = cells.zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        let line = padded.collect::<Vec<_>>().join("  ");
+        line.trim_end().to_owned()
+    };
+    let mut text = format!("{BOLD}{}{BOLD:#}\n", line(&mut titles.iter().copied()));
+    for row in &shown {
+        let _ = writeln!(text, "{}", line(&mut row.iter().map(String::as_str)));
+    }
+    text
+}
+
+/// How long, in a few characters.
+pub(crate) fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..=119 => format!("{seconds}s"),
+        120..=7_199 => format!("{}m", seconds / 60),
+        7_200..=172_799 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
 /// A remark beside the result.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(anstream::stderr(), "{BOLD}note:{BOLD:#} {}", safe(text));
@@ -288,6 +321,13 @@ mod tests {
         assert_eq!(safe("a\u{1b}[31m\u{9b}\u{202e}b\r"), "a\\u{1b}[31m\\u{9b}\\u{202e}b\\u{d}");
         assert_eq!(to_json(&"\u{9b}\u{202e}é"), "\"\\u009b\\u202eé\"");
         assert_eq!(pretty("\"\u{9b}\"", 0), "\"\\u009b\"");
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_text() {
+        let rows = [vec!["é".to_owned(), "x\ny".to_owned()], vec!["long".to_owned(), "\u{1b}".to_owned()]];
+        let text = anstream::adapter::strip_str(&table(&["A", "B"], &rows)).to_string();
+        assert_eq!(text, "A     B\né     x y\nlong  \\u{1b}\n");
     }
 
     #[test]

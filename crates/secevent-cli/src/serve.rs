@@ -1,6 +1,6 @@
 //! `secevent serve`: a transmitter until it is asked to end.
 
-use crate::config::{File, Overrides};
+use crate::config::{AdminListen, DEFAULT_ADMIN_LISTEN, File, Overrides};
 use crate::node::{Node, asked_to_end};
 use anyhow::Context as _;
 use clap::Args;
@@ -10,7 +10,7 @@ use secevent_server::{ClientConfig, Scope};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use tokio::net::TcpListener;
-use tracing::info;
+use tracing::{info, warn};
 
 /// Run a transmitter.
 #[derive(Debug, Args)]
@@ -26,6 +26,7 @@ A CONFIGURATION FILE
     [server]
     listen = \"127.0.0.1:8080\"
     public_url = \"https://events.example.com\"
+    admin_listen = \"127.0.0.1:8081\"                # for operators and metrics; or \"off\"
     [store]
     url = \"sqlite:/var/lib/secevent/secevent.db\"
     [secrets]
@@ -52,6 +53,9 @@ pub(crate) struct Serve {
     /// Where to listen; wins over server.listen
     #[arg(long, value_name = "ADDRESS", env = "SECEVENT_LISTEN")]
     listen: Option<SocketAddr>,
+    /// Where to listen for operators, or off; wins over server.admin_listen
+    #[arg(long, value_name = "ADDRESS", env = "SECEVENT_ADMIN_LISTEN")]
+    admin_listen: Option<AdminListen>,
     /// The URL under which others see this server; wins over server.public_url
     #[arg(long, value_name = "URL", env = "SECEVENT_PUBLIC_URL")]
     public_url: Option<String>,
@@ -70,12 +74,20 @@ pub(crate) async fn run(args: Serve) -> anyhow::Result<()> {
         None if args.dev => File::default(),
         None => anyhow::bail!("there is no {DEFAULT_FILE} here: name one with --config, or try --dev"),
     };
-    let mut overrides =
-        Overrides { listen: args.listen, public_url: args.public_url, store: args.store, dev: args.dev };
+    let mut overrides = Overrides {
+        listen: args.listen,
+        admin_listen: args.admin_listen,
+        public_url: args.public_url,
+        store: args.store,
+        dev: args.dev,
+    };
     // Port 0 asks for any free port, and URLs have to name the one that it was.
     let listen = file.listen(&overrides);
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     overrides.listen = Some(listener.local_addr()?);
+    let admin = admin_listener(file.admin_listen(&overrides)).await?;
+    let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
+    overrides.admin_listen = Some(admin_address.map_or(AdminListen::Off, AdminListen::At));
     let mut settings = file.settle(overrides)?;
     if args.dev && settings.clients.is_empty() {
         settings.clients.push(dev_client());
@@ -83,11 +95,40 @@ pub(crate) async fn run(args: Serve) -> anyhow::Result<()> {
     let issuers: Vec<String> =
         settings.transmitter.issuers.iter().map(|issuer| issuer.url.to_string()).collect();
     let database = settings.database.clone();
-    let node = Node::start(settings, listener).await?;
+    let node = Node::start(settings, listener, admin).await?;
+    match admin_address {
+        None => info!("Operators are not listened to"),
+        Some(address) if address.ip().is_loopback() => info!(listen = %address, "Operators are listened to"),
+        Some(address) => warn!(
+            listen = %address,
+            "Operators are listened to on an address that others may reach: tokens go over it in plain text, unless \
+             something before it speaks TLS"
+        ),
+    }
     info!(listen = %node.address(), store = %database.display(), ?issuers, "The transmitter is ready");
     ending.await;
     info!("Ending: nothing new is taken, what is on its way ends");
     node.stop().await
+}
+
+/// Binds the listener for operators. Where nothing is said about it, a server beside another one finds a port too.
+async fn admin_listener(listen: Option<AdminListen>) -> anyhow::Result<Option<TcpListener>> {
+    let cannot = |address: SocketAddr| move || format!("cannot listen on {address} for operators");
+    match listen {
+        Some(AdminListen::Off) => Ok(None),
+        Some(AdminListen::At(address)) => {
+            TcpListener::bind(address).await.map(Some).with_context(cannot(address))
+        }
+        None => {
+            let mut address: SocketAddr = DEFAULT_ADMIN_LISTEN.parse().expect("the default is an address");
+            let mut bound = TcpListener::bind(address).await;
+            if bound.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse) {
+                address.set_port(0);
+                bound = TcpListener::bind(address).await;
+            }
+            bound.map(Some).with_context(cannot(address))
+        }
+    }
 }
 
 /// A client that may do everything, for development. Its secret is printed: that is what it is for.

@@ -21,11 +21,13 @@ pub enum Scope {
     Manage,
     /// Send events to be transmitted (`events.write`).
     Write,
+    /// Administer the server, on its admin listener (`admin`).
+    Admin,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 3] = [Self::Read, Self::Manage, Self::Write];
+    pub const ALL: [Self; 4] = [Self::Read, Self::Manage, Self::Write, Self::Admin];
 
     /// Its name in OAuth.
     pub const fn name(self) -> &'static str {
@@ -33,6 +35,7 @@ impl Scope {
             Self::Read => "ssf.read",
             Self::Manage => "ssf.manage",
             Self::Write => "events.write",
+            Self::Admin => "admin",
         }
     }
 
@@ -89,7 +92,7 @@ impl Caller {
 }
 
 /// All clients, and the authorization server that gives them access tokens.
-pub(crate) struct Clients {
+pub struct Clients {
     by_id: HashMap<String, ClientConfig>,
     signer: Signer,
     keys: IssuerKeys,
@@ -120,13 +123,14 @@ struct AccessToken {
 }
 
 impl Clients {
-    /// These clients. The key of the access tokens is made anew at each start: tokens are short-lived, and
-    /// clients ask again when one is refused.
-    pub(crate) fn new(
+    /// These clients of the server that the world sees under this URL. The key of the access tokens is made anew at
+    /// each start: tokens are short-lived, and clients ask again when one is refused.
+    pub fn new(
         clients: impl IntoIterator<Item = ClientConfig>,
-        server: &str,
+        public_url: &str,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, KeyError> {
+        let server = public_url.trim_end_matches('/');
         // A key of its own, and a type of its own: no access token is a SET, and no SET is an access token.
         let key = SigningKey::generate(Algorithm::EdDsa)?;
         Ok(Self {
@@ -184,13 +188,10 @@ impl Clients {
             // Without credentials no error code is told (RFC 6750 section 3.1).
             Problem::unauthenticated("Bearer realm=\"secevent\"".to_owned(), "a bearer token is needed")
         };
-        let Some(value) = headers.get(AUTHORIZATION) else { return Err(nothing()) };
-        let value = value.to_str().map_err(|_| invalid_token())?;
-        let Some((scheme, token)) = value.split_once(' ') else { return Err(nothing()) };
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(nothing());
-        }
-        self.caller(token.trim()).ok_or_else(invalid_token)
+        let value = headers.get(AUTHORIZATION).ok_or_else(nothing)?;
+        value.to_str().map_err(|_| invalid_token())?;
+        let token = bearer(headers).ok_or_else(nothing)?;
+        self.caller(token).ok_or_else(invalid_token)
     }
 
     fn caller(&self, token: &str) -> Option<Caller> {
@@ -209,6 +210,12 @@ impl Clients {
             scopes: scopes.filter(still).collect(),
         })
     }
+}
+
+/// The bearer token of a request, if it has one (RFC 6750 section 2.1).
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 fn invalid_token() -> Problem {

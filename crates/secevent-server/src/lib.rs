@@ -2,7 +2,10 @@
 //!
 //! Handlers translate: they check who calls, read the request with `secevent-ssf`, hand it to
 //! `secevent-transmitter`, and write the answer. What happens is told there, not here.
+//!
+//! The public listener serves [`transmitter_router`]; operators have a listener of their own, [`admin_router`].
 
+mod admin;
 mod clients;
 mod context;
 mod ingest;
@@ -13,6 +16,7 @@ mod router;
 mod server;
 mod ssf;
 
-pub use clients::{ClientConfig, Scope};
+pub use admin::{AdminConfig, MetricsAccess, TokenDigest, admin_router};
+pub use clients::{ClientConfig, Clients, Scope};
 pub use receive::receiver_router;
 pub use server::{ServerConfig, serve, transmitter_router};

@@ -4,9 +4,11 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use secevent::Invalid;
+use secevent_store::StoreError;
 use secevent_transmitter::{AcceptError, ManageError, PollError, TransmitterError};
 use serde::Serialize;
-use tracing::error;
+use std::time::Duration;
+use tracing::{debug, error, warn};
 
 /// What a caller is told when a request fails. Clients decide by the status; the rest is for people (SEM-26).
 #[derive(Clone, Debug, Serialize)]
@@ -108,16 +110,65 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is too long", "invalid_request", detail)
     }
 
-    fn ours(error: &TransmitterError) -> Self {
-        if let TransmitterError::UnknownIssuer(_) = error {
-            return Self::not_found("there is no such issuer");
-        }
-        // The caller is told that it can try again; the operator is told why, once, here.
-        error!(%error, "A request failed through no fault of its caller");
-        let detail = "the request could not be carried out, try again";
+    /// The caller may do much, but not this, whatever token it brings.
+    pub(crate) fn refused(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "This is not allowed", "access_denied", detail)
+    }
+
+    /// The request was meant for somebody else.
+    pub(crate) fn misdirected() -> Self {
+        let detail = "the Host header is none of this listener's addresses or names";
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "This is another server", "misdirected", detail)
+    }
+
+    /// The caller asks too often.
+    fn too_often(wait: Duration, detail: impl Into<String>) -> Self {
+        // Whoever comes a moment too early is sent away again: whole seconds, rounded up.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let seconds = u32::try_from(seconds.max(1)).unwrap_or(u32::MAX);
+        let problem =
+            Self::new(StatusCode::TOO_MANY_REQUESTS, "The requests come too often", "too_often", detail);
+        Self { retry_after_seconds: Some(seconds), ..problem }
+    }
+
+    /// The server cannot do its work at the moment.
+    pub(crate) fn not_ready(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "The server is not ready", "not_ready", detail)
+    }
+
+    /// It did not work just now, through no fault of the caller.
+    pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
+        Self::for_a_while(1, detail)
+    }
+
+    fn for_a_while(seconds: u32, detail: impl Into<String>) -> Self {
         let problem =
             Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not available at the moment", "unavailable", detail);
-        Self { retry_after_seconds: Some(1), ..problem }
+        Self { retry_after_seconds: Some(seconds), ..problem }
+    }
+
+    /// Our own trouble. The caller is told whether it can try again; the operator is told why, once, here.
+    pub(crate) fn ours(error: &TransmitterError) -> Self {
+        const AGAIN: &str = "the request could not be carried out, try again";
+        match error {
+            TransmitterError::UnknownIssuer(_) => Self::not_found("there is no such issuer"),
+            TransmitterError::Store(StoreError::Busy) => {
+                // There is one for each request that is too many, and metrics tell it too.
+                debug!("A request is turned away: the store has too much to do");
+                Self::for_a_while(1, AGAIN)
+            }
+            TransmitterError::Store(StoreError::Full) => {
+                warn!("A request is turned away: the store holds as much as it may");
+                Self::for_a_while(30, "the store is full, try again later")
+            }
+            TransmitterError::Store(StoreError::Conflict) => {
+                Self::conflict("it was changed by somebody else at this moment")
+            }
+            error => {
+                error!(%error, "A request failed through no fault of its caller");
+                Self::for_a_while(5, AGAIN)
+            }
+        }
     }
 }
 
@@ -155,6 +206,8 @@ impl From<ManageError> for Problem {
             ManageError::Invalid(breach) => Self::invalid(&breach),
             ManageError::NoSuchStream => Self::not_found("there is no such stream"),
             ManageError::TooManyStreams(_) | ManageError::Busy => Self::conflict(error.to_string()),
+            // Only the operator ends what the operator began (SEM-8).
+            ManageError::Held => Self::refused(error.to_string()),
             ManageError::Ours(error) => Self::ours(&error),
             other => Self::conflict(other.to_string()),
         }
@@ -164,8 +217,10 @@ impl From<ManageError> for Problem {
 impl From<PollError> for Problem {
     fn from(error: PollError) -> Self {
         match error {
+            PollError::NoSuchStream => Self::not_found("there is no such stream"),
+            PollError::TooOften(wait) => Self::too_often(wait, "polls that do not wait come too often"),
             PollError::Ours(error) => Self::ours(&error),
-            _ => Self::not_found("there is no such stream"),
+            other => Self::conflict(other.to_string()),
         }
     }
 }
@@ -175,12 +230,13 @@ impl From<AcceptError> for Problem {
         match error {
             AcceptError::Invalid { breach, .. } => Self::invalid(&breach),
             AcceptError::Ours(error) => Self::ours(&error),
-            error => Self::new(
+            AcceptError::KeyUsedForAnotherEvent => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "The idempotency key was used before",
                 "idempotency_key_reused",
                 error.to_string(),
             ),
+            other => Self::conflict(other.to_string()),
         }
     }
 }

@@ -1,10 +1,8 @@
 //! A server at work: it listens, serves, and ends in order.
 
-use crate::clients::{ClientConfig, Clients};
+use crate::clients::Clients;
 use crate::router;
 use axum::Router;
-use secevent::Clock;
-use secevent_jose::KeyError;
 use secevent_ssf::Tolerance;
 use secevent_transmitter::Transmitter;
 use std::sync::Arc;
@@ -15,8 +13,6 @@ use tokio::net::TcpListener;
 pub struct ServerConfig {
     /// The URL under which the world sees this server: the name of its authorization server.
     pub public_url: String,
-    /// The clients.
-    pub clients: Vec<ClientConfig>,
     /// Take push endpoints that are plain `http`: for development on loopback alone. Default: no.
     pub allow_plain_http: bool,
 }
@@ -25,12 +21,11 @@ pub struct ServerConfig {
 pub fn transmitter_router(
     config: &ServerConfig,
     transmitter: &Arc<Transmitter>,
-    clock: Arc<dyn Clock>,
-) -> Result<Router, KeyError> {
+    clients: &Arc<Clients>,
+) -> Router {
     let public_url = config.public_url.trim_end_matches('/');
-    let clients = Arc::new(Clients::new(config.clients.iter().cloned(), public_url, clock)?);
     let tolerance = Tolerance { plain_http: config.allow_plain_http, ..Tolerance::NONE };
-    Ok(router::transmitter(transmitter, &clients, public_url, tolerance))
+    router::transmitter(transmitter, clients, public_url, tolerance)
 }
 
 /// Serves until `stop` ends; then takes no new connection, and lets requests that are under way end.

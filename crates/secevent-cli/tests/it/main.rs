@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail where it stands, helpers included")]
 
+mod admin;
 mod demo;
 mod program;
 mod serve;

@@ -1,10 +1,14 @@
 //! Runs the binary in a directory of its own, and serves it documents over loopback.
 
+use base64::Engine as _;
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// What a run has left behind.
@@ -81,6 +85,62 @@ fn finish(command: &mut Command, directory: &Path, stdin: &str) -> Ran {
     let output = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Ran { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// A receiver of pushes on a free port of loopback, until the tests end.
+pub(crate) struct Sink {
+    pub(crate) url: String,
+    pushed: mpsc::Receiver<String>,
+    refusing: Arc<AtomicBool>,
+}
+
+impl Sink {
+    pub(crate) fn open() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/events", listener.local_addr().unwrap());
+        let (told, pushed) = mpsc::channel();
+        let refusing = Arc::new(AtomicBool::new(false));
+        let refuses = Arc::clone(&refusing);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let mut reader = BufReader::new(&stream);
+                let mut length = 0;
+                for line in reader.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty())
+                {
+                    if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                        length = value.trim().parse().unwrap();
+                    }
+                }
+                let mut token = vec![0; length];
+                if reader.read_exact(&mut token).is_err() {
+                    continue;
+                }
+                let answer = if refuses.load(Ordering::SeqCst) {
+                    let body = r#"{"err":"invalid_request","description":"what is this?"}"#;
+                    let head = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n";
+                    format!("{head}Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+                } else {
+                    "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned()
+                };
+                let _ = told.send(String::from_utf8(token).unwrap());
+                let _ = (&stream).write_all(answer.as_bytes());
+            }
+        });
+        Self { url, pushed, refusing }
+    }
+
+    /// Whether it refuses what it is pushed, from now on.
+    pub(crate) fn refuse(&self, refuse: bool) {
+        self.refusing.store(refuse, Ordering::SeqCst);
+    }
+
+    /// The claims of the next SET that it is pushed.
+    pub(crate) fn next(&self) -> serde_json::Value {
+        let token = self.pushed.recv_timeout(Duration::from_secs(60)).unwrap();
+        let payload = token.split('.').nth(1).unwrap();
+        let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap();
+        serde_json::from_slice(&payload).unwrap()
+    }
 }
 
 /// Serves documents over plain HTTP on a free port of loopback, until the tests end. `ORIGIN` in a document

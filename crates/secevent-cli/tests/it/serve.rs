@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-const CONFIG: &str = r#"
+pub(crate) const CONFIG: &str = r#"
 [secrets]
 key = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 [store]
@@ -30,52 +31,75 @@ scopes = ["events.write"]
 "#;
 
 /// A running `secevent serve`.
-struct Server {
-    child: Child,
+pub(crate) struct Server {
+    child: Process,
     address: String,
+    /// Reads the log, or the server would wait for that.
+    log: JoinHandle<String>,
 }
 
 impl Server {
     /// Starts one in `place`, and waits until it says that it is ready.
-    fn start(place: &Place, listen: &str) -> Self {
+    pub(crate) fn start(place: &Place, listen: &str) -> Self {
+        Self::start_with(place, listen, &[])
+    }
+
+    pub(crate) fn start_with(place: &Place, listen: &str, more: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_secevent"))
             .args(["serve", "--dev", "--config", "secevent.toml", "--listen", listen])
+            .args(more)
             .current_dir(place.path(""))
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let mut log = String::new();
         let ready =
-            lines.by_ref().map_while(Result::ok).find(|line| line.contains("The transmitter is ready"));
+            lines.by_ref().inspect(|line| log += line).find(|line| line.contains("The transmitter is ready"));
         let ready = ready.expect("the server says that it is ready, or it ended");
         let address = ready.split("listen=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
-        // Whoever reads the log goes on reading it, or the server would wait for that.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address }
+        let log = std::thread::spawn(move || lines.fold(log, |log, line| log + &line + "\n"));
+        Self { child: Process(child), address, log }
     }
 
-    fn issuer(&self) -> String {
+    pub(crate) fn issuer(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Ends it at once, as a power cut would.
-    fn kill(mut self) -> String {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        self.address.clone()
+    pub(crate) fn kill(mut self) -> String {
+        self.child.0.kill().unwrap();
+        self.child.0.wait().unwrap();
+        self.address
     }
 
     /// Asks it to end, and returns its exit code.
-    fn stop(mut self) -> i32 {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        self.child.wait().unwrap().code().unwrap()
+    pub(crate) fn stop(self) -> i32 {
+        self.end().0
     }
 
-    fn emit(&self, place: &Place, args: &[&str]) -> Ran {
+    /// The same, with all that it logged.
+    pub(crate) fn end(mut self) -> (i32, String) {
+        let id = self.child.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        let code = self.child.0.wait().unwrap().code().unwrap();
+        (code, self.log.join().unwrap())
+    }
+
+    pub(crate) fn emit(&self, place: &Place, args: &[&str]) -> Ran {
         let issuer = self.issuer();
         let access = ["--issuer", &issuer, "--client", "idp", "--secret", "a secret of the idp", "--json"];
         place.run(&[&["emit"], args, &access].concat())
+    }
+}
+
+/// A process that a test that fails does not leave behind.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -91,14 +115,14 @@ impl Clock for RealClock {
 }
 
 /// The receiver's side: pure SSF, over the real network client.
-struct Shop {
+pub(crate) struct Shop {
     transport: Arc<Client>,
-    client: TransmitterClient,
+    pub(crate) client: TransmitterClient,
     token: String,
 }
 
 impl Shop {
-    async fn meet(server: &Server) -> Self {
+    pub(crate) async fn meet(server: &Server) -> Self {
         let config = ClientConfig {
             allow_networks: vec!["127.0.0.0/8".parse().unwrap()],
             ports: Ports::Any,
@@ -128,12 +152,12 @@ impl Shop {
         Self { transport, client, token }
     }
 
-    async fn create(&self) -> StreamConfiguration {
+    pub(crate) async fn create(&self) -> StreamConfiguration {
         let events_requested = Some(vec![SessionRevoked::URI.to_owned()]);
         self.client.create(&CreateStream { events_requested, ..CreateStream::default() }).await.unwrap()
     }
 
-    async fn poll(&self, stream: &StreamConfiguration, body: Value) -> Vec<(String, String)> {
+    pub(crate) async fn poll(&self, stream: &StreamConfiguration, body: Value) -> Vec<(String, String)> {
         let request = Request::post(stream.delivery.endpoint_url.as_str())
             .header("content-type", "application/json")
             .header("authorization", format!("Bearer {}", self.token))
@@ -147,7 +171,7 @@ impl Shop {
     }
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
@@ -232,6 +256,19 @@ fn a_server_that_cannot_work_says_why() {
         (
             &["serve", "--dev", "--listen", "0.0.0.0:0", "--config", "secevent.toml"],
             "--dev only listens on loopback",
+        ),
+        (
+            &[
+                "serve",
+                "--dev",
+                "--listen",
+                "127.0.0.1:0",
+                "--admin-listen",
+                "0.0.0.0:0",
+                "--config",
+                "secevent.toml",
+            ],
+            "server.admin_listen is 0.0.0.0",
         ),
     ] {
         let ran = place.run(args);

@@ -1,5 +1,6 @@
 //! What anybody may know of a transmitter: its metadata and its public keys (SSF 1.0 section 7).
 
+use crate::clients::Scope;
 use crate::context::Context;
 use crate::problem::Problem;
 use axum::extract::State;
@@ -35,7 +36,9 @@ pub(crate) async fn jwks(State(context): State<Arc<Context>>) -> Result<Response
 
 /// `GET {host}/.well-known/oauth-protected-resource{issuer path}` (RFC 9728): where to get access tokens.
 pub(crate) async fn protected_resource(State(context): State<Arc<Context>>) -> Response {
-    let scopes = crate::clients::Scope::ALL.map(crate::clients::Scope::name);
+    // What operators do is done at another listener.
+    let scopes = Scope::ALL.into_iter().filter(|scope| *scope != Scope::Admin);
+    let scopes: Vec<&str> = scopes.map(Scope::name).collect();
     let metadata = json!({
         "resource": context.iss(),
         "authorization_servers": [context.authorization_server],

@@ -98,7 +98,7 @@ async fn a_client_finds_its_way_to_a_token() {
             "token_endpoint": "https://tr.example/oauth/token",
             "grant_types_supported": ["client_credentials"],
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
-            "scopes_supported": ["ssf.read", "ssf.manage", "events.write"],
+            "scopes_supported": ["ssf.read", "ssf.manage", "events.write", "admin"],
             "response_types_supported": [],
         })
     );

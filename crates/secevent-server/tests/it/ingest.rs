@@ -3,6 +3,7 @@
 use crate::world::{Answer, World};
 use axum::body::Body;
 use http::{Method, Request};
+use secevent_store::StoreError;
 use serde_json::{Value, json};
 
 const EVENTS: &str = "/tenant-a/events";
@@ -150,4 +151,24 @@ async fn events_of_one_issuer_are_not_anothers() {
     let told = ingest.world.post(&ingest.producer, "/events", &event("alice")).await.is_answer(202);
     assert_eq!(told["deliveries"], 0);
     assert_eq!(ingest.stored().await, 0);
+}
+
+/// The store's troubles are told as such, with the time after which another try makes sense (SEM-9).
+#[tokio::test]
+async fn a_store_that_takes_nothing_is_told_with_the_time_to_come_back() {
+    let ingest = Ingest::new().await;
+    for (trouble, seconds) in [
+        (StoreError::Busy, "1"),
+        (StoreError::Full, "30"),
+        (StoreError::Unavailable("/secret/path: disk failure".to_owned()), "5"),
+    ] {
+        ingest.world.store.fail(Some(trouble));
+        let answer = ingest.one(&event("alice")).await;
+        let problem = answer.is_problem(503, "unavailable");
+        assert_eq!(answer.header("retry-after"), Some(seconds), "{problem}");
+        assert!(!problem.to_string().contains("secret"), "{problem}");
+    }
+    ingest.world.store.fail(None);
+    ingest.one(&event("alice")).await.is_answer(202);
+    assert_eq!(ingest.stored().await, 1);
 }

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
 
 mod access;
+mod admin;
+mod ailing;
 mod documents;
 mod ingest;
 mod management;

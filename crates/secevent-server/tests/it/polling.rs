@@ -94,3 +94,19 @@ async fn addresses_that_make_no_sense_are_not_there() {
         world.post(&token, path, &json!({})).await.is_problem(404, "not_found");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_nothing_again_and_again_is_told_when_to_come_back() {
+    let (world, token, path) = world_with_stream().await;
+    let request = json!({"returnImmediately": true});
+    let fetched = world.post(&token, &path, &request).await.is_answer(200);
+    world.post(&token, &path, &json!({"ack": jtis(&fetched), "maxEvents": 0})).await.is_answer(200);
+    for _ in 0..20 {
+        world.post(&token, &path, &request).await.is_answer(200);
+    }
+    let answer = world.post(&token, &path, &request).await;
+    answer.is_problem(429, "too_often");
+    assert_eq!(answer.header("retry-after"), Some("1"), "a tenth of a second, rounded up");
+    world.later(1);
+    world.post(&token, &path, &request).await.is_answer(200);
+}

@@ -1,5 +1,6 @@
 //! A server with two issuers and a few clients, and what its answers have in common.
 
+use crate::ailing::{Ailing, Copies};
 use axum::Router;
 use axum::body::Body;
 use base64::Engine as _;
@@ -8,8 +9,11 @@ use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt as _;
 use secevent::{Clock, Timestamp, Vocabulary};
 use secevent_jose::Algorithm;
-use secevent_server::{ClientConfig, Scope, ServerConfig, transmitter_router};
-use secevent_store::{Epoch, MemoryStore, Vault};
+use secevent_server::{
+    AdminConfig, ClientConfig, Clients, MetricsAccess, Scope, ServerConfig, TokenDigest, admin_router,
+    transmitter_router,
+};
+use secevent_store::Vault;
 use secevent_transmitter::{IssuerConfig, NoTransport, Transmitter, TransmitterConfig};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -22,11 +26,16 @@ pub(crate) const PUSH: &str = "urn:ietf:rfc:8935";
 pub(crate) const POLL: &str = "urn:ietf:rfc:8936";
 /// What the receiver wants to see in pushes. No answer may ever contain it.
 pub(crate) const CREDENTIAL: &str = "Bearer credential-of-rp";
-const SECRETS: [&str; 2] = ["credential-of-rp", "top-secret"];
+/// The token that the command line on the server's machine has.
+pub(crate) const LOCAL: &str = "local-token";
+const SECRETS: [&str; 3] = ["credential-of-rp", "top-secret", LOCAL];
 
 pub(crate) struct World {
     router: Router,
+    admin: Router,
     clock: Arc<ManualClock>,
+    pub(crate) store: Arc<Ailing>,
+    pub(crate) copies: Arc<Copies>,
 }
 
 #[derive(Debug)]
@@ -47,20 +56,22 @@ pub(crate) struct Answer {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with(|config| config.streams_per_client_max = 3, MetricsAccess::Token).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(&mut TransmitterConfig), metrics: MetricsAccess) -> Self {
         let clock = Arc::new(ManualClock(AtomicI64::new(1_795_000_000)));
         let issuer = |url: &str| IssuerConfig {
             algorithm: Algorithm::EdDsa,
             ..IssuerConfig::new(url.parse().unwrap())
         };
         let issuers = vec![issuer("https://tr.example"), issuer("https://tr.example/tenant-a")];
-        let config = TransmitterConfig {
-            streams_per_client_max: 3,
-            signing_threads: 1,
-            ..TransmitterConfig::new(issuers)
-        };
+        let mut config = TransmitterConfig { signing_threads: 1, ..TransmitterConfig::new(issuers) };
+        change(&mut config);
+        let store = Arc::new(Ailing::new());
         let transmitter = Transmitter::start(
             config,
-            Arc::new(MemoryStore::new(Epoch(1))),
+            Arc::clone(&store) as Arc<dyn secevent_store::Store>,
             Arc::new(NoTransport),
             Arc::clone(&clock) as Arc<dyn Clock>,
             Vault::new(&[7; 32]),
@@ -73,19 +84,29 @@ impl World {
             scopes: scopes.to_vec(),
             audience: "https://rp.example".into(),
         };
-        let config = ServerConfig {
-            public_url: "https://tr.example".to_owned(),
-            clients: vec![
-                client("rp", &[Scope::Manage]),
-                client("other", &[Scope::Manage]),
-                client("reader", &[Scope::Read]),
-                client("producer", &[Scope::Write]),
-            ],
-            allow_plain_http: false,
+        let clients = [
+            client("rp", &[Scope::Manage]),
+            client("other", &[Scope::Manage]),
+            client("reader", &[Scope::Read]),
+            client("producer", &[Scope::Write]),
+            client("operator", &[Scope::Admin]),
+        ];
+        let public_url = "https://tr.example";
+        let transmitter = transmitter.await.unwrap();
+        let clients = Clients::new(clients, public_url, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
+        let clients = Arc::new(clients);
+        let config = ServerConfig { public_url: public_url.to_owned(), allow_plain_http: false };
+        let router = transmitter_router(&config, &transmitter, &clients);
+        let copies = Arc::new(Copies::default());
+        let config = AdminConfig {
+            address: "127.0.0.1:8081".parse().unwrap(),
+            names: vec!["secevent.internal".to_owned()],
+            local_token: Some(TokenDigest::of(LOCAL)),
+            metrics,
+            backup: Some(Arc::clone(&copies) as Arc<dyn secevent_store::Backup>),
         };
-        let router =
-            transmitter_router(&config, &transmitter.await.unwrap(), Arc::clone(&clock) as Arc<dyn Clock>);
-        Self { router: router.unwrap(), clock }
+        let admin = admin_router(config, &transmitter, &clients, Arc::clone(&clock) as Arc<dyn Clock>);
+        Self { router, admin, clock, store, copies }
     }
 
     pub(crate) fn later(&self, seconds: i64) {
@@ -98,7 +119,26 @@ impl World {
 
     /// Every answer is looked through for secrets.
     pub(crate) async fn call(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        Self::ask(&self.router, request).await
+    }
+
+    /// A request to the admin listener, as it is.
+    pub(crate) async fn call_admin(&self, request: Request<Body>) -> Answer {
+        Self::ask(&self.admin, request).await
+    }
+
+    /// A request to the admin listener, rightly addressed.
+    pub(crate) async fn admin(&self, method: Method, token: &str, path: &str, body: &Value) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).header("host", "127.0.0.1:8081");
+        if !token.is_empty() {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        self.call_admin(request.body(body).unwrap()).await
+    }
+
+    async fn ask(router: &Router, request: Request<Body>) -> Answer {
+        let response = router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let text = format!("{:?} {}", parts.headers, String::from_utf8_lossy(&body));

@@ -1,0 +1,248 @@
+//! How commands find the running server, and talk to its admin listener. None of them opens its store (SEM-28).
+
+pub(crate) mod file;
+
+use crate::config::File;
+use crate::emit::operator_client;
+use crate::output::Failure;
+use bytes::Bytes;
+use clap::Args;
+use file::{AdminFile, Entrance};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{Method, Request, Response, StatusCode};
+use secevent::json::{Limits, check};
+use secevent_http::Client;
+use secevent_ssf::{ResponseLimit, ResponseTime, Transport, TransportError};
+use serde::Deserialize;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use url::Url;
+
+/// Which server is meant.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Which server")]
+pub(crate) struct Which {
+    /// The server's configuration file, which names its store. Without this flag, secevent.toml if it is there
+    #[arg(long, value_name = "FILE", env = "SECEVENT_CONFIG")]
+    config: Option<PathBuf>,
+    /// The server's store, such as sqlite:secevent.db; wins over store.url
+    #[arg(long, value_name = "URL", env = "SECEVENT_STORE")]
+    store: Option<String>,
+    /// The URL of its admin listener, with a token of scope admin in SECEVENT_ADMIN_TOKEN; for a server elsewhere
+    #[arg(long, value_name = "URL", env = "SECEVENT_ADMIN")]
+    admin: Option<String>,
+}
+
+/// What all these commands say in their help.
+pub(crate) const WHICH: &str = "
+The server is found by the file that it keeps beside its store while it runs, which only its user
+can read. A server on another machine, or of another user, is named with --admin and
+SECEVENT_ADMIN_TOKEN.";
+pub(crate) const EXIT_CODES: &str = "
+Exit codes: 0 done; 1 not done, such as when no server runs; 2 misuse.";
+
+const TOKEN: &str = "SECEVENT_ADMIN_TOKEN";
+/// Lists are longer than what the network client takes by default.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// How long most requests may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running server, as its operator sees it.
+pub(crate) struct Server {
+    client: Client,
+    url: Url,
+    token: String,
+    /// The store by which it was found.
+    store: Option<PathBuf>,
+    /// Whether the token was found there too.
+    is_local: bool,
+}
+
+/// Runs a command against the server that is meant.
+pub(crate) fn run(
+    which: &Which,
+    json: bool,
+    command: impl AsyncFnOnce(Server) -> Result<(), Failure>,
+) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = runtime
+        .map_err(|error| Failure::failed(format!("the program cannot start: {error}")))
+        .and_then(|runtime| runtime.block_on(async { command(which.find()?).await }));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.report(json);
+            failure.exit()
+        }
+    }
+}
+
+impl Which {
+    /// Whether the server may be on another machine, whose files have other names.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.admin.is_some()
+    }
+
+    fn find(&self) -> Result<Server, Failure> {
+        let token = std::env::var(TOKEN).ok().filter(|token| !token.is_empty());
+        if let Some(url) = &self.admin {
+            // The token of a local server goes to nobody else.
+            let missing = || Failure::misuse(format!("--admin needs a token, and {TOKEN} is not set"));
+            let token = token
+                .ok_or_else(|| missing().fix("set it to an access token of a client with the scope admin"))?;
+            return Server::open(url, token, None, false);
+        }
+        let database = self.database()?;
+        let found = AdminFile::read(&database).map_err(|error| {
+            let store = database.display();
+            Failure::failed(format!("the file {store}.admin cannot be read: {error}"))
+                .fix("run this as the server's user, or name the server with --admin")
+        })?;
+        match found {
+            Some(Entrance { url, token: local }) => {
+                let is_local = token.is_none();
+                Server::open(&url, token.unwrap_or(local), Some(database), is_local)
+            }
+
+            None => Err(nobody_there(&database)),
+        }
+    }
+
+    fn database(&self) -> Result<PathBuf, Failure> {
+        const DEFAULT_FILE: &str = "secevent.toml";
+        let file = match &self.config {
+            Some(path) => File::read(path),
+            None if Path::new(DEFAULT_FILE).exists() => File::read(DEFAULT_FILE.as_ref()),
+            None => Ok(File::default()),
+        };
+        let database = file.and_then(|file| file.database(self.store.as_deref()));
+        database.map_err(|error| Failure::misuse(format!("{error:#}")))
+    }
+}
+
+impl Server {
+    fn open(url: &str, token: String, store: Option<PathBuf>, is_local: bool) -> Result<Self, Failure> {
+        let misuse = |error: String| Failure::misuse(format!("--admin: {error}"));
+        let parsed = Url::parse(url).ok().filter(|url| !url.cannot_be_a_base());
+        let parsed = parsed.ok_or_else(|| misuse(format!("{url:?} is not a URL")))?;
+        let client =
+            operator_client(url.trim_end_matches('/')).map_err(|error| misuse(format!("{error:#}")))?;
+        Ok(Self { client, url: parsed, token, store, is_local })
+    }
+
+    /// What is at a path, whose parts stand as they are and not as they would be written in a URL.
+    pub(crate) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Failure> {
+        self.ask(Method::GET, path, query, None, PATIENCE).await
+    }
+
+    /// Asks for something to be done.
+    pub(crate) async fn send(&self, method: Method, path: &[&str], body: &Value) -> Result<Value, Failure> {
+        self.ask(method, path, &[], Some(body), PATIENCE).await
+    }
+
+    /// Asks for something that takes its time.
+    pub(crate) async fn send_patiently(&self, path: &[&str], body: &Value) -> Result<Value, Failure> {
+        const HOURS: Duration = Duration::from_secs(6 * 3600);
+        self.ask(Method::POST, path, &[], Some(body), HOURS).await
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+        patience: Duration,
+    ) -> Result<Value, Failure> {
+        let mut url = self.url.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(["admin", "v1"]).extend(path);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let request = Request::builder()
+            .method(method)
+            .uri(url.as_str())
+            .header(AUTHORIZATION, format!("Bearer {}", self.token))
+            .header(CONTENT_TYPE, "application/json")
+            .extension(ResponseLimit(ANSWER_BYTES_MAX))
+            .extension(ResponseTime(patience))
+            .body(body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string())));
+        let request = request.map_err(|_| Failure::misuse(format!("{TOKEN} is no token")))?;
+        let response = self.client.send(request).await.map_err(|error| self.not_reached(&error))?;
+        self.read(&response)
+    }
+
+    fn read(&self, response: &Response<Bytes>) -> Result<Value, Failure> {
+        #[derive(Default, Deserialize)]
+        struct Problem {
+            err: Option<String>,
+            detail: Option<String>,
+            member: Option<String>,
+        }
+        let status = response.status();
+        if status.is_success() {
+            let text = check(response.body(), Limits { bytes_max: ANSWER_BYTES_MAX, ..Limits::BODY });
+            return text.ok().and_then(|text| serde_json::from_str(text).ok()).ok_or_else(|| {
+                Failure::failed("the answer is none of a secevent server: is --admin right?")
+            });
+        }
+        let problem: Problem = serde_json::from_slice(response.body()).unwrap_or_default();
+        if status == StatusCode::UNAUTHORIZED {
+            return Err(match &self.store {
+                // What listens there now is another server: the one that wrote the file was killed.
+                Some(store) if self.is_local => nobody_there(store),
+                _ => Failure::refused("authentication_failed", "the admin token is not valid").fix(format!(
+                    "set {TOKEN} to a fresh access token of a client with the scope admin; it is good for ten minutes"
+                )),
+            });
+        }
+        let detail = problem.detail.unwrap_or_else(|| format!("the server answered {status}"));
+        let message = match problem.member {
+            // The detail of a wrong member names it already.
+            Some(member) if !detail.contains(&member) => format!("{member}: {detail}"),
+            _ => detail,
+        };
+        Err(match problem.err.as_deref() {
+            Some("invalid_request") => Failure::refused("invalid_request", message),
+            Some("access_denied") => Failure::refused("access_denied", message),
+            Some("misdirected") => Failure::refused("misdirected", message)
+                .fix("name the server as it knows itself, or add the name to server.admin_names"),
+            Some("not_found") => Failure::refused("not_found", message),
+            Some("conflict") => Failure::refused("conflict", message),
+            Some("unavailable") => Failure::refused("unavailable", message),
+            _ => Failure::failed(message),
+        })
+    }
+
+    fn not_reached(&self, error: &TransportError) -> Failure {
+        match (error, &self.store) {
+            // A server that was killed has left its file behind.
+            (TransportError::Unreachable(_), Some(store)) => nobody_there(store),
+            _ => Failure::failed(format!("{} is not reached: {error}", self.url)),
+        }
+    }
+}
+
+fn nobody_there(database: &Path) -> Failure {
+    Failure::failed(format!("no server is running on this store ({})", database.display()))
+        .fix("start one with `secevent serve`, name its store with --config or --store, or a server elsewhere with --admin")
+}
+
+/// The text of a member of an answer.
+pub(crate) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or("-")
+}
+
+/// The number in a member of an answer.
+pub(crate) fn number(value: &Value, name: &str) -> u64 {
+    value[name].as_u64().unwrap_or(0)
+}
+
+/// So many of something.
+pub(crate) fn many(count: u64, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
+}

@@ -1,0 +1,262 @@
+//! `secevent dead`: what receivers refused and what was given up, and what becomes of it.
+
+use crate::admin::{self, EXIT_CODES, Server, WHICH, Which, many, number, text};
+use crate::output::{BOLD, Failure, note, pretty, print, print_json, safe, table};
+use clap::{Args, Subcommand};
+use http::Method;
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+/// The subcommands of `secevent dead`. What each is for stands with its arguments.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    List(List),
+    Show(Show),
+    Redrive(Redrive),
+    Discard(Discard),
+}
+
+/// List dead letters, of all streams or of one.
+#[derive(Debug, Args)]
+#[command(after_long_help = format!("\
+Examples:
+  secevent dead list
+  secevent dead list --stream 0f3c… --limit 1000 --json
+
+Whom they are about is not shown: see `secevent dead show --claims`.
+
+JSON: {{dead: [{{jti, stream_id, event_id, cause, reason, accepted_at, died_at, attempts}}],
+next?}}.
+{WHICH}
+{EXIT_CODES}"))]
+pub(crate) struct List {
+    /// Of this stream only
+    #[arg(long, value_name = "ID")]
+    stream: Option<String>,
+    /// How many to show
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// Go on behind an earlier answer: its `next`
+    #[arg(long, value_name = "NEXT")]
+    after: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Show one dead letter.
+#[derive(Debug, Args)]
+#[command(after_long_help = format!("\
+Examples:
+  secevent dead show 0f3c… oqrrC0Bh…
+  secevent dead show --claims 0f3c… oqrrC0Bh…
+
+JSON: {{jti, stream_id, event_id, cause, reason, accepted_at, died_at, attempts, newer,
+claims?}}.
+{WHICH}
+{EXIT_CODES}"))]
+pub(crate) struct Show {
+    /// The stream, as `secevent streams` names it
+    stream: String,
+    /// The `jti` of the SET
+    jti: String,
+    /// Show the claims too: they tell whom the event is about
+    #[arg(long)]
+    claims: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Deliver dead letters again, as the same SETs.
+///
+/// They keep their `jti`. They go out of the order of their subjects, so that a receiver may see what is old after
+/// what is new.
+#[derive(Debug, Args)]
+#[command(after_long_help = format!("\
+Examples:
+  secevent dead redrive 0f3c… oqrrC0Bh… u2fHh9Qc…
+  secevent dead redrive 0f3c… --all
+
+JSON: {{redriven}}.
+{WHICH}
+{EXIT_CODES}"))]
+pub(crate) struct Redrive {
+    #[command(flatten)]
+    these: These,
+}
+
+/// Forget dead letters. They are gone for good.
+#[derive(Debug, Args)]
+#[command(after_long_help = format!("\
+Examples:
+  secevent dead discard 0f3c… oqrrC0Bh…
+  secevent dead discard 0f3c… --all
+
+JSON: {{discarded}}.
+{WHICH}
+{EXIT_CODES}"))]
+pub(crate) struct Discard {
+    #[command(flatten)]
+    these: These,
+}
+
+#[derive(Debug, Args)]
+struct These {
+    /// The stream, as `secevent streams` names it
+    stream: String,
+    /// The `jti` of each
+    #[arg(value_name = "JTI", required_unless_present = "all", conflicts_with = "all")]
+    jtis: Vec<String>,
+    /// All dead letters of the stream
+    #[arg(long)]
+    all: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Runs one subcommand.
+pub(crate) fn run(command: &Command) -> ExitCode {
+    match command {
+        Command::List(args) => admin::run(&args.which, args.json, async |server| list(args, &server).await),
+        Command::Show(args) => admin::run(&args.which, args.json, async |server| show(args, &server).await),
+        Command::Redrive(Redrive { these }) => {
+            admin::run(&these.which, these.json, async |server| redrive(these, &server).await)
+        }
+        Command::Discard(Discard { these }) => {
+            admin::run(&these.which, these.json, async |server| discard(these, &server).await)
+        }
+    }
+}
+
+async fn list(args: &List, server: &Server) -> Result<(), Failure> {
+    const PAGE: usize = 500;
+    let wanted = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let mut dead: Vec<Value> = Vec::new();
+    let mut after = args.after.clone();
+    loop {
+        let limit = (wanted - dead.len()).min(PAGE).to_string();
+        let mut query = vec![("limit", limit.as_str())];
+        query.extend(args.stream.as_deref().map(|stream| ("stream", stream)));
+        query.extend(after.as_deref().map(|after| ("after", after)));
+        let page = server.get(&["dead"], &query).await?;
+        dead.extend(page["dead"].as_array().into_iter().flatten().cloned());
+        after = page["next"].as_str().map(str::to_owned);
+        if after.is_none() || dead.len() >= wanted {
+            break;
+        }
+    }
+    if args.json {
+        let mut told = json!({ "dead": dead });
+        if let Some(next) = after {
+            told["next"] = next.into();
+        }
+        return print_json(&told);
+    }
+    if dead.is_empty() {
+        return print("there are no dead letters\n");
+    }
+    let row = |dead: &Value| {
+        let attempts = number(dead, "attempts").to_string();
+        let of = |name| text(dead, name).to_owned();
+        vec![of("jti"), of("stream_id"), of("cause"), attempts, of("died_at"), of("reason")]
+    };
+    let rows: Vec<Vec<String>> = dead.iter().map(row).collect();
+    print(&table(&["JTI", "STREAM", "CAUSE", "ATTEMPTS", "DIED", "REASON"], &rows))?;
+    if let Some(next) = after {
+        note(&format!("there may be more: --limit {}, or --after {next}", args.limit.saturating_mul(10)));
+    }
+    Ok(())
+}
+
+async fn show(args: &Show, server: &Server) -> Result<(), Failure> {
+    let mut dead = server.get(&["streams", &args.stream, "dead", &args.jti], &[]).await?;
+    let claims = dead.as_object_mut().and_then(|members| members.shift_remove("claims"));
+    if args.json {
+        if args.claims {
+            dead["claims"] = claims.unwrap_or_default();
+        }
+        return print_json(&dead);
+    }
+    let mut shown = String::new();
+    for (title, value) in [
+        ("jti", text(&dead, "jti").to_owned()),
+        ("stream", text(&dead, "stream_id").to_owned()),
+        ("event", text(&dead, "event_id").to_owned()),
+        ("cause", text(&dead, "cause").to_owned()),
+        ("reason", text(&dead, "reason").to_owned()),
+        ("attempts", number(&dead, "attempts").to_string()),
+        ("accepted", text(&dead, "accepted_at").to_owned()),
+        ("died", text(&dead, "died_at").to_owned()),
+    ] {
+        shown += &format!("{BOLD}{title:9}{BOLD:#} {}\n", safe(&value));
+    }
+    match claims {
+        Some(claims) if args.claims => {
+            shown += &format!("{BOLD}claims{BOLD:#}\n  {}\n", pretty(&claims.to_string(), 2));
+        }
+        _ => {}
+    }
+    print(&shown)?;
+    if dead["newer"] == true {
+        note(OUT_OF_ORDER);
+    }
+    Ok(())
+}
+
+const OUT_OF_ORDER: &str = "later events about the same subject were accepted for this stream: delivered now, it comes \
+                            after what is newer";
+
+async fn redrive(these: &These, server: &Server) -> Result<(), Failure> {
+    let mut followed = 0;
+    for jti in &these.jtis {
+        let dead = server.get(&["streams", &these.stream, "dead", jti], &[]).await?;
+        followed += u64::from(dead["newer"] == true);
+    }
+    let told =
+        server.send(Method::POST, &["streams", &these.stream, "dead", "redrive"], &these.body()).await?;
+    if these.json {
+        return print_json(&told);
+    }
+    let count = number(&told, "redriven");
+    print(&format!("{} delivered again, with the same jti\n", are(count)))?;
+    match followed {
+        0 if these.all && count > 0 => note(
+            "they go out of the order of their subjects: where there is later news, it was delivered before",
+        ),
+        0 => {}
+        _ => note(OUT_OF_ORDER),
+    }
+    let named = u64::try_from(these.jtis.len()).unwrap_or(u64::MAX);
+    if !these.all && count < named {
+        note("those that are missing are being delivered again already");
+    }
+    Ok(())
+}
+
+async fn discard(these: &These, server: &Server) -> Result<(), Failure> {
+    let told =
+        server.send(Method::POST, &["streams", &these.stream, "dead", "discard"], &these.body()).await?;
+    if these.json {
+        return print_json(&told);
+    }
+    print(&format!("{} forgotten\n", are(number(&told, "discarded"))))
+}
+
+fn are(count: u64) -> String {
+    let be = if count == 1 { "is" } else { "are" };
+    format!("{} {be}", many(count, "SET"))
+}
+
+impl These {
+    fn body(&self) -> Value {
+        if self.all { json!({ "all": true }) } else { json!({ "jti": self.jtis }) }
+    }
+}

@@ -1,0 +1,267 @@
+//! `secevent replay`: a part of a stream's history is delivered again.
+
+use crate::admin::{self, EXIT_CODES, Server, WHICH, Which, many, number, text};
+use crate::clock::SystemClock;
+use crate::emit;
+use crate::output::{Failure, note, parse_time, print, print_json, progress, safe, table, utc};
+use clap::{ArgGroup, Args, Subcommand};
+use http::Method;
+use secevent::{Clock as _, Timestamp};
+use serde_json::{Value, json};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// The subcommands of `secevent replay`. What each is for stands with its arguments.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Start(Box<Start>),
+    List(List),
+    Cancel(Cancel),
+}
+
+/// Deliver a part of a stream's history again.
+///
+/// As far as the server keeps events (delivery.history_seconds), whatever became of them. Receivers that remember what
+/// they have seen drop a SET with a `jti` that they know: with --fresh-jti they get new SETs about the same events, which
+/// keep their `txn`. What is delivered again goes out of the order of its subjects. What is owed at the moment is not
+/// owed twice.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true).multiple(true))]
+#[command(after_long_help = format!("\
+Examples:
+  secevent replay start 0f3c… --since 2h --preview
+  secevent replay start 0f3c… --since 2026-11-01T00:00:00Z --fresh-jti --rate 20 --wait
+  secevent replay start 0f3c… --from-jti oqrrC0Bh… --subject alice@example.com
+
+JSON: with --preview {{count, first, last, newer}}; else {{id, stream_id, state, total, count,
+per_second}}.
+{WHICH}
+
+Exit codes: 0 begun, or with --wait ended; 1 not begun, or called off; 2 misuse."))]
+pub(crate) struct Start {
+    /// The stream, as `secevent streams` names it
+    stream: String,
+    /// Events that were accepted since then: a time as in 2026-01-31T12:00:00Z, or a span such as 90s, 30m, 2h, 7d
+    #[arg(long, value_name = "TIME|SPAN", group = "what", value_parser = parse_since)]
+    since: Option<Since>,
+    /// The event of this SET of the stream, and what was accepted after it
+    #[arg(long, value_name = "JTI", group = "what")]
+    from_jti: Option<String>,
+    /// Events about this subject: an e-mail address, or a subject identifier as JSON
+    #[arg(long, value_name = "EMAIL|JSON", group = "what")]
+    subject: Option<String>,
+    /// As new SETs, with a `jti` that receivers have not seen
+    #[arg(long)]
+    fresh_jti: bool,
+    /// How many SETs a second, at most
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rate: u32,
+    /// Only tell what would be delivered
+    #[arg(long, conflicts_with = "wait")]
+    preview: bool,
+    /// Wait until everything is owed again
+    #[arg(long)]
+    wait: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// List the replays, and how far they have come.
+#[derive(Debug, Args)]
+#[command(after_long_help = format!("\
+JSON: {{replays: [{{id, stream_id, state, total, count, per_second}}]}}.
+{WHICH}
+{EXIT_CODES}"))]
+pub(crate) struct List {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Call a replay off. What is owed again by then stays owed.
+#[derive(Debug, Args)]
+#[command(after_long_help = format!("\
+JSON: {{id, stream_id, state, total, count, per_second}}.
+{WHICH}
+{EXIT_CODES}"))]
+pub(crate) struct Cancel {
+    /// The replay, as `secevent replay list` names it
+    id: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// From when on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Since {
+    At(Timestamp),
+    Ago(Duration),
+}
+
+/// Runs one subcommand.
+pub(crate) fn run(command: &Command) -> ExitCode {
+    match command {
+        Command::Start(args) => admin::run(&args.which, args.json, async |server| start(args, &server).await),
+        Command::List(args) => admin::run(&args.which, args.json, async |server| list(args, &server).await),
+        Command::Cancel(args) => {
+            admin::run(&args.which, args.json, async |server| cancel(args, &server).await)
+        }
+    }
+}
+
+async fn start(args: &Start, server: &Server) -> Result<(), Failure> {
+    let path = ["streams", args.stream.as_str(), "replays"];
+    let mut body = args.body()?;
+    body["preview"] = true.into();
+    let preview = server.send_patiently(&path, &body).await?;
+    if args.preview && args.json {
+        return print_json(&preview);
+    }
+    if args.preview {
+        print(&foreseen(&preview))?;
+    }
+    warn(&preview, args.fresh_jti);
+    if args.preview {
+        return Ok(());
+    }
+    body["preview"] = false.into();
+    let mut replay = server.send_patiently(&path, &body).await?;
+    if args.wait {
+        replay = ended(server, replay).await?;
+    }
+    if args.json {
+        print_json(&replay)?;
+    } else {
+        print(&line(&replay))?;
+    }
+    match text(&replay, "state") {
+        "cancelled" => Err(Failure::failed("the replay was called off")),
+        _ => Ok(()),
+    }
+}
+
+async fn ended(server: &Server, mut replay: Value) -> Result<Value, Failure> {
+    const TURN: Duration = Duration::from_millis(250);
+    let id = text(&replay, "id").to_owned();
+    let mut told = None;
+    while text(&replay, "state") == "running" {
+        let count = number(&replay, "count");
+        if told.replace(count) != Some(count) {
+            progress(&format!("{count} of {} are owed again", number(&replay, "total")));
+        }
+        tokio::time::sleep(TURN).await;
+        replay = server.get(&["replays", &id], &[]).await?;
+    }
+    Ok(replay)
+}
+
+async fn list(args: &List, server: &Server) -> Result<(), Failure> {
+    let told = server.get(&["replays"], &[]).await?;
+    if args.json {
+        return print_json(&told);
+    }
+    let row = |replay: &Value| {
+        let count = |name| number(replay, name).to_string();
+        let of = |name| text(replay, name).to_owned();
+        vec![of("id"), of("stream_id"), of("state"), count("count"), count("total"), count("per_second")]
+    };
+    let rows: Vec<Vec<String>> = told["replays"].as_array().into_iter().flatten().map(row).collect();
+    if rows.is_empty() {
+        return print("there are no replays\n");
+    }
+    print(&table(&["REPLAY", "STREAM", "STATE", "AGAIN", "OF", "PER SECOND"], &rows))
+}
+
+async fn cancel(args: &Cancel, server: &Server) -> Result<(), Failure> {
+    let told = server.send(Method::DELETE, &["replays", &args.id], &json!({})).await?;
+    if args.json { print_json(&told) } else { print(&line(&told)) }
+}
+
+impl Start {
+    fn body(&self) -> Result<Value, Failure> {
+        let mut body = json!({ "fresh_jti": self.fresh_jti, "per_second": self.rate });
+        if let Some(since) = self.since {
+            let since = match since {
+                Since::At(time) => time,
+                Since::Ago(span) => SystemClock.now().minus(span),
+            };
+            body["since"] = utc(since).into();
+        }
+        if let Some(jti) = &self.from_jti {
+            body["from_jti"] = jti.as_str().into();
+        }
+        if let Some(subject) = &self.subject {
+            let subject = emit::subject(subject).map_err(|error| Failure::misuse(error.to_string()))?;
+            body["subject"] = subject.to_value();
+        }
+        Ok(body)
+    }
+}
+
+fn foreseen(preview: &Value) -> String {
+    match number(preview, "count") {
+        0 => "nothing would be delivered\n".to_owned(),
+        count => format!(
+            "{} would be delivered again, of events accepted from {} to {}\n",
+            many(count, "SET"),
+            safe(text(preview, "first")),
+            safe(text(preview, "last"))
+        ),
+    }
+}
+
+fn warn(preview: &Value, fresh_jti: bool) {
+    if preview["newer"] == true {
+        note("for some subjects there are later events: the receiver sees what is old after what is new");
+    }
+    if !fresh_jti && number(preview, "count") > 0 {
+        note("a receiver that remembers these SETs may drop them: --fresh-jti makes new ones of them");
+    }
+}
+
+fn line(replay: &Value) -> String {
+    let (count, total) = (number(replay, "count"), number(replay, "total"));
+    let (id, state) = (safe(text(replay, "id")), safe(text(replay, "state")));
+    format!("replay {id} is {state}: {count} of {total} are owed again\n")
+}
+
+fn parse_since(given: &str) -> Result<Since, String> {
+    let unit = match given.as_bytes().last() {
+        Some(b's') => 1,
+        Some(b'm') => 60,
+        Some(b'h') => 3_600,
+        Some(b'd') => 86_400,
+        _ => return parse_time(given).map(Since::At).map_err(|_| wrong_since()),
+    };
+    let amount: u32 = given[..given.len() - 1].parse().map_err(|_| wrong_since())?;
+    Ok(Since::Ago(Duration::from_secs(u64::from(amount) * unit)))
+}
+
+fn wrong_since() -> String {
+    "use a time as in 2026-01-31T12:00:00Z, or a span such as 90s, 30m, 2h or 7d".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn since_is_a_time_or_a_span() {
+        for (text, seconds) in [("90s", 90), ("30m", 1_800), ("2h", 7_200), ("7d", 604_800)] {
+            assert_eq!(parse_since(text), Ok(Since::Ago(Duration::from_secs(seconds))), "{text}");
+        }
+        let at = Since::At(Timestamp::from_seconds(1_458_496_404));
+        assert_eq!(parse_since("2016-03-20T17:53:24Z"), Ok(at));
+        for wrong in ["", "s", "-1s", "1.5h", "2 h", "yesterday", "2w", "99999999999d", "ü"] {
+            assert!(parse_since(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! `secevent streams`: how it goes with each stream of a running server.
+
+use crate::admin::{self, EXIT_CODES, Server, WHICH, Which, number, text};
+use crate::clock::SystemClock;
+use crate::output::{Failure, parse_time, print, print_json, safe, span, table};
+use clap::{Args, Subcommand};
+use http::Method;
+use secevent::Clock as _;
+use serde_json::{Value, json};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Show how it goes with each stream of a running server.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+#[command(after_long_help = format!("\
+Examples:
+  secevent streams
+  secevent streams --json
+  secevent streams pause 0f3c… --reason \"maintenance until noon\"
+  secevent streams enable 0f3c…
+
+PENDING is what is owed and not delivered, OLDEST how long the oldest of it waits, DEAD what was
+refused or given up and is kept, WINDOW how many pushes may be on their way. TROUBLE tells what
+keeps the receiver from being delivered to, how often in a row, and when it is tried again.
+
+JSON: {{streams: [{{stream_id, client, issuer, status, reason, held, suspended, pending, in_flight,
+window, delivered, retries, again, backlog: {{pending, bytes, oldest, rejected, abandoned, dropped,
+dead}}}}]}}.
+{WHICH}
+{EXIT_CODES}"))]
+pub(crate) struct Streams {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Pause a stream: it keeps what it is owed.
+    ///
+    /// Its receiver is told, and cannot enable what its operator has paused.
+    Pause(SetStatus),
+    /// Enable a stream again, whoever paused or disabled it. Its receiver is told.
+    Enable(SetStatus),
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = format!("\
+JSON: the stream, as in `secevent streams --json`.
+{WHICH}
+{EXIT_CODES}"))]
+struct SetStatus {
+    /// The stream, as `secevent streams` names it
+    stream: String,
+    /// Why; its receiver is told
+    #[arg(long)]
+    reason: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Shows the table, or runs a subcommand.
+pub(crate) fn run(args: &Streams) -> ExitCode {
+    match &args.command {
+        None => admin::run(&args.which, args.json, async |server| list(args.json, &server).await),
+        Some(Command::Pause(args)) => {
+            admin::run(&args.which, args.json, async |server| set_status(args, "paused", &server).await)
+        }
+        Some(Command::Enable(args)) => {
+            admin::run(&args.which, args.json, async |server| set_status(args, "enabled", &server).await)
+        }
+    }
+}
+
+async fn list(json: bool, server: &Server) -> Result<(), Failure> {
+    let mut streams: Vec<Value> = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let mut query = vec![("limit", "100"), ("backlog", "true")];
+        query.extend(after.as_deref().map(|after| ("after", after)));
+        let page = server.get(&["streams"], &query).await?;
+        streams.extend(page["streams"].as_array().into_iter().flatten().cloned());
+        after = page["next"].as_str().map(str::to_owned);
+        if after.is_none() {
+            break;
+        }
+    }
+    if json {
+        return print_json(&json!({ "streams": streams }));
+    }
+    if streams.is_empty() {
+        return print("there are no streams\n");
+    }
+    let titles = ["STREAM", "CLIENT", "STATUS", "PENDING", "OLDEST", "DEAD", "WINDOW", "TROUBLE"];
+    let rows: Vec<Vec<String>> = streams.iter().map(row).collect();
+    print(&table(&titles, &rows))
+}
+
+fn row(stream: &Value) -> Vec<String> {
+    let backlog = &stream["backlog"];
+    let now = SystemClock.now();
+    let time = |value: &Value| parse_time(value.as_str()?).ok();
+    let oldest = time(&backlog["oldest"]).map_or_else(|| "-".to_owned(), |oldest| span(now.since(oldest)));
+    let held = if stream["held"] == true { " by operator" } else { "" };
+    let suspended = &stream["suspended"];
+    let trouble = if suspended.is_null() {
+        "-".to_owned()
+    } else {
+        let wait = time(&suspended["until"]).map_or(Duration::ZERO, |until| until.since(now));
+        format!(
+            "{} {}x, next try in {}",
+            text(suspended, "trouble"),
+            number(suspended, "failures"),
+            span(wait)
+        )
+    };
+    vec![
+        text(stream, "stream_id").to_owned(),
+        text(stream, "client").to_owned(),
+        format!("{}{held}", text(stream, "status")),
+        number(backlog, "pending").to_string(),
+        oldest,
+        number(backlog, "dead").to_string(),
+        number(stream, "window").to_string(),
+        trouble,
+    ]
+}
+
+async fn set_status(args: &SetStatus, status: &str, server: &Server) -> Result<(), Failure> {
+    let mut body = json!({ "status": status });
+    if let Some(reason) = &args.reason {
+        body["reason"] = reason.as_str().into();
+    }
+    let told = server.send(Method::PUT, &["streams", &args.stream, "status"], &body).await?;
+    if args.json {
+        return print_json(&told);
+    }
+    print(&format!("stream {} is {}\n", safe(text(&told, "stream_id")), safe(text(&told, "status"))))
+}

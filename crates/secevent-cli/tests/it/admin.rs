@@ -1,0 +1,347 @@
+//! Operators at work: dead letters, replay, backup and the rest, with the real binary on both sides.
+
+use crate::program::{Place, Ran, Sink};
+use crate::serve::{CONFIG, Server, Shop, runtime};
+use insta::assert_snapshot;
+use secevent::{EventType as _, caep::SessionRevoked};
+use secevent_ssf::{CreateStream, DeliveryRequest, Endpoint, Secret};
+use serde_json::{Value, json};
+
+/// A server with a stream that is pushed to a receiver, which has been verified.
+struct World {
+    place: Place,
+    server: Server,
+    sink: Sink,
+    stream: String,
+}
+
+impl World {
+    fn new() -> Self {
+        let place = Place::new().with("secevent.toml", CONFIG);
+        let server = Server::start(&place, "127.0.0.1:0");
+        let sink = Sink::open();
+        let credential = Secret::new("Bearer credential-of-shop".parse().unwrap());
+        let delivery = DeliveryRequest::push(Endpoint::parse_insecure(&sink.url).unwrap(), Some(credential));
+        let request = CreateStream {
+            events_requested: Some(vec![SessionRevoked::URI.to_owned()]),
+            delivery: Some(delivery),
+            ..CreateStream::default()
+        };
+        let stream =
+            runtime().block_on(async { Shop::meet(&server).await.client.create(&request).await.unwrap() });
+        sink.next();
+        Self { place, server, sink, stream: stream.stream_id.to_string() }
+    }
+
+    fn emit(&self, subject: &str) {
+        let ran = self.server.emit(&self.place, &["caep:session-revoked", "--subject", subject]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        self.place.run(args)
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        let ran = self.run(&[args, &["--json"]].concat());
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
+        ran.json()
+    }
+
+    /// Asks until the answer is the one that is waited for; whoever asks too late gets it at once.
+    fn json_once(&self, args: &[&str], is_there: impl Fn(&Value) -> bool) -> Value {
+        let mut told = Value::Null;
+        for _ in 0..2_000 {
+            told = self.json(args);
+            if is_there(&told) {
+                return told;
+            }
+        }
+        panic!("what is waited for never comes: {told}")
+    }
+
+    /// Returns when everything is delivered and stored as such.
+    fn settled(&self) {
+        self.json_once(&["streams"], |told| told["streams"][0]["backlog"]["pending"] == 0);
+    }
+}
+
+fn entrance(place: &Place) -> (String, String) {
+    let entrance: Value = serde_json::from_str(&place.text("events.db.admin")).unwrap();
+    let text = |name: &str| entrance[name].as_str().unwrap().to_owned();
+    (text("url"), text("token"))
+}
+
+#[test]
+fn what_was_refused_is_seen_and_delivered_once_the_receiver_is_mended() {
+    let world = World::new();
+    let stream = world.stream.as_str();
+    world.sink.refuse(true);
+    world.emit("alice@example.com");
+    let refused = world.sink.next();
+    let jti = refused["jti"].as_str().unwrap();
+    let list = ["dead", "list", "--stream", stream];
+    let told = world.json_once(&list, |told| told["dead"] != json!([]));
+    assert_eq!(told["dead"][0]["jti"], jti);
+    assert_eq!(told["dead"][0]["cause"], "rejected");
+
+    let listed = world.run(&["dead", "list"]).ok();
+    assert!(listed.contains(jti) && listed.contains("invalid_request: what is this?"), "{listed}");
+    let shown = world.run(&["dead", "show", stream, jti]).ok();
+    assert!(shown.contains(jti) && !(listed + &shown).contains("alice"), "nobody is named: {shown}");
+    assert!(world.json(&["dead", "show", stream, jti]).get("claims").is_none());
+    let shown = world.run(&["dead", "show", "--claims", stream, jti]).ok();
+    assert!(shown.contains("alice@example.com"), "{shown}");
+    assert_eq!(world.json(&["dead", "show", "--claims", stream, jti])["claims"], refused);
+
+    let table = world.run(&["streams"]).ok();
+    let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row[..6], [stream, "shop", "enabled", "0", "-", "1"], "{table}");
+
+    world.sink.refuse(false);
+    let again = world.run(&["dead", "redrive", stream, jti]).ok();
+    assert_eq!(again, "1 SET is delivered again, with the same jti\n");
+    assert_eq!(world.sink.next(), refused, "the same SET");
+    assert_eq!(world.run(&["dead", "list"]).ok(), "there are no dead letters\n");
+
+    // The next one is forgotten.
+    world.sink.refuse(true);
+    world.emit("bob@example.com");
+    world.json_once(&list, |told| told["dead"] != json!([]));
+    assert_eq!(world.json(&["dead", "discard", stream, "--all"]), json!({"discarded": 1}));
+    assert_eq!(world.json(&list), json!({"dead": []}));
+    for (args, code, told) in [
+        (&["dead", "show", stream, jti][..], 1, "the stream has no such SET"),
+        (&["dead", "redrive", "nothing", "--all"], 1, "there is no such stream"),
+        (&["dead", "redrive", stream], 2, "JTI"),
+        (&["dead", "redrive", stream, jti, "--all"], 2, "cannot be used with"),
+        (&["dead", "list", "--after", "here"], 1, "`after` must be the `next` of an earlier answer"),
+    ] {
+        let ran = world.run(args);
+        assert_eq!((ran.code, ran.stdout.as_str()), (code, ""), "{ran:?}");
+        assert!(ran.stderr.contains(told), "{told}: {ran:?}");
+    }
+    let (_, token) = entrance(&world.place);
+    let (code, log) = world.server.end();
+    assert_eq!(code, 0, "{log}");
+    assert!(
+        log.contains("An operator asked for a change operator=\"the command line\" method=POST"),
+        "{log}"
+    );
+    for secret in [token.as_str(), "credential-of-shop", "alice", "bob@"] {
+        assert!(!log.contains(secret), "{secret}: {log}");
+    }
+}
+
+#[test]
+fn history_is_delivered_again_as_the_same_sets_or_as_new_ones() {
+    let world = World::new();
+    let stream = world.stream.as_str();
+    let mut first = Vec::new();
+    for subject in ["alice@example.com", "bob@example.com"] {
+        world.emit(subject);
+        first.push(world.sink.next());
+    }
+    world.settled();
+    let of = |claims: &[Value], name: &str| -> Vec<Value> {
+        let mut values: Vec<Value> = claims.iter().map(|claims| claims[name].clone()).collect();
+        values.sort_by_key(Value::to_string);
+        values
+    };
+
+    let told = world.json(&["replay", "start", stream, "--since", "1h", "--preview"]);
+    assert_eq!((&told["count"], &told["newer"]), (&json!(2), &json!(false)), "{told}");
+    let told = world.run(&["replay", "start", stream, "--subject", "alice@example.com", "--preview"]);
+    assert!(
+        told.stdout.starts_with("1 SET would be delivered again, of events accepted from 20"),
+        "{told:?}"
+    );
+    assert!(told.stderr.contains("--fresh-jti"), "{told:?}");
+    let nothing = world.run(&["replay", "start", stream, "--since", "2099-01-01T00:00:00Z", "--preview"]);
+    assert_eq!(nothing.ok(), "nothing would be delivered\n");
+    assert_eq!(world.run(&["replay", "list"]).ok(), "there are no replays\n");
+
+    let fresh = ["replay", "start", stream, "--since", "1h", "--fresh-jti", "--rate", "10000", "--wait"];
+    let ran = world.run(&fresh);
+    assert!(ran.stdout.contains("is done: 2 of 2 are owed again"), "{ran:?}");
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let again = [world.sink.next(), world.sink.next()];
+    assert_eq!(of(&again, "txn"), of(&first, "txn"), "the same events");
+    for jti in of(&again, "jti") {
+        assert!(!of(&first, "jti").contains(&jti), "new SETs");
+    }
+    world.settled();
+
+    let jti = first[1]["jti"].as_str().unwrap();
+    let same = ["replay", "start", stream, "--from-jti", jti, "--wait", "--json"];
+    let ran = world.run(&same);
+    assert!(ran.stderr.contains("may drop them"), "{ran:?}");
+    let replay = ran.json();
+    assert_eq!((&replay["state"], &replay["count"]), (&json!("done"), &json!(1)));
+    assert_eq!(world.sink.next(), first[1], "the same SET");
+
+    let listed = world.json(&["replay", "list"]);
+    assert_eq!(listed["replays"].as_array().unwrap().len(), 2);
+    let id = replay["id"].as_str().unwrap();
+    assert_eq!(world.json(&["replay", "cancel", id])["state"], "done", "there was nothing to call off");
+    assert!(world.run(&["replay", "list"]).ok().contains(id));
+    for (args, code, told) in [
+        (&["replay", "cancel", "nothing"][..], 1, "there is no such replay"),
+        (&["replay", "start", stream], 2, "--since"),
+        (&["replay", "start", stream, "--since", "yesterday"], 2, "2h or 7d"),
+        (&["replay", "start", stream, "--subject", "alice"], 2, "--subject is neither"),
+        (&["replay", "start", stream, "--since", "1h", "--rate", "0"], 2, "--rate"),
+        (&["replay", "start", stream, "--from-jti", "AAAAAAAAAAAAAAAAAAAAAA"], 1, "no such SET"),
+    ] {
+        let ran = world.run(args);
+        assert_eq!((ran.code, ran.stdout.as_str()), (code, ""), "{ran:?}");
+        assert!(ran.stderr.contains(told), "{told}: {ran:?}");
+    }
+    assert_eq!(world.server.stop(), 0);
+}
+
+/// The copy is a store like the original, and a server on it gives no identifier again that the original gave after
+/// the copy (SEM-1).
+#[test]
+fn a_copy_that_was_made_while_serving_can_be_served() {
+    let place = Place::new().with("secevent.toml", CONFIG);
+    let server = Server::start(&place, "127.0.0.1:0");
+    let emit = |server: &Server, subject: &str| {
+        let ran = server.emit(&place, &["caep:session-revoked", "--subject", subject]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        ran.json()["event_id"].as_str().unwrap().to_owned()
+    };
+    let stream = runtime().block_on(async { Shop::meet(&server).await.create().await });
+    let before = emit(&server, "alice@example.com");
+    let copy = place.run(&["backup", "copy.db", "--json"]);
+    assert_eq!(copy.code, 0, "{copy:?}");
+    let path = std::path::PathBuf::from(copy.json()["path"].as_str().unwrap());
+    assert_eq!(path.canonicalize().unwrap(), place.path("copy.db").canonicalize().unwrap());
+    let after = emit(&server, "bob@example.com");
+    let again = place.run(&["backup", "copy.db"]);
+    assert_eq!(again.code, 1, "{again:?}");
+    assert!(again.stderr.contains("something of this name already"), "{again:?}");
+
+    // The original is killed, and the copy takes its place.
+    let address = server.kill();
+    let server = Server::start_with(&place, &address, &["--store", "sqlite:copy.db"]);
+    let other = emit(&server, "carol@example.com");
+    assert_ne!(other, after, "it has the same place, in another life of the store");
+    let told: Vec<String> = runtime().block_on(async {
+        let shop = Shop::meet(&server).await;
+        let mut ack: Vec<String> = Vec::new();
+        let mut txns = Vec::new();
+        while txns.len() < 3 {
+            let sets = shop.poll(&stream, json!({ "ack": ack })).await;
+            ack = sets.iter().map(|(jti, _)| jti.clone()).collect();
+            for (_, token) in sets {
+                let claims = place.run(&["set", "decode", "--json", &token]).json()["claims"].clone();
+                txns.push(claims["txn"].as_str().unwrap_or("verification").to_owned());
+            }
+        }
+        txns
+    });
+    assert!(told.contains(&before) && told.contains(&other) && !told.contains(&after), "{told:?}");
+    // The file of the killed server is still there, and leads nowhere.
+    let nobody = place.run(&["streams"]);
+    assert_eq!(nobody.code, 1, "{nobody:?}");
+    assert!(nobody.stderr.contains("no server is running on this store (events.db)"), "{nobody:?}");
+    assert_eq!(place.run(&["streams", "--store", "sqlite:copy.db"]).code, 0);
+    assert_eq!(server.stop(), 0);
+}
+
+#[test]
+fn what_an_operator_paused_stays_paused() {
+    let world = World::new();
+    let stream = world.stream.as_str();
+    let paused = world.run(&["streams", "pause", stream, "--reason", "maintenance"]).ok();
+    assert_eq!(paused, format!("stream {stream} is paused\n"));
+    let told = world.sink.next();
+    assert!(told.to_string().contains("maintenance"), "its receiver is told: {told}");
+    assert!(world.run(&["streams"]).ok().contains("paused by operator"));
+    world.emit("alice@example.com");
+    let enabled = world.json(&["streams", "enable", stream]);
+    assert_eq!((&enabled["status"], &enabled["held"]), (&json!("enabled"), &json!(false)));
+    let told = [world.sink.next().to_string(), world.sink.next().to_string()].concat();
+    assert!(told.contains("stream-updated"), "{told}");
+    assert!(told.contains("alice@example.com"), "it was kept: {told}");
+    assert_eq!(world.server.stop(), 0);
+}
+
+/// Who gets in, and what is left when the server has ended. Nothing secret is told or logged on the way.
+#[test]
+fn the_token_beside_the_store_opens_the_server_as_long_as_it_runs() {
+    let place = Place::new().with("secevent.toml", CONFIG);
+    let nobody = place.run(&["streams", "--json"]);
+    assert_eq!((nobody.code, nobody.stdout.as_str()), (1, ""), "{nobody:?}");
+    assert!(
+        nobody.stderr.contains("no server is running on this store")
+            && nobody.stderr.contains("secevent serve")
+    );
+
+    let server = Server::start(&place, "127.0.0.1:0");
+    let (url, token) = entrance(&place);
+    assert!(token.len() >= 43, "256 bits");
+    let mut told = place.run(&["streams"]).ok();
+    assert_eq!(told, "there are no streams\n");
+    for (line, code, expected) in [
+        (format!("SECEVENT_ADMIN_TOKEN={token} secevent streams --admin {url}"), 0, "there are no streams"),
+        (
+            format!("SECEVENT_ADMIN_TOKEN=wrong secevent streams --admin {url}"),
+            1,
+            "the admin token is not valid",
+        ),
+        (format!("secevent streams --admin {url}"), 2, "SECEVENT_ADMIN_TOKEN is not set"),
+        ("SECEVENT_ADMIN_TOKEN=x secevent streams --admin http://events.example".to_owned(), 2, "plain http"),
+        (format!("SECEVENT_ADMIN_TOKEN=x secevent backup a.db --admin {url}"), 2, "must be absolute"),
+        (
+            format!("SECEVENT_ADMIN_TOKEN=x secevent streams --admin {}", server.issuer()),
+            1,
+            "nothing is served",
+        ),
+        (
+            "secevent streams --store sqlite:other.db".to_owned(),
+            1,
+            "no server is running on this store (other.db)",
+        ),
+        ("secevent streams --config absent.toml".to_owned(), 2, "cannot read absent.toml"),
+    ] {
+        let ran = place.shell(&line);
+        assert_eq!(ran.code, code, "{line}: {ran:?}");
+        assert!((ran.stdout.clone() + &ran.stderr).contains(expected), "{expected}: {ran:?}");
+        told += &(ran.stdout + &ran.stderr);
+    }
+    let (code, log) = server.end();
+    assert_eq!(code, 0, "{log}");
+    for secret in [token.as_str(), "a secret of the shop", "a secret of the idp", "000102030405"] {
+        assert!(!log.contains(secret) && !told.contains(secret), "{log}{told}");
+    }
+    assert!(!place.path("events.db.admin").exists());
+    assert!(place.run(&["streams"]).stderr.contains("no server is running"));
+
+    let server = Server::start_with(&place, "127.0.0.1:0", &["--admin-listen", "off"]);
+    assert!(!place.path("events.db.admin").exists());
+    assert_eq!(server.stop(), 0);
+}
+
+#[test]
+fn help() {
+    let place = Place::new();
+    for command in [
+        "streams",
+        "streams pause",
+        "dead",
+        "dead list",
+        "dead show",
+        "dead redrive",
+        "dead discard",
+        "replay",
+        "replay start",
+        "replay list",
+        "replay cancel",
+        "backup",
+    ] {
+        let args: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        assert_snapshot!(format!("help_{}", command.replace(' ', "_")), place.run(&args).ok());
+    }
+}

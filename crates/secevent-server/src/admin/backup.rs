@@ -1,0 +1,52 @@
+//! A copy of the store, while it is at work.
+
+use super::Admin;
+use super::request::{Members, RULE};
+use crate::problem::Problem;
+use crate::ssf::answer;
+use axum::extract::State;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use secevent::Invalid;
+use secevent_store::StoreError;
+use serde_json::json;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tracing::{error, info};
+
+/// `POST /admin/v1/backup`: writes a copy to a file of this machine that is not there yet. It is whole and survives a
+/// crash once this answers.
+pub(crate) async fn write(
+    State(admin): State<Arc<Admin>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let mut members = Members::read(&headers, &body, &["path"])?;
+    let path = members.text("path")?.ok_or_else(|| Invalid::new("path", RULE, "is required and missing"))?;
+    let to = PathBuf::from(&path);
+    if !to.is_absolute() {
+        return Err(Invalid::new(
+            "path",
+            RULE,
+            "must be absolute: where the server runs is not yours to know",
+        )
+        .into());
+    }
+    let Some(backup) = &admin.config.backup else {
+        return Err(Problem::not_found("this server's store has no backup of its own"));
+    };
+    match backup.backup(to).await {
+        Ok(()) => {
+            info!(path, "A copy of the store is written");
+            Ok(answer(StatusCode::CREATED, json!({ "path": path }).to_string()))
+        }
+        Err(StoreError::Busy) => Err(Problem::conflict("another copy is being written")),
+        // What is wrong with the path is for whoever chose it.
+        Err(StoreError::Unusable(reason)) => Err(Problem::conflict(reason)),
+        Err(failed) => {
+            error!(path, %failed, "No copy of the store is written");
+            Err(Problem::unavailable(format!("no copy is written: {failed}")))
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The figures in the text format of Prometheus. Nothing in it names a person: streams are told by their identifiers,
+//! and only while there are few (SEM-27).
+
+use super::Admin;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::HeaderValue;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use secevent::Timestamp;
+use secevent_transmitter::{Figures, StreamFigures};
+use std::fmt::{Display, Write as _};
+use std::sync::Arc;
+use tracing::warn;
+
+/// From so many streams on there are no figures of single ones.
+const STREAMS_MAX: u64 = 200;
+
+/// `GET /metrics`
+pub(crate) async fn read(State(admin): State<Arc<Admin>>) -> Response {
+    let figures = admin.transmitter.figures();
+    let mut text = Text::default();
+    text.whole(&figures);
+    if figures.streams < STREAMS_MAX {
+        let streams = admin.streams().await;
+        text.streams(&streams, admin.clock.now());
+    }
+    let mut response = text.0.into_response();
+    let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, format);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+impl Admin {
+    /// The figures of each stream, with what the store knows as far as it answers: figures are wanted most when it
+    /// does not.
+    async fn streams(&self) -> Vec<StreamFigures> {
+        let limit = usize::try_from(STREAMS_MAX).unwrap_or(usize::MAX);
+        let mut streams = self.transmitter.all_stream_figures(None, limit);
+        for figures in &mut streams {
+            match self.transmitter.stream_figures(&figures.stream).await {
+                Ok(Some(whole)) => *figures = whole,
+                Ok(None) => {}
+                Err(error) => {
+                    warn!(%error, "Metrics lack what the store knows");
+                    break;
+                }
+            }
+        }
+        streams
+    }
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn whole(&mut self, figures: &Figures) {
+        let commits = &figures.commits;
+        self.counter("secevent_events_accepted_total", "Events that were accepted.", figures.accepted);
+        self.counter("secevent_sets_delivered_total", "SETs that receivers have.", figures.delivered);
+        self.counter("secevent_sets_rejected_total", "SETs that receivers refused.", figures.rejected);
+        self.counter("secevent_sets_abandoned_total", "SETs that were given up.", figures.abandoned);
+        self.counter(
+            "secevent_sets_dropped_total",
+            "SETs that a stream is not owed because it held as much as it may.",
+            figures.dropped,
+        );
+        self.counter(
+            "secevent_sets_again_total",
+            "SETs that were owed again because an operator asked for it.",
+            figures.again,
+        );
+        self.counter("secevent_attempts_retried_total", "Attempts that were repeated.", figures.retries);
+        self.gauge("secevent_pushes_in_flight", "Pushes that are on their way.", figures.in_flight);
+        self.gauge("secevent_streams", "Streams.", figures.streams);
+        self.gauge("secevent_streams_suspended", "Streams whose receiver is in trouble.", figures.suspended);
+        self.gauge("secevent_deliveries_pending", "Deliveries that are not settled.", figures.pending);
+        self.counter(
+            "secevent_commit_groups_total",
+            "Groups of changes that the store committed.",
+            commits.groups,
+        );
+        self.counter("secevent_commit_calls_total", "Changes in committed groups.", commits.calls);
+        self.counter(
+            "secevent_commit_seconds_total",
+            "Time that the store took to commit.",
+            commits.time.as_secs_f64(),
+        );
+        self.counter("secevent_commit_failed_total", "Groups that failed as a whole.", commits.failed);
+    }
+
+    fn streams(&mut self, streams: &[StreamFigures], now: Timestamp) {
+        type Read<'a> = &'a dyn Fn(&StreamFigures) -> Option<String>;
+        let age = |figures: &StreamFigures| {
+            let backlog = figures.backlog?;
+            let age = backlog.oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64());
+            Some(age.to_string())
+        };
+        let each: [(&str, &str, &str, Read<'_>); 8] = [
+            (
+                "secevent_stream_pending",
+                "gauge",
+                "Deliveries of the stream that are not settled.",
+                &|stream| Some(stream.pending.to_string()),
+            ),
+            (
+                "secevent_stream_in_flight",
+                "gauge",
+                "Pushes of the stream that are on their way.",
+                &|stream| Some(stream.in_flight.to_string()),
+            ),
+            ("secevent_stream_window", "gauge", "How many pushes of the stream may be.", &|stream| {
+                Some(stream.window.to_string())
+            }),
+            (
+                "secevent_stream_delivered_total",
+                "counter",
+                "SETs that the stream's receiver has.",
+                &|stream| Some(stream.delivered.to_string()),
+            ),
+            (
+                "secevent_stream_retries_total",
+                "counter",
+                "Attempts of the stream that were repeated.",
+                &|stream| Some(stream.retries.to_string()),
+            ),
+            (
+                "secevent_stream_suspended",
+                "gauge",
+                "Whether the stream's receiver is in trouble.",
+                &|stream| Some(u8::from(stream.suspended.is_some()).to_string()),
+            ),
+            ("secevent_stream_oldest_pending_seconds", "gauge", "Age of the stream's oldest delivery.", &age),
+            (
+                "secevent_stream_dead",
+                "gauge",
+                "Refused and given up SETs of the stream that are kept.",
+                &|stream| stream.backlog.map(|backlog| backlog.dead.to_string()),
+            ),
+        ];
+        for (name, kind, help, read) in each {
+            self.head(name, kind, help);
+            for stream in streams {
+                if let Some(value) = read(stream) {
+                    let label = escaped(stream.stream.as_str());
+                    let _ = writeln!(self.0, "{name}{{stream=\"{label}\"}} {value}");
+                }
+            }
+        }
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: impl Display) {
+        self.head(name, "counter", help);
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.head(name, "gauge", help);
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+}
+
+/// The value of a label between its quotes.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_stays_inside_its_quotes() {
+        assert_eq!(escaped("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
+    }
+}

@@ -1,0 +1,187 @@
+//! A store that fails when it is told to, and one that pretends to be copied.
+
+use secevent::Timestamp;
+use secevent_store::{
+    Backlog, Backup, BoxFuture, CommitFigures, CommitObserver, Dead, Delivery, Document, Documents, Epoch,
+    History, Inbox, Keep, MemoryStore, NewEvent, Outbox, Owing, Page, Place, Queue, Receipt, Received,
+    Recorded, Recovery, Sequence, Settlement, StoreError, Stored, StreamNumber, Verdict, Version,
+};
+use std::future::ready;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
+
+/// Keeps everything in memory, and refuses new events, documents or both for as long as it is told to.
+pub(crate) struct Ailing {
+    store: MemoryStore,
+    trouble: Mutex<Option<StoreError>>,
+    settled: watch::Sender<usize>,
+}
+
+impl Ailing {
+    pub(crate) fn new() -> Self {
+        Self {
+            store: MemoryStore::new(Epoch(1)),
+            trouble: Mutex::default(),
+            settled: watch::Sender::default(),
+        }
+    }
+
+    /// How many deliveries were settled for good.
+    pub(crate) fn settled(&self) -> usize {
+        *self.settled.borrow()
+    }
+
+    /// Returns once so many are: what a receiver answers is stored beside what it is answered.
+    pub(crate) async fn settles(&self, count: usize) {
+        self.settled.subscribe().wait_for(|settled| *settled >= count).await.unwrap();
+    }
+
+    /// Fails from now on with this error, or not any more.
+    pub(crate) fn fail(&self, trouble: Option<StoreError>) {
+        *self.trouble.lock().unwrap() = trouble;
+    }
+
+    fn or<'a, T: Send + 'a>(
+        &self,
+        well: impl FnOnce() -> BoxFuture<'a, Result<T, StoreError>>,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        match self.trouble.lock().unwrap().clone() {
+            Some(error) => Box::pin(ready(Err(error))),
+            None => well(),
+        }
+    }
+}
+
+type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+impl Outbox for Ailing {
+    fn record(&self, events: Vec<NewEvent>) -> Answer<'_, Vec<Recorded>> {
+        self.or(|| self.store.record(events))
+    }
+
+    fn page(&self, stream: StreamNumber, queue: Queue, after: Sequence, limit: usize) -> Answer<'_, Page> {
+        self.store.page(stream, queue, after, limit)
+    }
+
+    fn deliveries(&self, stream: StreamNumber, sequence: Sequence) -> Answer<'_, Vec<Delivery>> {
+        self.store.deliveries(stream, sequence)
+    }
+
+    fn settle(&self, settlements: Vec<Settlement>) -> Answer<'_, ()> {
+        let ended = settlements.iter().filter(|settled| !matches!(settled.verdict, Verdict::Retry { .. }));
+        let count = ended.count();
+        let stored = self.store.settle(settlements);
+        self.settled.send_modify(|settled| *settled += count);
+        stored
+    }
+
+    fn drop_stream(&self, stream: StreamNumber) -> Answer<'_, u64> {
+        self.store.drop_stream(stream)
+    }
+
+    fn backlog(&self, stream: StreamNumber) -> Answer<'_, Backlog> {
+        self.or(|| self.store.backlog(stream))
+    }
+
+    fn owing(&self) -> Answer<'_, Vec<Owing>> {
+        self.store.owing()
+    }
+
+    fn trim(&self, keep: Keep) -> Answer<'_, bool> {
+        self.store.trim(keep)
+    }
+
+    fn figures(&self) -> CommitFigures {
+        self.store.figures()
+    }
+
+    fn observe(&self, observer: Arc<dyn CommitObserver>) {
+        self.store.observe(observer);
+    }
+}
+
+impl Recovery for Ailing {
+    fn dead(
+        &self,
+        stream: Option<StreamNumber>,
+        after: Option<Place>,
+        limit: usize,
+    ) -> Answer<'_, Vec<Dead>> {
+        self.or(|| self.store.dead(stream, after, limit))
+    }
+
+    fn dead_at(&self, place: Place) -> Answer<'_, Option<Dead>> {
+        self.store.dead_at(place)
+    }
+
+    fn redrive(&self, places: Vec<Place>) -> Answer<'_, u64> {
+        self.store.redrive(places)
+    }
+
+    fn discard(&self, places: Vec<Place>) -> Answer<'_, u64> {
+        self.store.discard(places)
+    }
+
+    fn history(&self, stream: StreamNumber, after: Sequence, limit: usize) -> Answer<'_, History> {
+        self.store.history(stream, after, limit)
+    }
+
+    fn replay(&self, stream: StreamNumber, events: Vec<Sequence>, generation: u16) -> Answer<'_, u64> {
+        self.store.replay(stream, events, generation)
+    }
+}
+
+impl Inbox for Ailing {
+    fn receive(&self, sets: Vec<Received>) -> Answer<'_, Vec<Receipt>> {
+        self.store.receive(sets)
+    }
+
+    fn waiting(&self, after: u64, limit: usize) -> Answer<'_, Vec<Stored>> {
+        self.store.waiting(after, limit)
+    }
+
+    fn handled(&self, places: Vec<u64>) -> Answer<'_, ()> {
+        self.store.handled(places)
+    }
+
+    fn failed(&self, place: u64, dead: bool) -> Answer<'_, ()> {
+        self.store.failed(place, dead)
+    }
+
+    fn forget(&self, before: Timestamp) -> Answer<'_, bool> {
+        self.store.forget(before)
+    }
+}
+
+impl Documents for Ailing {
+    fn get(&self, name: &str) -> Answer<'_, Option<Document>> {
+        self.or(|| self.store.get(name))
+    }
+
+    fn list(&self, beginning: &str, after: Option<&str>, limit: usize) -> Answer<'_, Vec<Document>> {
+        self.store.list(beginning, after, limit)
+    }
+
+    fn put(&self, name: &str, expected: Version, body: Option<bytes::Bytes>) -> Answer<'_, Version> {
+        self.or(|| self.store.put(name, expected, body))
+    }
+
+    fn new_stream_number(&self) -> Answer<'_, StreamNumber> {
+        self.store.new_stream_number()
+    }
+}
+
+/// Remembers where copies were to be written.
+#[derive(Default)]
+pub(crate) struct Copies {
+    pub(crate) written: Mutex<Vec<PathBuf>>,
+    pub(crate) trouble: Mutex<Option<StoreError>>,
+}
+
+impl Backup for Copies {
+    fn backup(&self, to: PathBuf) -> Answer<'_, ()> {
+        self.written.lock().unwrap().push(to);
+        Box::pin(ready(self.trouble.lock().unwrap().clone().map_or(Ok(()), Err)))
+    }
+}
