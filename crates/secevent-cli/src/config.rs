@@ -41,6 +41,7 @@ struct Server {
 #[serde(deny_unknown_fields)]
 struct Store {
     url: Option<String>,
+    log_pages_max: Option<usize>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -84,6 +85,7 @@ struct Delivery {
     poll_visibility_seconds: Option<u64>,
     streams_per_client_max: Option<usize>,
     history_seconds: Option<u64>,
+    housekeeping_seconds: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -116,6 +118,8 @@ enum OneOrMany {
 pub(crate) struct Settings {
     pub(crate) public_url: String,
     pub(crate) database: PathBuf,
+    /// Pages that the store's log may have before it is carried into the database; none means the default.
+    pub(crate) log_pages_max: Option<usize>,
     pub(crate) master_key: MasterKey,
     pub(crate) outgoing: OutgoingConfig,
     pub(crate) transmitter: TransmitterConfig,
@@ -192,6 +196,13 @@ impl File {
         let Some(database) = store.strip_prefix("sqlite:").filter(|path| !path.is_empty()) else {
             bail!("store.url is {store:?}: write sqlite: and the path of a file, such as sqlite:secevent.db");
         };
+        let log_pages_max = self.store.log_pages_max;
+        if let Some(pages) = log_pages_max {
+            ensure!(
+                (100..=1_000_000).contains(&pages),
+                "store.log_pages_max is {pages}: it must be 100 to 1000000 pages"
+            );
+        }
         let master_key = match (self.secrets, dev) {
             (Some(secrets), _) => MasterKey::Given(master_key(&secrets.key.read("secrets.key")?)?),
             (None, true) => MasterKey::BesideTheStore,
@@ -226,6 +237,7 @@ impl File {
         Ok(Settings {
             public_url,
             database: PathBuf::from(database),
+            log_pages_max,
             master_key,
             outgoing,
             transmitter,
@@ -311,6 +323,7 @@ impl Delivery {
         seconds("poll_wait_max_seconds", self.poll_wait_max_seconds, &mut config.poll_wait_max, 600)?;
         seconds("poll_visibility_seconds", self.poll_visibility_seconds, &mut config.poll_visibility, DAY)?;
         seconds("history_seconds", self.history_seconds, &mut config.history, 365 * DAY)?;
+        seconds("housekeeping_seconds", self.housekeeping_seconds, &mut config.housekeeping, DAY)?;
         ensure!(
             config.retry.delay_first <= config.retry.delay_max,
             "delivery.retry_delay_first_seconds is more than delivery.retry_delay_max_seconds"
@@ -463,6 +476,7 @@ mod tests {
             ("audience = [\"https://billing.example.com\"]", "", "audience is missing"),
             ("[[client]]", "[delivery]\npoll_sets_max = 0\n[[client]]", "delivery.poll_sets_max is 0"),
             ("[[client]]", "[outgoing]\nallow_networks = [\"10.0.0.0/99\"]\n[[client]]", "allow_networks"),
+            ("[[client]]", "[store]\nlog_pages_max = 1\n[[client]]", "store.log_pages_max is 1"),
             ("[[client]]", "[store]\nurl = \"postgres://x\"\n[[client]]", "store.url is \"postgres://x\""),
         ] {
             let text = GOOD.replacen(from, to, 1);

@@ -210,7 +210,7 @@ impl Shop {
         Ok(Self {
             address,
             listener,
-            store: open_store(&folder.join("receiver.db"))?,
+            store: open_store(&folder.join("receiver.db"), None)?,
             transport: Arc::new(tap),
             issuer: issuer.clone(),
             secret: secrets.shop.clone(),

@@ -41,7 +41,7 @@ impl Node {
         between: impl FnOnce(Arc<dyn Transport>) -> Arc<dyn Transport>,
     ) -> anyhow::Result<Self> {
         let address = listener.local_addr()?;
-        let store = open_store(&settings.database)?;
+        let store = open_store(&settings.database, settings.log_pages_max)?;
         let vault = Vault::new(&vault_key(&settings.master_key, &settings.database)?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let client = Client::new(settings.outgoing).context("the outgoing network cannot be set up")?;
@@ -99,9 +99,10 @@ impl Node {
 }
 
 /// Opens the SQLite file, or says why not.
-pub(crate) fn open_store(path: &Path) -> anyhow::Result<Arc<dyn Store>> {
-    let epoch = secevent_store::Epoch(rand::rng().random());
-    let store = SqliteStore::open(path, secevent_sqlite::Options::new(epoch))
+pub(crate) fn open_store(path: &Path, log_pages_max: Option<usize>) -> anyhow::Result<Arc<dyn Store>> {
+    let mut options = secevent_sqlite::Options::new(secevent_store::Epoch(rand::rng().random()));
+    options.log_pages_max = log_pages_max.unwrap_or(options.log_pages_max);
+    let store = SqliteStore::open(path, options)
         .with_context(|| format!("the store {} cannot be opened", path.display()))?;
     Ok(store)
 }
