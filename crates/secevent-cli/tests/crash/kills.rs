@@ -7,6 +7,7 @@ use crate::world::{Traffic, World};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::os::unix::process::ExitStatusExt as _;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -15,8 +16,8 @@ use std::time::Duration;
 struct Point {
     /// As the crates tell it, in `tracing` events of the target `secevent::step`.
     step: &'static str,
-    /// It ends when the step is reached for the first time, or for any up to this.
-    times_max: u64,
+    /// It ends when the step is reached for one of these times.
+    times: RangeInclusive<u64>,
     /// Of a thousand pushes, so many meet trouble.
     trouble: u32,
     /// The store is to have something to forget.
@@ -24,7 +25,7 @@ struct Point {
 }
 
 const fn point(step: &'static str, times_max: u64) -> Point {
-    Point { step, times_max, trouble: 30, forget: false }
+    Point { step, times: 1..=times_max, trouble: 30, forget: false }
 }
 
 /// To have a new step tested, tell it where it happens and add it here.
@@ -37,11 +38,12 @@ const POINTS: [Point; 15] = [
     point("response", 80),
     point("outcome", 30),
     point("outcome-stored", 30),
-    Point { trouble: 200, ..point("retry", 6) },
+    Point { step: "retry", times: 1..=6, trouble: 200, forget: false },
     point("poll-hand-out", 20),
     point("poll-ack", 20),
     point("drop", 3),
-    Point { forget: true, ..point("trim", 2) },
+    // What is old enough is forgotten by the second time; it ends before the third.
+    Point { step: "trim", times: 3..=4, trouble: 30, forget: true },
     point("checkpoint", 12),
     point("put", 12),
 ];
@@ -110,11 +112,11 @@ fn plan(points: &[&'static Point], scale: &Scale) -> Vec<Run> {
         // Each run has its own chance, so that it is the same one when it runs alone.
         let name = point.step.bytes().fold(0, |name, byte| name << 5 ^ name ^ u64::from(byte));
         let mut chance = StdRng::seed_from_u64(scale.seed ^ name << 20 ^ round << 52);
-        let times = chance.random_range(1..=point.times_max);
+        let times = chance.random_range(point.times.clone());
         // The next start after a crash can be cut short too.
         let other = &POINTS[chance.random_range(0..POINTS.len())];
         let second = (chance.random_range(0..3) == 0 && !other.forget)
-            .then(|| (other, chance.random_range(1..=other.times_max.min(20))));
+            .then(|| (other, chance.random_range(1..=20.min(*other.times.end()))));
         Run { point, times, second, seed: chance.random() }
     };
     runs.map(run).collect()
@@ -142,6 +144,8 @@ impl Run {
                 }
             }
             world.finish().await;
+            // It ended in order: nothing of that life may come again in one more.
+            world.finish().await;
             hits
         };
         let Ok(hits) = tokio::time::timeout(RUN_MAX, all).await else {
@@ -163,6 +167,10 @@ impl Run {
                     if !ended && !point.forget {
                         life.server.kill().await;
                         return false;
+                    }
+                    if !ended {
+                        // It ends by itself, if not now, then while nothing else happens.
+                        let _ = world.leave_something_owed(&life).await;
                     }
                     life.server.ended().await
                 }

@@ -7,6 +7,7 @@ use crate::receiver::{Offer, Receiver};
 use crate::server::{Log, Server, Start, tail};
 use crate::streams::{LASTING, Manager, POLLED, Poller};
 use serde_json::json;
+use std::collections::HashSet;
 use std::path::Path;
 use std::process::ExitStatus;
 use tempfile::TempDir;
@@ -60,6 +61,8 @@ pub(crate) struct World {
     pub(crate) traffic: Traffic,
     /// The past was cut at a moment, and what the logs say goes beyond it.
     pub(crate) is_cut: bool,
+    /// The lives that ended in order.
+    pub(crate) in_order: HashSet<usize>,
     /// What each life of the server wrote; the last is the present one.
     pub(crate) logs: Vec<Log>,
 }
@@ -79,6 +82,7 @@ impl World {
             producers: (0..3).map(|number| Producer::new(seed, number)).collect(),
             poller: Poller::default(),
             is_cut: false,
+            in_order: HashSet::new(),
             logs: Vec::new(),
             receiver,
             manager,
@@ -99,6 +103,7 @@ impl World {
             poller: self.poller.at(moment),
             traffic: self.traffic,
             is_cut: true,
+            in_order: HashSet::new(),
             logs: self.logs.clone(),
         }
     }
@@ -185,6 +190,15 @@ impl World {
         met.unwrap_or_else(|gone| panic!("{}\n{}", gone.0, self.log_tail()))
     }
 
+    /// Leaves a stream paused, with deliveries that it is owed.
+    pub(crate) async fn leave_something_owed(&mut self, life: &Life) -> Result<(), Gone> {
+        self.manager.set_status("paused", &life.caller).await?;
+        for producer in &mut self.producers {
+            producer.post(2, &life.caller, &self.receiver.journal).await?;
+        }
+        Ok(())
+    }
+
     /// In a life that is not to end: what was not answered is repeated, everything that is owed is delivered,
     /// and the server ends in order.
     pub(crate) async fn finish(&mut self) {
@@ -193,6 +207,7 @@ impl World {
         let delivered = self.deliver_all(&life).await;
         delivered.unwrap_or_else(|gone| panic!("{}\n{}", gone.0, self.log_tail()));
         life.server.stop().await;
+        self.in_order.insert(self.life());
     }
 
     pub(crate) async fn deliver_all(&mut self, life: &Life) -> Result<(), Gone> {
