@@ -63,6 +63,12 @@ pub(crate) fn syncs(entries: &[Entry]) -> Vec<usize> {
     ended.map(|(place, _)| place).collect()
 }
 
+/// What a disk would be told that forgets what was synced from some place on.
+pub(crate) fn without_syncs_from(entries: Vec<Entry>, place: usize) -> Vec<Entry> {
+    let known = |(at, entry): &(usize, Entry)| *at < place || entry.kind != Kind::SyncEnded;
+    entries.into_iter().enumerate().filter(known).map(|(_, entry)| entry).collect()
+}
+
 /// What becomes of writes that no sync covers.
 #[derive(Debug)]
 pub(crate) enum Unsynced {

@@ -128,7 +128,7 @@ impl Run {
         let second_told = second.map(|(point, times)| format!(", then {}:{times}", point.step));
         let told = format!("{}:{times}{}", point.step, second_told.unwrap_or_default());
         // Whoever looks for a failure finds in its output where it was and how to get there again.
-        println!("{told}  (cargo xtask crash --seed {} --point {})", scale.seed, point.step);
+        println!("{told}  ({})", scale.command(point.step));
         // Rather many events in the first life, so that the point is reached; a few in the second.
         let posts = if point.forget { 10 } else { 500 };
         let traffic = Traffic { posts, trouble: point.trouble, forget: point.forget };

@@ -9,7 +9,7 @@
  *   POWERCUT_DIRECTORY  the directory, as an absolute path without links
  *   POWERCUT_JOURNAL    the journal, in another directory
  *
- * An entry is a head of six numbers of 64 bits, in the machine's byte order, and then `length` bytes. Everything but
+ * Processes that follow each other can keep one journal. An entry is a head of six numbers of 64 bits, in the machine's byte order, and then `length` bytes. Everything but
  * a sync is done and told under one lock, so the order of the entries is the order of the effects. A sync is told
  * twice, because others write while it goes on: it covers what was told before it began, once it is told to have
  * ended.
@@ -69,6 +69,8 @@ __attribute__((constructor)) static void begin(void) {
     }
     strcpy(directory, named);
     directory_length = strlen(directory);
+    /* One journal can be kept by several processes, one after the other. */
+    openings = (uint64_t)getpid() << 32;
     journal = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
 

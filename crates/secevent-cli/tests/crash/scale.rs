@@ -29,6 +29,12 @@ impl Scale {
         self.point.as_deref().is_some_and(|point| Self::OTHERS.contains(&point))
     }
 
+    /// What to type to see one point again.
+    pub(crate) fn command(&self, point: &str) -> String {
+        let long = if self.long { " --long" } else { "" };
+        format!("cargo xtask crash{long} --seed {} --point {point}", self.seed)
+    }
+
     pub(crate) fn wants(&self, point: &str) -> bool {
         self.point.as_deref().is_none_or(|wanted| wanted == point)
     }

@@ -161,7 +161,11 @@ impl Manager {
     pub(crate) async fn set_status(&mut self, status: &'static str, caller: &Caller) -> Result<(), Gone> {
         self.changes.push(Asked::now(Change::Status(status)));
         let request = json!({ "stream_id": self.id(PAUSED), "status": status });
-        let (code, told) = caller.ask(&Method::POST, "/ssf/status", Some(&request)).await?;
+        let (mut code, mut told) = caller.ask(&Method::POST, "/ssf/status", Some(&request)).await?;
+        // A change whose answer was not waited for may still go on.
+        while code == 409 {
+            (code, told) = caller.ask(&Method::POST, "/ssf/status", Some(&request)).await?;
+        }
         assert_eq!(code, 200, "{told}");
         self.answered();
         Ok(())

@@ -18,8 +18,6 @@ pub(crate) const IN_FLIGHT_MAX: usize = 4;
 const CONFIG: &str = r#"
 [server]
 public_url = "http://127.0.0.1"
-[secrets]
-key = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 [store]
 url = "sqlite:events.db"
 log_pages_max = 100
