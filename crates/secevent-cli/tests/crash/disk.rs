@@ -152,6 +152,8 @@ struct Disk<'a> {
     files: Vec<File<'a>>,
     /// The file of each opening.
     opened: HashMap<u64, usize>,
+    /// Where the syncs began that go on. Those of a process that was killed never end.
+    syncing: HashMap<u64, VecDeque<usize>>,
     /// The names as the process sees them; the empty one is the directory's.
     names: HashMap<String, usize>,
     /// Changes of names, with their places.
@@ -169,7 +171,6 @@ enum Naming {
 struct File<'a> {
     /// What was changed, at which places.
     changes: Vec<(usize, &'a Entry)>,
-    syncs_begun: VecDeque<usize>,
     /// Everything before this place is on the disk.
     synced: usize,
 }
@@ -197,11 +198,11 @@ impl<'a> Disk<'a> {
                     disk.opened.insert(entry.opening, file);
                 }
                 Kind::Write | Kind::Truncate => disk.file(entry).changes.push((place, entry)),
-                Kind::SyncBegun => disk.file(entry).syncs_begun.push_back(place),
+                Kind::SyncBegun => disk.syncing.entry(entry.opening).or_default().push_back(place),
                 Kind::SyncEnded => {
-                    let file = disk.file(entry);
                     // Of two at once the older began with less, and that much is sure.
-                    let begun = file.syncs_begun.pop_front().unwrap();
+                    let begun = disk.syncing.get_mut(&entry.opening).and_then(VecDeque::pop_front).unwrap();
+                    let file = disk.file(entry);
                     file.synced = file.synced.max(begun);
                 }
                 Kind::Unlink => {

@@ -40,18 +40,20 @@ pub(crate) struct Manager {
     pub(crate) changes: Vec<Asked<Change>>,
     /// The streams that are there, and their ids.
     ids: HashMap<String, String>,
+    /// The ids of all streams that were created.
+    made: HashMap<String, String>,
     ended: usize,
 }
 
 impl Manager {
     pub(crate) fn new(push_to: SocketAddr) -> Self {
-        Self { push_to, changes: Vec::new(), ids: HashMap::new(), ended: 0 }
+        Self { push_to, changes: Vec::new(), ids: HashMap::new(), made: HashMap::new(), ended: 0 }
     }
 
     /// The same manager as it was at a moment.
     pub(crate) fn at(&self, moment: Instant) -> Self {
-        let (ids, changes) = (self.ids.clone(), before(&self.changes, moment));
-        Self { push_to: self.push_to, changes, ids, ended: self.ended }
+        let (made, changes) = (self.made.clone(), before(&self.changes, moment));
+        Self { push_to: self.push_to, changes, ids: HashMap::new(), made, ended: self.ended }
     }
 
     pub(crate) fn id(&self, name: &str) -> &str {
@@ -63,7 +65,7 @@ impl Manager {
     pub(crate) async fn take_stock(&mut self, life: usize, caller: &Caller) -> Result<(), Gone> {
         let (status, answer) = caller.ask(&Method::GET, "/ssf/stream", None).await?;
         assert_eq!(status, 200, "{answer}");
-        let before = std::mem::take(&mut self.ids);
+        self.ids.clear();
         for stream in answer.as_array().unwrap() {
             let (name, id) = (stream["description"].as_str().unwrap(), stream["stream_id"].as_str().unwrap());
             let twice = self.ids.insert(name.to_owned(), id.to_owned());
@@ -80,7 +82,7 @@ impl Manager {
             } else if asked.is_answered() && deletes.is_empty() {
                 assert_eq!(
                     self.ids.get(name),
-                    before.get(name),
+                    self.made.get(name),
                     "the stream {name} was created, and is gone"
                 );
             }
@@ -144,7 +146,9 @@ impl Manager {
         self.changes.push(Asked::now(Change::Create { name: name.to_owned() }));
         let (status, created) = caller.ask(&Method::POST, "/ssf/stream", Some(&request)).await?;
         assert_eq!(status, 201, "{name}: {created}");
-        self.ids.insert(name.to_owned(), created["stream_id"].as_str().unwrap().to_owned());
+        for ids in [&mut self.ids, &mut self.made] {
+            ids.insert(name.to_owned(), created["stream_id"].as_str().unwrap().to_owned());
+        }
         self.answered();
         Ok(())
     }
