@@ -7,6 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use tokio::sync::watch;
 
 /// A push stream that is always enabled.
 pub(crate) const STEADY: &str = "steady";
@@ -111,25 +112,26 @@ impl Manager {
         Ok(())
     }
 
-    /// Pauses and resumes, creates and deletes, in the middle of the traffic, until the server goes away.
-    pub(crate) async fn stir(&mut self, life: usize, caller: &Caller, journal: &Journal) -> Gone {
-        loop {
-            if let Err(gone) = self.stir_once(life, caller, journal).await {
-                return gone;
-            }
+    /// Pauses and resumes, creates and deletes, in the middle of the traffic, until the producers have said enough or
+    /// the server goes away.
+    pub(crate) async fn stir(
+        &mut self,
+        life: usize,
+        mut enough: watch::Receiver<bool>,
+        caller: &Caller,
+        journal: &Journal,
+    ) -> Result<(), Gone> {
+        while !*enough.borrow() {
+            self.set_status("paused", caller).await?;
+            let name = format!("ended-{}", self.ended);
+            self.ended += 1;
+            more_offers(journal, &mut enough).await;
+            self.create(&name, caller).await?;
+            more_offers(journal, &mut enough).await;
+            self.delete(&name, life, caller).await?;
+            self.set_status("enabled", caller).await?;
+            more_offers(journal, &mut enough).await;
         }
-    }
-
-    async fn stir_once(&mut self, life: usize, caller: &Caller, journal: &Journal) -> Result<(), Gone> {
-        self.set_status("paused", caller).await?;
-        more_offers(journal, STEADY, 3).await;
-        self.ended += 1;
-        let name = format!("ended-{}", self.ended);
-        self.create(&name, caller).await?;
-        more_offers(journal, STEADY, 3).await;
-        self.delete(&name, life, caller).await?;
-        self.set_status("enabled", caller).await?;
-        more_offers(journal, STEADY, 3).await;
         Ok(())
     }
 
@@ -165,11 +167,7 @@ impl Manager {
     pub(crate) async fn set_status(&mut self, status: &'static str, caller: &Caller) -> Result<(), Gone> {
         self.changes.push(Asked::now(Change::Status(status)));
         let request = json!({ "stream_id": self.id(PAUSED), "status": status });
-        let (mut code, mut told) = caller.ask(&Method::POST, "/ssf/status", Some(&request)).await?;
-        // A change whose answer was not waited for may still go on.
-        while code == 409 {
-            (code, told) = caller.ask(&Method::POST, "/ssf/status", Some(&request)).await?;
-        }
+        let (code, told) = caller.ask(&Method::POST, "/ssf/status", Some(&request)).await?;
         assert_eq!(code, 200, "{told}");
         self.answered();
         Ok(())
@@ -180,9 +178,13 @@ impl Manager {
     }
 }
 
-async fn more_offers(journal: &Journal, stream: &str, more: usize) {
-    let enough = journal.count(stream) + more;
-    journal.until(|offers| offers.iter().filter(|offer| offer.stream == stream).count() >= enough).await;
+/// Waits for a few more pushes, if there are to be any.
+async fn more_offers(journal: &Journal, enough: &mut watch::Receiver<bool>) {
+    let then = journal.count(STEADY) + 3;
+    tokio::select! {
+        () = journal.until(|offers| offers.iter().filter(|offer| offer.stream == STEADY).count() >= then) => {}
+        _ = enough.wait_for(|enough| *enough) => {}
+    }
 }
 
 /// Polls, and acknowledges what it got with the next poll.

@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::process::ExitStatus;
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 /// Deliveries on their way to one receiver at most.
 pub(crate) const IN_FLIGHT_MAX: usize = 4;
@@ -148,19 +149,24 @@ impl World {
         let Self { producers, manager, poller, traffic, logs, .. } = self;
         let [first, second, third] = &mut producers[..] else { unreachable!("there are three") };
         let polled = manager.id(POLLED).to_owned();
-        let work = async {
+        let (enough, enough_said) = watch::channel(false);
+        let posting = async {
             let (first, second, third) = tokio::join!(
                 first.post(traffic.posts, caller, journal),
                 second.post(traffic.posts, caller, journal),
                 third.post(traffic.posts, caller, journal),
             );
+            enough.send_replace(true);
             first.and(second).and(third)
         };
-        // The others go on for as long as there are events.
+        // No change of a stream is broken off: nobody would know when it takes effect. A poll can be.
+        let work = async {
+            let (posted, stirred) = tokio::join!(posting, manager.stir(number, enough_said, caller, journal));
+            posted.and(stirred)
+        };
         let work = async {
             tokio::select! {
                 done = work => done,
-                gone = manager.stir(number, caller, journal) => Err(gone),
                 gone = poller.poll(&polled, caller, journal) => Err(gone),
             }
         };
