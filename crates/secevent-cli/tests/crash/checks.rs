@@ -1,7 +1,7 @@
 //! What has to be true whatever happened: the promises of ARCHITECTURE.md, over everything that was seen.
 
 use crate::receiver::{EventName, Offer};
-use crate::streams::{Change, LASTING, POLLED};
+use crate::streams::{Change, LASTING};
 use crate::world::{IN_FLIGHT_MAX, World};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
@@ -11,11 +11,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 /// their answers, and a stream that is paused for a moment, a group does not get larger than this.
 const UNSTORED_MAX: usize = 100;
 
-/// How many SETs that a receiver had taken came again after the server's life in which it had taken them.
-pub(crate) fn answered_again(world: &World) -> Vec<usize> {
+/// How many SETs that a receiver had taken came again after each life of the server.
+pub(crate) fn taken_again(world: &World) -> Vec<usize> {
     let offers = world.receiver.journal.offers();
-    let lives = 0..world.logs.len();
-    lives.map(|life| again_after(&offers, life).len()).collect()
+    let again = |life| {
+        [false, true].map(|polled| again_after(&offers, life, &taken_in(world, &offers, life, polled)))
+    };
+    (0..world.logs.len()).map(|life| again(life).iter().sum()).collect()
 }
 
 /// Everything at once. The server has ended, and everything that was owed has been delivered.
@@ -110,54 +112,65 @@ fn out_of_order(offers: &[Offer]) -> Vec<String> {
 /// group of outcomes.
 fn repeated(world: &World, offers: &[Offer]) -> Vec<String> {
     let mut broken = Vec::new();
+    let at_once = |offer: &Offer| format!("repeated: {offer:?} had been taken in the same life");
     for (place, offer) in offers.iter().enumerate().filter(|(_, offer)| offer.answer.is_some()) {
         let mut later = offers[place + 1..].iter().filter(|later| later.life == offer.life);
-        if later.any(|later| later.jti == offer.jti) {
-            broken.push(format!("repeated: {offer:?} was answered, and came again in the same life"));
-        }
-    }
-    for (life, log) in world.logs.iter().enumerate() {
-        let answered = taken_in(offers, life).len();
-        let stored: usize = log.lock().unwrap().iter().filter_map(|line| stored_outcomes(line)).sum();
-        let again = again_after(offers, life).len();
-        let again_max = match world.in_order.contains(&life) {
-            true => 0,
-            // What is known of a past that was cut goes on after the cut, and its outcomes are anybody's guess.
-            false if world.is_cut => continue,
-            false => answered.saturating_sub(stored).min(UNSTORED_MAX),
-        };
-        if again > again_max {
-            broken.push(format!(
-                "repeated: of {answered} answers in life {life} {stored} were stored, and yet {again} came again"
-            ));
-        }
+        broken.extend(later.find(|later| later.jti == offer.jti).map(at_once));
     }
     for asked in &world.poller.acks {
         let Some(at) = asked.answered else { continue };
-        let again =
-            |offer: &&Offer| offer.stream == POLLED && offer.at > at && asked.what.contains(&offer.jti);
-        let again = offers.iter().filter(again);
-        broken.extend(again.map(|offer| format!("repeated: {offer:?} had been acknowledged")));
+        let mut later = offers.iter().filter(|later| later.life == asked.what.life && later.at > at);
+        broken.extend(later.find(|later| asked.what.jtis.contains(&later.jti)).map(at_once));
+    }
+    for (life, log) in world.logs.iter().enumerate() {
+        for polled in [false, true] {
+            let taken = taken_in(world, offers, life, polled);
+            let log = log.lock().unwrap();
+            let stored: usize = log.iter().filter_map(|line| stored_outcomes(line, polled)).sum();
+            let again = again_after(offers, life, &taken);
+            if world.in_order.contains(&life) && stored < taken.len() {
+                broken.push(format!(
+                    "not stored: of {} in life {life}, which ended in order, {stored}",
+                    taken.len()
+                ));
+            }
+            let again_max = match world.in_order.contains(&life) {
+                true => 0,
+                // What is known of a past that was cut goes on after the cut, and its outcomes are anybody's guess.
+                false if world.is_cut => continue,
+                false => taken.len().saturating_sub(stored).min(UNSTORED_MAX),
+            };
+            if again > again_max {
+                let (taken, how) = (taken.len(), if polled { "polled" } else { "pushed" });
+                broken.push(format!(
+                    "repeated: of {taken} that were {how} in life {life} {stored} were stored, and yet {again} came again"
+                ));
+            }
+        }
     }
     broken
 }
 
-/// The SETs that push receivers answered for good in a life.
-fn taken_in(offers: &[Offer], life: usize) -> HashSet<&str> {
+/// The SETs that push receivers answered for good in a life, or whose acknowledgement by poll was answered.
+fn taken_in<'a>(world: &'a World, offers: &'a [Offer], life: usize, polled: bool) -> HashSet<&'a str> {
+    if polled {
+        let acks = world.poller.acks.iter().filter(|asked| asked.what.life == life && asked.is_answered());
+        return acks.flat_map(|asked| &asked.what.jtis).map(String::as_str).collect();
+    }
     let taken = offers.iter().filter(|offer| offer.life == life && offer.answer.is_some());
     taken.map(|offer| offer.jti.as_str()).collect()
 }
 
-fn again_after(offers: &[Offer], life: usize) -> HashSet<&str> {
-    let taken = taken_in(offers, life);
-    let later = offers.iter().filter(|offer| offer.life > life);
-    later.map(|offer| offer.jti.as_str()).filter(|jti| taken.contains(jti)).collect()
+fn again_after(offers: &[Offer], life: usize, taken: &HashSet<&str>) -> usize {
+    let later = offers.iter().filter(|offer| offer.life > life).map(|offer| offer.jti.as_str());
+    later.filter(|jti| taken.contains(jti)).collect::<HashSet<_>>().len()
 }
 
-/// How many outcomes a line of the log says are stored.
-fn stored_outcomes(line: &str) -> Option<usize> {
+/// How many outcomes a line of the log says are stored, of streams that are polled or of those that are not.
+fn stored_outcomes(line: &str, polled: bool) -> Option<usize> {
     let (_, rest) = line.split_once("step=\"outcome-stored\" deliveries=")?;
-    rest.trim().parse().ok()
+    let (deliveries, rest) = rest.split_once(" polled=")?;
+    (rest.trim() == polled.to_string()).then(|| deliveries.parse().ok())?
 }
 
 /// SEM-16: a stream that was deleted is sent nothing more.

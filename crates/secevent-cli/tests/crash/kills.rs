@@ -152,7 +152,7 @@ impl Run {
             panic!("{told}: it takes too long\n{}", world.log_tail());
         };
         checks::all(&world);
-        report.lock().unwrap().add(&hits, &checks::answered_again(&world));
+        report.lock().unwrap().add(&hits, &checks::taken_again(&world));
     }
 
     /// One life with a kill point. Returns whether it was reached; if not, the process ends all the same.

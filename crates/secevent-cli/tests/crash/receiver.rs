@@ -68,6 +68,10 @@ impl Journal {
         self.state.lock().unwrap().1 = life;
     }
 
+    pub(crate) fn life(&self) -> usize {
+        self.state.lock().unwrap().1
+    }
+
     pub(crate) fn record(&self, stream: &str, claims: String, answer: Option<u16>) {
         let jti = serde_json::from_str::<Value>(&claims).unwrap()["jti"].as_str().unwrap().to_owned();
         let event = EventName::of_claims(&claims);

@@ -187,11 +187,17 @@ async fn more_offers(journal: &Journal, enough: &mut watch::Receiver<bool>) {
     }
 }
 
+/// Identifiers that were acknowledged or refused, in a life of the server.
+#[derive(Clone, Debug)]
+pub(crate) struct Acked {
+    pub(crate) jtis: Vec<String>,
+    pub(crate) life: usize,
+}
+
 /// Polls, and acknowledges what it got with the next poll.
 #[derive(Debug, Default)]
 pub(crate) struct Poller {
-    /// The identifiers that were acknowledged or refused.
-    pub(crate) acks: Vec<Asked<Vec<String>>>,
+    pub(crate) acks: Vec<Asked<Acked>>,
     polls: usize,
 }
 
@@ -230,7 +236,7 @@ impl Poller {
         }
         request["ack"] = json!(ack);
         request["setErrs"] = refused;
-        self.acks.push(Asked::now(held));
+        self.acks.push(Asked::now(Acked { jtis: held, life: journal.life() }));
         let sets = caller.poll(stream, request).await?;
         self.acks.last_mut().unwrap().answered = Some(Instant::now());
         let mut got = Vec::new();
