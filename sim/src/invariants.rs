@@ -162,8 +162,7 @@ pub(crate) fn offered(
             }
         }
     }
-    let is_ghost = way == Way::Poll && (owed.ghost_in == Some(model.life) || may_be_ghost(model, owed));
-    if let Some(end) = owed.end.filter(|_| !is_ghost) {
+    if let Some(end) = owed.end {
         return Err(fail(EachEndsAndIsCounted, format!("{name} goes out, and has ended: {end:?}")));
     }
     if owed.answered_in == Some(model.life) {
@@ -179,10 +178,7 @@ pub(crate) fn offered(
     }
     in_order(model, place, &name)?;
 
-    let life = model.life;
-    let owed = model.now.owed.get_mut(&place).expect("it was there a moment ago");
-    owed.is_offered = true;
-    owed.ghost_in = owed.end.map(|_| life);
+    model.now.owed.get_mut(&place).expect("it was there a moment ago").is_offered = true;
     if let Way::Push { .. } = way {
         if !model.flying.insert(place) {
             return Err(fail(EachEndsAndIsCounted, format!("{name} goes out while it is on its way")));
@@ -190,13 +186,6 @@ pub(crate) fn offered(
         in_bounds(model, place.0)?;
     }
     Ok(place)
-}
-
-/// ALLOWANCE 1. An acknowledgement of what was handed out before a restart is settled straight in the store. A page
-/// that is read in that moment still has the delivery, which is then handed out once more although it has ended. It
-/// costs a repeat. To be removed when `Transmitter::poll` keeps such a settlement from crossing a page.
-fn may_be_ghost(model: &Model, owed: &Owed) -> bool {
-    owed.handed.is_none_or(|(life, _)| life != model.life)
 }
 
 /// I2, one half: what was said under a `jti` is said again to the letter.

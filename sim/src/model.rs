@@ -114,10 +114,6 @@ pub(crate) struct Owed {
     pub(crate) was_refused: bool,
     /// The life in which a push of it was answered for good.
     pub(crate) answered_in: Option<u32>,
-    /// It was acknowledged to this life, by a poll that got no good answer.
-    pub(crate) heard_in_vain: bool,
-    /// The life in which it is handed out although it has ended, for the allowance that there is for that.
-    pub(crate) ghost_in: Option<u32>,
     /// When it was handed to a poller last, and in which life.
     pub(crate) handed: Option<(u32, Timestamp)>,
 }
@@ -239,8 +235,6 @@ impl Model {
                     was_taken: false,
                     was_refused: false,
                     answered_in: None,
-                    heard_in_vain: false,
-                    ghost_in: None,
                     handed: None,
                 };
                 self.now.owed.insert((owed.stream.0, sequence.0), owed_now);
@@ -272,12 +266,8 @@ impl Model {
     }
 
     /// What is not settled, on streams that take it.
-    ///
-    /// ALLOWANCE 2. `Transmitter::poll` forgets a delivery that is acknowledged before it asks the store to settle it.
-    /// If that fails, or if the poll is given up, and the receiver does not acknowledge again, the delivery is neither
-    /// settled nor handed out until the next start. To be removed when it is settled in memory last.
     pub(crate) fn pending(&self) -> Vec<Place> {
-        let is_pending = |owed: &Owed| owed.end.is_none() && !owed.is_excused && !owed.heard_in_vain;
+        let is_pending = |owed: &Owed| owed.end.is_none() && !owed.is_excused;
         let pending = self.now.owed.iter().filter(|(_, owed)| is_pending(owed));
         pending.map(|(place, _)| *place).collect()
     }

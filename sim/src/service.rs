@@ -148,7 +148,6 @@ impl Service {
             model.life = 0;
             model.flying.clear();
             model.telling.clear();
-            model.now.owed.values_mut().for_each(|owed| owed.heard_in_vain = false);
             for stream in model.now.streams.values_mut().filter(|stream| stream.changing > 0) {
                 (stream.changing, stream.standing) = (0, Standing::Unknown);
                 stream.changes += 1;
@@ -530,7 +529,8 @@ impl Drop for Hearing<'_> {
             for jti in self.request.ack.iter().chain(refused) {
                 let place = model.place_of(jti).filter(|_| model.life == self.life);
                 if let Some(owed) = place.and_then(|place| model.now.owed.get_mut(&place)) {
-                    owed.heard_in_vain = true;
+                    // It may come again at once.
+                    owed.handed = None;
                 }
             }
         });
