@@ -125,7 +125,6 @@ pub(crate) fn offered(
     model: &mut Model,
     token: &[u8],
     way: Way<'_>,
-    now: Timestamp,
 ) -> Result<Place, Violation> {
     use Promise::{ClaimsNeverChange, EachEndsAndIsCounted, SilentWhenEnded};
     let fail = |promise, seen: String| Violation { promise, seen };
@@ -171,7 +170,8 @@ pub(crate) fn offered(
     if way == Way::Poll
         && let Some((life, at)) = owed.handed
         && life == model.life
-        && now < at.plus(model.limits.poll_visibility)
+        // What was due for a moment, before the clock was set back, may go out.
+        && model.clock.latest() < at.plus(model.limits.poll_visibility)
     {
         let seen = format!("{name} is handed out again before its time, to whoever polls");
         return Err(fail(EachEndsAndIsCounted, seen));
@@ -269,13 +269,12 @@ pub(crate) fn bounded(what: &str, size: usize, bound: usize) -> Result<(), Viola
     breach(Promise::Bounded, format!("{size} {what}, {bound} are allowed"))
 }
 
-/// The answer to one poll, which looked at a clock that showed `began` or later: bounded, and no SET twice.
+/// The answer to one poll, which looked at a clock that showed `earliest` or later: bounded, and no SET twice.
 pub(crate) fn poll_answered(
     model: &mut Model,
     sets: &[(String, String)],
     asked: Option<u64>,
-    began: Timestamp,
-    now: Timestamp,
+    earliest: Timestamp,
 ) -> Result<(), Violation> {
     let asked = asked.and_then(|asked| usize::try_from(asked).ok()).unwrap_or(usize::MAX);
     let distinct: BTreeSet<&str> = sets.iter().map(|(jti, _)| jti.as_str()).collect();
@@ -285,11 +284,10 @@ pub(crate) fn poll_answered(
     }
     bounded("SETs in a poll answer", sets.len(), model.limits.poll_sets_max.min(asked))?;
     for (_, token) in sets {
-        let place = offered(model, token.as_bytes(), Way::Poll, now)?;
-        // It is hidden from when the transmitter looked at its clock, which was some time since the call.
+        let place = offered(model, token.as_bytes(), Way::Poll)?;
         let life = model.life;
         if let Some(owed) = model.now.owed.get_mut(&place) {
-            owed.handed = Some((life, began.min(now)));
+            owed.handed = Some((life, earliest));
         }
     }
     Ok(())

@@ -35,7 +35,7 @@ pub(crate) type Place = (u32, u64);
 pub(crate) struct Model {
     pub(crate) limits: Limits,
     /// The transmitter's clock.
-    clock: Arc<SimClock>,
+    pub(crate) clock: Arc<SimClock>,
     /// Reads identifiers, once the store's key is known.
     pub(crate) codec: Option<JtiCodec>,
     pub(crate) events: BTreeMap<Tag, Event>,

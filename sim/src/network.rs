@@ -5,11 +5,11 @@ use crate::invariants::{self, Way};
 use crate::model::Place;
 use crate::mutation::Mutation;
 use crate::service::Service;
-use crate::sim::{Life, Sim, SimClock, never};
+use crate::sim::{Life, Sim, never};
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{Request, Response, StatusCode};
-use secevent::{Clock as _, Fault};
+use secevent::Fault;
 use secevent_receiver::PushEndpoint;
 use secevent_ssf::poll::{PollLimits, PollRequest};
 use secevent_ssf::{BoxFuture, ResponseTime, Transport, TransportError, push};
@@ -248,13 +248,12 @@ impl<T> Drop for Connection<T> {
 /// The way out of one life of the transmitter.
 pub(crate) struct PushTransport {
     network: Arc<Network>,
-    clock: Arc<SimClock>,
     life: Arc<Life>,
 }
 
 impl PushTransport {
-    pub(crate) fn new(network: &Arc<Network>, clock: &Arc<SimClock>, life: &Arc<Life>) -> Self {
-        Self { network: Arc::clone(network), clock: Arc::clone(clock), life: Arc::clone(life) }
+    pub(crate) fn new(network: &Arc<Network>, life: &Arc<Life>) -> Self {
+        Self { network: Arc::clone(network), life: Arc::clone(life) }
     }
 
     async fn push(&self, request: Request<Bytes>) -> Answer {
@@ -267,12 +266,12 @@ impl PushTransport {
         let Some(flight) = self.take_off(&endpoint, request.body()) else { return never().await };
         let name = sim.model(|model| model.name(flight.place));
         if sim.mutated(Mutation::SentAgainLater) && sim.one_in(5) {
-            let (again, sim, clock) = (request.body().clone(), Arc::clone(sim), Arc::clone(&self.clock));
+            let (again, sim) = (request.body().clone(), Arc::clone(sim));
             let wait = sim.millis(100, 60_000);
             tokio::spawn(async move {
                 tokio::time::sleep(wait).await;
                 let way = Way::Push { endpoint: &endpoint };
-                sim.judge(|model| invariants::offered(model, &again, way, clock.now()).map(drop));
+                sim.judge(|model| invariants::offered(model, &again, way).map(drop));
             });
         }
         let answer = self.life.during(network.carry(receiver, request, &name)).await;
@@ -283,10 +282,9 @@ impl PushTransport {
 
     fn take_off(&self, endpoint: &str, token: &[u8]) -> Option<Flight> {
         let sim = &self.network.sim;
-        let now = self.clock.now();
         let mut place = None;
         sim.judge(|model| {
-            place = Some(invariants::offered(model, token, Way::Push { endpoint }, now)?);
+            place = Some(invariants::offered(model, token, Way::Push { endpoint })?);
             Ok(())
         });
         let place = place?;

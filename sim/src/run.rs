@@ -445,11 +445,20 @@ impl World {
 
     /// Streams that were paused or disabled go on.
     async fn resume_all(&self) {
-        let streams: Vec<Stream> = self.sim.model(|model| model.now.streams.values().cloned().collect());
-        let rests = |one: &&Stream| matches!(one.standing, Standing::Paused | Standing::Disabled);
-        for stream in streams.iter().filter(rests) {
-            let Ok(id) = stream.id.parse::<StreamId>() else { continue };
-            drop(self.service.set_status(stream.issuer, stream.client, &id, Status::Enabled).await);
+        // Somebody else may be changing one of them at the same moment.
+        for _ in 0..100 {
+            let streams: Vec<Stream> =
+                self.sim.model(|model| model.now.streams.values().cloned().collect());
+            let rests = |one: &&Stream| matches!(one.standing, Standing::Paused | Standing::Disabled);
+            let mut resting = streams.iter().filter(rests).peekable();
+            if resting.peek().is_none() {
+                return;
+            }
+            for stream in resting {
+                let Ok(id) = stream.id.parse::<StreamId>() else { continue };
+                drop(self.service.set_status(stream.issuer, stream.client, &id, Status::Enabled).await);
+            }
+            sleep(Duration::from_secs(1)).await;
         }
     }
 

@@ -91,7 +91,7 @@ impl Service {
             };
             self.sim.model(|model| model.life = life.number);
             let store = SimStore::new(&self.sim, &life, Owner::Transmitter, &disk, self.loses_hints);
-            let transport = PushTransport::new(&self.network, &self.clock, &life);
+            let transport = PushTransport::new(&self.network, &life);
             let started = Transmitter::start(
                 self.config.clone(),
                 store,
@@ -331,9 +331,9 @@ impl Service {
                 let names = response.sets.iter().map(|(jti, _)| self.name(jti)).collect::<Vec<_>>().join(" ");
                 let (acks, errs) = (request.ack.len(), request.set_errs.len());
                 self.sim.note(format!("rp{to} polls, {acks} acks, {errs} errs, gets {names}"));
-                let (began, now) = (self.clock.earliest_since(then, at), self.clock.now());
+                let earliest = self.clock.earliest_since(then, at);
                 self.sim.judge(|model| {
-                    invariants::poll_answered(model, &response.sets, request.max_events, began, now)
+                    invariants::poll_answered(model, &response.sets, request.max_events, earliest)
                 });
                 Ok(response)
             }

@@ -175,6 +175,8 @@ impl SimClock {
     }
 
     pub(crate) fn jump(&self, millis: i64) {
+        // What it showed before counts among the latest.
+        let _ = self.now();
         self.offset_millis.fetch_add(millis, Ordering::Relaxed);
         self.settings().push((Instant::now(), self.now()));
     }
@@ -189,7 +191,7 @@ impl SimClock {
     pub(crate) fn earliest_since(&self, then: Instant, at: Timestamp) -> Timestamp {
         let settings = self.settings();
         let since = settings.iter().filter(|(when, _)| *when >= then).map(|(_, to)| *to);
-        since.min().map_or(at, |earliest| earliest.min(at))
+        since.fold(at.min(self.now()), Timestamp::min)
     }
 
     fn settings(&self) -> MutexGuard<'_, Vec<(Instant, Timestamp)>> {
