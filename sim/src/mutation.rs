@@ -81,7 +81,8 @@ impl Mutation {
             Self::PageOutOfOrder | Self::LanesWiped => &[InOrderPerSubject, EachEndsAndIsCounted],
             Self::BodyChanged | Self::EpochRepeated => &[ClaimsNeverChange],
             Self::DropForgotten => &[SilentWhenEnded, EachEndsAndIsCounted],
-            Self::ReceivedTooEarly | Self::RepeatForgotten | Self::WaitingLost => &[AcknowledgedIsKept],
+            Self::ReceivedTooEarly | Self::RepeatForgotten => &[AcknowledgedIsKept],
+            Self::WaitingLost => &[AcknowledgedIsKept, InOrderPerSubject],
             Self::SentAgainLater => &[SilentWhenEnded, EachEndsAndIsCounted, InOrderPerSubject],
             Self::WindowTooWide | Self::PollTooLarge => &[Bounded],
         }

@@ -428,19 +428,29 @@ impl World {
                 });
                 drop(self.service.accept(issuer, None, b"", &events).await);
             }
+            let streams: Vec<Stream> = self.sim.model(|model| model.now.streams.values().cloned().collect());
+            for stream in streams.iter().filter(|one| one.standing == Standing::Enabled) {
+                let Ok(stream_id) = stream.id.parse() else { continue };
+                let verify = VerificationRequest { stream_id, state: None };
+                drop(self.service.verify(stream.issuer, stream.client, verify).await);
+            }
         }
         let began = Instant::now();
+        let mut was_done = false;
         while began.elapsed() < PATIENCE && !self.sim.is_broken() {
-            let is_done = self.sim.model(|model| {
-                model.pending().is_empty() && invariants::nothing_is_left(model).is_ok()
-            });
-            if is_done && self.parties.iter().all(|party| party.waiting() == 0) {
-                // What is still on its way to be stored arrives.
-                sleep(Duration::from_secs(5)).await;
+            let is_done = self.is_done();
+            if is_done && was_done {
                 return;
             }
-            sleep(Duration::from_secs(2)).await;
+            was_done = is_done;
+            // What is still on its way to be stored arrives meanwhile.
+            sleep(Duration::from_secs(5)).await;
         }
+    }
+
+    fn is_done(&self) -> bool {
+        self.sim.model(|model| invariants::nothing_is_left(model)).is_ok()
+            && self.parties.iter().all(|party| party.waiting() == 0)
     }
 
     /// Streams that were paused or disabled go on.
