@@ -2,6 +2,7 @@
 //! on one machine and so with one clock.
 
 pub mod clock;
+pub mod engine;
 pub mod latency;
 pub mod markers;
 pub mod process;
