@@ -52,8 +52,8 @@ struct Options {
     /// End after this many seconds in any case (0: never).
     #[arg(long, default_value_t = 0)]
     max_s: u64,
-    /// At the end, write a line for each answered request to this file: path, sequence number (or -), when it was sent
-    /// by its marker (or -), when it was read and when it was answered (nanoseconds since the epoch), status.
+    /// At the end, write a line for each answered request to this file: path; by its markers (or -) sequence number,
+    /// subject and when it was sent; when it was read, when it was answered (nanoseconds since the epoch); status.
     #[arg(long)]
     log: Option<PathBuf>,
 }
@@ -119,8 +119,8 @@ impl Answered {
     fn line(&self) -> String {
         let Self { path, markers, read_nanos, answered_nanos, status } = self;
         let number = |marker: Option<u64>| marker.map_or_else(|| "-".to_owned(), |number| number.to_string());
-        let (sequence, sent) = (number(markers.sequence), number(markers.sent_nanos));
-        format!("{path} {sequence} {sent} {read_nanos} {answered_nanos} {status}\n")
+        let [sequence, subject, sent] = [markers.sequence, markers.subject, markers.sent_nanos].map(number);
+        format!("{path} {sequence} {subject} {sent} {read_nanos} {answered_nanos} {status}\n")
     }
 }
 

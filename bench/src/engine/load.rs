@@ -5,6 +5,7 @@ use super::child::{Running, wait_for_listener, wait_until};
 use super::http;
 use anyhow::{Context, Result};
 use serde_json::Value;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -260,6 +261,8 @@ pub struct Seen {
     pub path: String,
     /// Its sequence number.
     pub sequence: Option<u64>,
+    /// The number of its subject.
+    pub subject: Option<u64>,
     /// When it was sent, if it says so.
     pub sent_nanos: Option<u64>,
     /// When it was read.
@@ -274,16 +277,79 @@ impl Seen {
     fn parse(line: &str) -> Option<Self> {
         let mut fields = line.split(' ');
         let path = fields.next()?.to_owned();
-        let (sequence, sent) = (fields.next()?, fields.next()?);
         Some(Self {
             path,
-            sequence: sequence.parse().ok(),
-            sent_nanos: sent.parse().ok(),
+            sequence: fields.next()?.parse().ok(),
+            subject: fields.next()?.parse().ok(),
+            sent_nanos: fields.next()?.parse().ok(),
             read_nanos: fields.next()?.parse().ok()?,
             answered_nanos: fields.next()?.parse().ok()?,
             status: fields.next()?.parse().ok()?,
         })
     }
+}
+
+/// An event that was posted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// Its sequence number.
+    pub sequence: u64,
+    /// When it was due to be sent.
+    pub sent_nanos: u64,
+    /// When it was answered.
+    pub answered_nanos: u64,
+    /// How; none if it was not.
+    pub status: Option<u64>,
+}
+
+impl Sent {
+    /// Reads the log of a load generator.
+    pub fn read(path: &Path) -> Result<Vec<Self>> {
+        let sent = |line: &Vec<Option<u64>>| match line[..] {
+            [Some(sequence), Some(sent_nanos), Some(answered_nanos), status] => {
+                Some(Self { sequence, sent_nanos, answered_nanos, status })
+            }
+            _ => None,
+        };
+        numbers(path)?.iter().map(sent).collect::<Option<_>>().context("not the log of a load generator")
+    }
+
+    /// Whether it was taken on.
+    pub fn is_accepted(&self) -> bool {
+        self.status == Some(202)
+    }
+}
+
+/// How many events came before another one about the same subject that had been accepted when they were sent.
+pub fn overtaken(sent: &[Sent], seen: &[Seen]) -> usize {
+    let mut first_read: HashMap<u64, (u64, u64)> = HashMap::new();
+    for one in seen {
+        if let (Some(sequence), Some(subject)) = (one.sequence, one.subject) {
+            let first = first_read.entry(sequence).or_insert((subject, one.read_nanos));
+            first.1 = first.1.min(one.read_nanos);
+        }
+    }
+    let mut by_subject: HashMap<u64, Vec<(&Sent, u64)>> = HashMap::new();
+    for one in sent.iter().filter(|sent| sent.is_accepted()) {
+        if let Some((subject, read)) = first_read.get(&one.sequence) {
+            by_subject.entry(*subject).or_default().push((one, *read));
+        }
+    }
+    let mut count = 0;
+    for events in by_subject.values() {
+        let (mut by_answer, mut by_sending) = (events.clone(), events.clone());
+        by_answer.sort_by_key(|(sent, _)| sent.answered_nanos);
+        by_sending.sort_by_key(|(sent, _)| sent.sent_nanos);
+        let (mut before, mut latest_read) = (by_answer.iter().peekable(), 0);
+        for (sent, read) in by_sending {
+            while let Some((_, read)) = before.next_if(|(before, _)| before.answered_nanos <= sent.sent_nanos)
+            {
+                latest_read = latest_read.max(*read);
+            }
+            count += usize::from(latest_read > read);
+        }
+    }
+    count
 }
 
 /// Polls a stream until `count` different events have come or the time is over.
@@ -319,13 +385,44 @@ mod tests {
         let seen = Seen {
             path: "/a".to_owned(),
             sequence: Some(7),
+            subject: Some(2),
             sent_nanos: None,
             read_nanos: 5,
             answered_nanos: 6,
             status: 503,
         };
-        assert_eq!(Seen::parse("/a 7 - 5 6 503"), Some(seen));
-        assert_eq!(Seen::parse("/a 7 - 5"), None);
+        assert_eq!(Seen::parse("/a 7 2 - 5 6 503"), Some(seen));
+        assert_eq!(Seen::parse("/a 7 2 - 5"), None);
+    }
+
+    #[test]
+    fn order_counts_among_events_of_which_one_was_accepted_before_the_other_was_sent() {
+        let sent = |sequence, sent_nanos, answered_nanos| Sent {
+            sequence,
+            sent_nanos,
+            answered_nanos,
+            status: Some(202),
+        };
+        let seen = |sequence, subject, read_nanos| Seen {
+            path: "/".to_owned(),
+            sequence: Some(sequence),
+            subject: Some(subject),
+            sent_nanos: None,
+            read_nanos,
+            answered_nanos: read_nanos,
+            status: 202,
+        };
+        let events = [sent(1, 0, 10), sent(2, 5, 15), sent(3, 20, 30)];
+        let cases = [
+            ([seen(1, 7, 50), seen(2, 7, 60), seen(3, 7, 70)], 0),
+            ([seen(2, 7, 50), seen(1, 7, 60), seen(3, 7, 70)], 0),
+            ([seen(1, 7, 50), seen(3, 7, 60), seen(2, 7, 70)], 1),
+            ([seen(1, 7, 50), seen(3, 8, 60), seen(2, 7, 70)], 0),
+            ([seen(3, 7, 50), seen(2, 7, 60), seen(1, 7, 70)], 1),
+        ];
+        for (seen, expected) in cases {
+            assert_eq!(overtaken(&events, &seen), expected, "{seen:?}");
+        }
     }
 
     #[test]

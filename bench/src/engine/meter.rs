@@ -6,6 +6,7 @@ use crate::process::{self, Usage};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::io::Read;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -15,6 +16,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Meter {
     pid: u32,
+    disk: PathBuf,
+    disk_before: Option<u64>,
     before: Usage,
     machine_before: Option<(f64, f64)>,
     ours_before: f64,
@@ -33,8 +36,11 @@ pub struct Metered {
     pub peak_pss_kib: u64,
     /// The most memory, of samples.
     pub peak_rss_kib: u64,
-    /// Bytes sent to the disk.
-    pub written_bytes: u64,
+    /// Bytes that the kernel counts as written to files by the process. It counts in units of its cache, which may be
+    /// much larger than what was written.
+    pub counted_bytes: u64,
+    /// Bytes that the disk was given to write, by whomever.
+    pub disk_bytes: Option<u64>,
     /// How often a file was made durable; none where that cannot be counted.
     pub syncs: Option<u64>,
     /// How long it took.
@@ -45,7 +51,7 @@ pub struct Metered {
 
 impl Meter {
     /// Starts to measure the process with this id.
-    pub fn start(pid: u32) -> Self {
+    pub fn start(bench: &Bench, pid: u32) -> Self {
         let (end, ended) = mpsc::channel();
         let sampler = std::thread::spawn(move || {
             let mut peak = process::of_process(pid);
@@ -58,6 +64,8 @@ impl Meter {
         });
         Self {
             pid,
+            disk: bench.disk().to_owned(),
+            disk_before: process::written_to_disk_of(bench.disk()),
             syncs: Syncs::count(pid),
             before: process::of_process(pid),
             machine_before: process::of_machine(),
@@ -83,7 +91,10 @@ impl Meter {
             cpu_seconds: after.cpu_seconds - self.before.cpu_seconds,
             peak_pss_kib: peak.pss_kib.max(after.pss_kib),
             peak_rss_kib: peak.rss_kib.max(after.rss_kib),
-            written_bytes: after.written_bytes.saturating_sub(self.before.written_bytes),
+            counted_bytes: after.written_bytes.saturating_sub(self.before.written_bytes),
+            disk_bytes: process::written_to_disk_of(&self.disk)
+                .zip(self.disk_before)
+                .map(|(after, before)| after.saturating_sub(before)),
             syncs: self.syncs.and_then(|syncs| syncs.stop().ok()),
             wall_seconds,
             others,
@@ -94,13 +105,19 @@ impl Meter {
 const SAMPLE_PERIOD: Duration = Duration::from_millis(200);
 
 impl Metered {
+    /// Bytes written: the lesser of the two counts, each of which may have too many and not too few.
+    pub fn written_bytes(self) -> u64 {
+        self.disk_bytes.map_or(self.counted_bytes, |disk| disk.min(self.counted_bytes))
+    }
+
     /// All of it, for the raw figures.
     pub fn to_json(self) -> Value {
         json!({
             "cpu_s": self.cpu_seconds,
             "peak_pss_mib": self.peak_pss_kib as f64 / 1024.0,
             "peak_rss_mib": self.peak_rss_kib as f64 / 1024.0,
-            "written_mib": self.written_bytes as f64 / 1_048_576.0,
+            "counted_mib": self.counted_bytes as f64 / 1_048_576.0,
+            "disk_mib": self.disk_bytes.map(|bytes| bytes as f64 / 1_048_576.0),
             "syncs": self.syncs,
             "wall_s": self.wall_seconds,
             "others_of_machine": self.others,

@@ -266,7 +266,10 @@ const HOW: &str = "
   by deliveries. Memory is the proportional set size, the most of samples taken five times a second.
 - *Accept* is the time to the 202, counted from when a request was due; *end to end* the time from then until the
   receiver has read the SET.
-- Bytes written are those that the kernel sent to the disk for the process, checkpoints of the log included.
+- Bytes written are what the kernel counts for the process or what the disk was given by everybody, whichever is less:
+  the former counts whole units of the kernel's cache, the latter the work of others. Checkpoints of the log are included.
+- Order is judged where it is promised: of two events about one subject, the second of which was sent after the first was
+  accepted, the first has to come first.
 - Floor and product take turns, each with a new store, and medians are compared. A run during which other programs took
   more than a third of the machine is repeated.
 ";

@@ -28,14 +28,14 @@ pub(super) fn measure(bench: &Bench) -> Result<Report> {
     // Without a backlog: what is accepted while the stream is paused, and how fast that little goes out then.
     bench.tell("few are pending");
     product.set_status(&stream, "paused")?;
-    let few_meter = Meter::start(product.id()?);
+    let few_meter = Meter::start(bench, product.id()?);
     let accepted_few = accept(bench, &product, 0, few)?;
     let drained_few = drain(&product, &stream, &sink, few)?;
     let few_used = few_meter.stop();
 
     bench.tell(&format!("{many} are pending"));
     product.set_status(&stream, "paused")?;
-    let many_meter = Meter::start(product.id()?);
+    let many_meter = Meter::start(bench, product.id()?);
     let filled = Instant::now();
     let load = product.load(load::event(SESSION_REVOKED))?.lines(LINES).count(many / LINES);
     load::Load { connections: 4, ..load }.run_all_accepted(bench)?;
@@ -54,7 +54,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Report> {
     let before_restart = sink.stats()?["distinct"].as_u64().unwrap_or_default();
     sink.reset()?;
     let started_nanos = product.start_again(bench)?;
-    let drain_meter = Meter::start(product.id()?);
+    let drain_meter = Meter::start(bench, product.id()?);
     let left = many + few - before_restart;
     let stats = sink.wait_for_distinct(left)?;
     let drain_used = drain_meter.stop();

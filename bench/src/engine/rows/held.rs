@@ -134,6 +134,7 @@ mod tests {
         let seen = |sequence: u64, sent_ms: Option<u64>, read_ms: u64| Seen {
             path: "/".to_owned(),
             sequence: Some(sequence),
+            subject: None,
             sent_nanos: sent_ms.map(|ms| ms * 1_000_000),
             read_nanos: read_ms * 1_000_000,
             answered_nanos: read_ms * 1_000_000,

@@ -5,7 +5,7 @@ use super::pair::millis;
 use crate::clock;
 use crate::engine::Bench;
 use crate::engine::figures::Bound::AtMost;
-use crate::engine::load::{self, SESSION_REVOKED, Sink};
+use crate::engine::load::{self, Load, SESSION_REVOKED, Sent, Sink, overtaken};
 use crate::engine::meter::{Meter, Metered, quietly};
 use crate::engine::product::{Product, Setup};
 use crate::engine::table::{Line, Report};
@@ -20,7 +20,7 @@ const FAILING: u64 = 33;
 
 pub(super) fn measure(bench: &Bench) -> Result<Report> {
     let mut report = Report::default();
-    let fast = Sink::start(bench, &[])?;
+    let fast = Sink::start_logging(bench, bench.free_port()?, &[])?;
     let dead = Sink::start(bench, &["/slow;delay_ms=5000", "/hanging;hang_every=1", "/failing;status=503"])?;
     let nobody = bench.free_port()?;
     let setup = Setup { receivers: vec![fast.port(), dead.port(), nobody], ..Setup::new(0) };
@@ -29,12 +29,8 @@ pub(super) fn measure(bench: &Bench) -> Result<Report> {
     fast.wait_for_accepted(1)?;
 
     bench.tell("the fast receiver alone");
-    let alone = quietly(
-        bench,
-        "product",
-        |(metered, ..): &Measured| metered.others,
-        || steady(bench, &product, &fast),
-    )?;
+    let (others, mut next) = (|run: &Steady| run.metered.others, 0);
+    let alone = quietly(bench, "product", others, || steady(bench, &product, &fast, &mut next))?;
 
     bench.tell("beside a slow one and a hundred dead ones");
     product.create_push_stream(&dead.url("/slow"), SESSION_REVOKED)?;
@@ -47,52 +43,58 @@ pub(super) fn measure(bench: &Bench) -> Result<Report> {
         }
     }
     clock::sleep(Duration::from_secs(2));
-    let beside = quietly(
-        bench,
-        "product",
-        |(metered, ..): &Measured| metered.others,
-        || steady(bench, &product, &fast),
-    )?;
+    let beside = quietly(bench, "product", others, || steady(bench, &product, &fast, &mut next))?;
 
-    let p99 = |(_, _, stats): &Measured| millis(&stats["latency"], "p99_ms");
+    let p99 = |run: &Steady| millis(&run.fast["latency"], "p99_ms");
     let what = "A 5-second receiver and 100 dead ones beside a fast one: fast one's p99";
     let (base, burdened) = ((p99(&alone), "ms"), (p99(&beside), "ms"));
     report.line(Line::ratio(what, base, burdened, Some(AtMost(2.0)), Some(AtMost(1.2))));
-    let out_of_order = beside.2["out_of_order_per_subject"].as_f64().unwrap_or(f64::NAN);
-    report.line(Line::figure(
-        "Beside them: out of order at the fast one",
-        out_of_order,
-        "",
-        Some(AtMost(0.0)),
-        None,
-    ));
-    let accept = |(_, summary, _): &Measured| millis(&summary["latency"], "p99_ms");
+    let out_of_order = overtaken(&beside.accepted, &fast.log()?) as f64;
+    let what = "Beside them: out of order at the fast one";
+    report.line(Line::figure(what, out_of_order, "", Some(AtMost(0.0)), None));
+    let accept = |run: &Steady| millis(&run.accept["latency"], "p99_ms");
     let (base, burdened) = ((accept(&alone), "ms"), (accept(&beside), "ms"));
     report.line(Line::ratio("Beside them: accept, p99", base, burdened, None, None));
     report.line(Line::not_measured("Beside them: readiness", "there is no endpoint for it yet"));
-    for (name, (metered, summary, stats)) in [("alone", &alone), ("beside", &beside)] {
-        let fast =
-            json!({ "latency": stats["latency"], "distinct": stats["distinct"], "dups": stats["dups"] });
+    for (name, run) in [("alone", &alone), ("beside", &beside)] {
+        let Steady { metered, accept, fast, .. } = run;
         report.raw(
             name,
-            json!({ "fast": fast, "accept": summary["latency"], "status": summary["status"], "metered": metered.to_json() }),
+            json!({
+                "fast": { "latency": fast["latency"], "distinct": fast["distinct"], "dups": fast["dups"] },
+                "accept": accept["latency"],
+                "metered": metered.to_json(),
+            }),
         );
     }
     report.raw("dead", json!({ "requests": dead.stats()?["requests"], "status": dead.stats()?["status"] }));
     Ok(report)
 }
 
-type Measured = (Metered, Value, Value);
+struct Steady {
+    metered: Metered,
+    /// What the load generator and the fast receiver's sink told.
+    accept: Value,
+    fast: Value,
+    accepted: Vec<Sent>,
+}
 
-/// 200 events a second, each owed to every stream that there is.
-fn steady(bench: &Bench, product: &Product, fast: &Sink) -> Result<Measured> {
-    let load = product.load(load::event(SESSION_REVOKED))?;
+/// 200 events a second, each owed to every stream that there is. `next` is the first sequence number that is free.
+fn steady(bench: &Bench, product: &Product, fast: &Sink, next: &mut u64) -> Result<Steady> {
+    let load = Load { first: *next, ..product.load(load::event(SESSION_REVOKED))? };
     let warm_up = load.clone().paced(RATE, bench.scaled(3.0, 0.5)).run_all_accepted(bench)?;
+    fast.wait_for_distinct(warm_up["ok"].as_u64().unwrap_or_default())?;
     fast.reset()?;
-    // Events of the warm-up that are late would count among the others.
-    let load = load::Load { first: warm_up["ok"].as_u64().unwrap_or_default(), ..load };
-    let meter = Meter::start(product.id()?);
-    let summary = load.paced(RATE, bench.scaled(20.0, 3.0)).run_all_accepted(bench)?;
-    let stats = fast.wait_for_distinct(summary["ok"].as_u64().unwrap_or_default())?;
-    Ok((meter.stop(), summary, stats))
+    *next += warm_up["ok"].as_u64().unwrap_or_default();
+    let folder = bench.new_folder()?;
+    let log = folder.path().join("accepted.log");
+    let load = Load { first: *next, log: Some(log.clone()), ..load };
+    let meter = Meter::start(bench, product.id()?);
+    let accept = load.paced(RATE, bench.scaled(20.0, 3.0)).run_all_accepted(bench)?;
+    let count = accept["ok"].as_u64().unwrap_or_default();
+    let stats = fast.wait_for_distinct(count)?;
+    let metered = meter.stop();
+    *next += count;
+    fast.reset()?;
+    Ok(Steady { metered, accept, fast: stats, accepted: Sent::read(&log)? })
 }

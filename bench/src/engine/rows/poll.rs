@@ -4,7 +4,7 @@ use super::latency::RATE;
 use crate::engine::Bench;
 use crate::engine::figures::Bound::{AtLeast, AtMost};
 use crate::engine::figures::quantile;
-use crate::engine::load::{self, Load, SESSION_REVOKED, Sink, numbers};
+use crate::engine::load::{self, Load, SESSION_REVOKED, Sent, Sink, numbers};
 use crate::engine::product::{Product, Setup};
 use crate::engine::table::{Line, Report};
 use anyhow::{Context, Result};
@@ -31,8 +31,8 @@ fn answered_soon(bench: &Bench, report: &mut Report) -> Result<()> {
     Load { log: Some(accepted.clone()), ..load }.run_all_accepted(bench)?;
     let summary = poller.output()?;
 
-    let accepted: HashMap<u64, u64> =
-        numbers(&accepted)?.iter().filter_map(|line| Some(((*line.first()?)?, (*line.get(2)?)?))).collect();
+    let sent = Sent::read(&accepted)?;
+    let accepted: HashMap<u64, u64> = sent.iter().map(|sent| (sent.sequence, sent.answered_nanos)).collect();
     let after_accept: Vec<f64> = numbers(&polled)?
         .iter()
         .filter_map(|line| {

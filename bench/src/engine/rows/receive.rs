@@ -62,7 +62,7 @@ fn poll(bench: &Bench, folder: &Path, port: u16, issuer: &str, count: u64) -> Re
     let _transmitter = transmitter(bench, folder, port)?;
     forget(folder);
     let receiver = Running::start("receive poll", receive(bench, "poll", folder).args(["--issuer", issuer]))?;
-    let meter = Meter::start(receiver.id());
+    let meter = Meter::start(bench, receiver.id());
     let patience = Duration::from_secs(300);
     let stats = wait_until(patience, "the SETs are not all acknowledged", || {
         let stats = http::json(port, "GET", "/__stats", &[], "")?;
@@ -81,7 +81,7 @@ fn push(bench: &Bench, folder: &Path, port: u16, issuer: &str) -> Result<(f64, M
     let mut command = receive(bench, "push", folder);
     let receiver = Running::start("receive push", command.args(["--listen", &address, "--issuer", issuer]))?;
     wait_for_listener(own, Duration::from_secs(10))?;
-    let meter = Meter::start(receiver.id());
+    let meter = Meter::start(bench, receiver.id());
     let mut command = Command::new(bench.program("loadgen"));
     command.args(["--url", &format!("http://{address}/receive/bench"), "-c", &PUSH_CONNECTIONS.to_string()]);
     command

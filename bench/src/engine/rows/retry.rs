@@ -72,6 +72,7 @@ mod tests {
         let seen = |path: &str, read_ms: u64, status: u16| Seen {
             path: path.to_owned(),
             sequence: None,
+            subject: None,
             sent_nanos: None,
             read_nanos: read_ms * 1_000_000,
             answered_nanos: (read_ms + 1) * 1_000_000,

@@ -4,7 +4,7 @@ use crate::clock;
 use crate::engine::Bench;
 use crate::engine::figures::Bound::AtMost;
 use crate::engine::figures::median;
-use crate::engine::load::{self, Load, SESSION_REVOKED, Sink, numbers};
+use crate::engine::load::{self, Load, SESSION_REVOKED, Sent, Sink};
 use crate::engine::product::{Product, Setup};
 use crate::engine::table::{Line, Report};
 use anyhow::{Result, ensure};
@@ -67,10 +67,8 @@ fn under_load(bench: &Bench) -> Result<Loaded> {
     ensure!(status.success(), "it ends with {status}");
     // From here on nothing is accepted; what was not answered with 202 was not promised.
     loading.output()?;
-    let lines = numbers(&log)?;
-    let is_accepted = |line: &&Vec<Option<u64>>| line.get(3) == Some(&Some(202));
     let accepted: HashSet<u64> =
-        lines.iter().filter(is_accepted).filter_map(|line| line.first().copied().flatten()).collect();
+        Sent::read(&log)?.iter().filter(|sent| sent.is_accepted()).map(|sent| sent.sequence).collect();
     product.start_again(bench)?;
     sink.wait_for_distinct(accepted.len() as u64)?;
     // Events come too whose 202 was cut off: all that are still owed may come.

@@ -75,14 +75,14 @@ fn restarted_and_idle(bench: &Bench, product: &mut Product) -> Result<Metered> {
     product.stop()?;
     product.start_again(bench)?;
     clock::sleep(Duration::from_secs(3));
-    let meter = Meter::start(product.id()?);
+    let meter = Meter::start(bench, product.id()?);
     clock::sleep(Duration::from_secs_f64(bench.scaled(20.0, 2.0)));
     Ok(meter.stop())
 }
 
 fn busy(bench: &Bench, product: &Product, sink: &Sink) -> Result<Metered> {
     sink.reset()?;
-    let meter = Meter::start(product.id()?);
+    let meter = Meter::start(bench, product.id()?);
     product.load(load::event(SESSION_REVOKED))?.count(events(bench)).run_all_accepted(bench)?;
     sink.wait_for_distinct(events(bench) * ACTIVE)?;
     clock::sleep(Duration::from_millis(100));
