@@ -40,14 +40,18 @@ pub const OTHERS_MAX: f64 = 1.0 / 3.0;
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
 
 impl Bench {
-    /// A bench with the programs that lie beside this one. Everything that is measured is written below `folder`,
+    /// A bench with the programs in this folder, or else beside this one. Everything that is measured is written below `folder`,
     /// which has to be on the disk.
-    pub fn new(folder: Option<&Path>, quick: bool, rounds: usize, repeats: usize) -> Result<Self> {
+    pub fn new(
+        programs: Option<&Path>,
+        folder: Option<&Path>,
+        quick: bool,
+        rounds: usize,
+        repeats: usize,
+    ) -> Result<Self> {
         let own = std::env::current_exe().context("this program does not know where it lies")?;
-        let mut programs = own.parent().context("a program lies in a folder")?.to_owned();
-        if programs.ends_with("deps") {
-            programs.pop();
-        }
+        let beside = own.parent().context("a program lies in a folder")?;
+        let programs = programs.unwrap_or(beside).to_owned();
         let folder = folder.unwrap_or(&programs);
         let folder = tempfile::Builder::new().prefix("engine-bench-").tempdir_in(folder);
         let folder = folder.context("cannot make a folder for what is measured")?;

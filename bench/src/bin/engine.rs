@@ -23,7 +23,10 @@ struct Options {
     /// How often a run is repeated in which others took more than a third of the machine. Default: 2, or 0 with --quick.
     #[arg(long)]
     repeats: Option<u16>,
-    /// Where stores and logs are written; it has to be on a disk. Default: beside this program.
+    /// Where the programs lie that are started. Default: beside this one.
+    #[arg(long)]
+    programs: Option<PathBuf>,
+    /// Where stores and logs are written; it has to be on a disk. Default: beside the programs.
     #[arg(long)]
     folder: Option<PathBuf>,
     /// Write all figures to this file, as JSON.
@@ -41,7 +44,8 @@ fn main() -> Result<()> {
     let options = Options::parse();
     let rounds = options.rounds.map_or(if options.quick { 1 } else { 3 }, usize::from);
     let repeats = options.repeats.map_or(if options.quick { 0 } else { 2 }, usize::from);
-    let bench = Bench::new(options.folder.as_deref(), options.quick, rounds, repeats)?;
+    let (programs, folder) = (options.programs.as_deref(), options.folder.as_deref());
+    let bench = Bench::new(programs, folder, options.quick, rounds, repeats)?;
     for name in ["secevent", "floor", "sink", "loadgen", "poller", "fsyncbench", "receive"] {
         let program = bench.program(name);
         ensure!(program.exists(), "{} is not built: run `cargo xtask bench engine`", program.display());
