@@ -15,7 +15,7 @@ pub mod rows;
 pub mod table;
 
 use anyhow::{Context, Result};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -26,6 +26,7 @@ pub struct Bench {
     programs: PathBuf,
     folder: TempDir,
     next_port: Cell<u16>,
+    others: RefCell<Vec<f64>>,
     /// A few seconds for each row, to see that it works. Its figures mean little.
     pub quick: bool,
     /// How often floor and product take turns.
@@ -59,7 +60,7 @@ impl Bench {
         let span = u32::from(PORTS.end - PORTS.start);
         let start = u16::try_from(std::process::id().wrapping_mul(97) % span)?;
         let next_port = Cell::new(PORTS.start + start);
-        Ok(Self { programs, folder, next_port, quick, rounds, repeats })
+        Ok(Self { programs, folder, next_port, others: RefCell::default(), quick, rounds, repeats })
     }
 
     /// One of the programs.
@@ -92,6 +93,18 @@ impl Bench {
     /// The first number in a measurement, the second in a quick one.
     pub fn scaled<T>(&self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }
+    }
+
+    /// Notes down the share of the machine that others took during a run that counts.
+    pub fn note_others(&self, share: f64) {
+        self.others.borrow_mut().push(share);
+    }
+
+    /// What others took of the machine, in words.
+    pub fn told_of_others(&self) -> Option<String> {
+        let shares = self.others.borrow();
+        let (middle, most) = figures::median(&shares).zip(shares.iter().copied().reduce(f64::max))?;
+        Some(format!("{:.0} % in the median of all runs, {:.0} % at most", middle * 100.0, most * 100.0))
     }
 
     /// Says on standard error what is going on.

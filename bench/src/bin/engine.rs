@@ -46,6 +46,7 @@ fn main() -> Result<()> {
     let repeats = options.repeats.map_or(if options.quick { 0 } else { 2 }, usize::from);
     let (programs, folder) = (options.programs.as_deref(), options.folder.as_deref());
     let bench = Bench::new(programs, folder, options.quick, rounds, repeats)?;
+    bench::engine::child::end_in_order(bench.disk().to_owned())?;
     for name in ["secevent", "floor", "sink", "loadgen", "poller", "fsyncbench", "receive"] {
         let program = bench.program(name);
         ensure!(program.exists(), "{} is not built: run `cargo xtask bench engine`", program.display());
@@ -65,7 +66,7 @@ fn main() -> Result<()> {
             lines: vec![Line::not_measured(name, &format!("{FAILED}{error:#}"))],
             raw: Vec::new(),
         });
-        reports.add(name, report);
+        reports.add(name, report, bench.told_of_others());
         write(&options, &reports)?;
     }
     println!("\n{}", reports.table());

@@ -4,8 +4,11 @@ use crate::clock;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A process that is killed, if it is still there, when this is dropped.
@@ -18,8 +21,10 @@ pub struct Running {
 impl Running {
     /// Starts it.
     pub fn start(name: &str, command: &mut Command) -> Result<Self> {
-        let child = command.stdin(Stdio::null()).spawn();
-        Ok(Self { name: name.to_owned(), child: child.with_context(|| format!("cannot start {name}"))? })
+        let mut started = started();
+        let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("cannot start {name}"))?;
+        started.insert(child.id());
+        Ok(Self { name: name.to_owned(), child })
     }
 
     /// Its id.
@@ -80,7 +85,56 @@ impl Drop for Running {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        started().remove(&self.id());
     }
+}
+
+/// The ids of all that run: they are ended, too, when the bench itself is told to end.
+static STARTED: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+fn started() -> MutexGuard<'static, BTreeSet<u32>> {
+    STARTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sees to it that a bench which is told to end (SIGTERM, Ctrl-C) leaves no process behind, and not this folder.
+pub fn end_in_order(folder: PathBuf) -> Result<()> {
+    let runtime = crate::runtime::with_threads(1)?;
+    std::thread::Builder::new().name("ending".to_owned()).spawn(move || {
+        if runtime.block_on(told_to_end()).is_err() {
+            return;
+        }
+        // Held to the end, so that nothing more is started.
+        let started = started();
+        for id in started.iter() {
+            if let Some(pid) = i32::try_from(*id).ok().and_then(Pid::from_raw) {
+                // It may have ended just now.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+        // Those that end may write a last file meanwhile.
+        for _ in 0..50 {
+            let _ = std::fs::remove_dir_all(&folder);
+            if !folder.exists() {
+                break;
+            }
+            clock::sleep(Duration::from_millis(10));
+        }
+        std::process::exit(TOLD_TO_END);
+    })?;
+    Ok(())
+}
+
+/// The exit code of a program that a signal ended, as shells tell it.
+const TOLD_TO_END: i32 = 128 + 15;
+
+async fn told_to_end() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
 }
 
 /// Waits until somebody listens on this port.

@@ -34,6 +34,12 @@ impl Machine {
         ]))
     }
 
+    /// Adds what became known later.
+    pub fn learn(&mut self, name: &'static str, fact: String) {
+        self.0.retain(|(known, _)| *known != name);
+        self.0.push((name, fact));
+    }
+
     /// What is known, each with its name.
     pub fn facts(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.0.iter().map(|(name, fact)| (*name, fact.as_str()))

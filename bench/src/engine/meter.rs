@@ -143,6 +143,7 @@ pub fn quietly<T>(
             best = again;
         }
     }
+    bench.note_others(others(&best));
     Ok(best)
 }
 

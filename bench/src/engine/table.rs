@@ -182,8 +182,11 @@ impl Reports {
         Self { machine, rows: Vec::new(), quick }
     }
 
-    /// Adds a row, and prints it.
-    pub fn add(&mut self, row: &str, report: Report) {
+    /// Adds a row, and prints it. `others` says what others took of the machine so far.
+    pub fn add(&mut self, row: &str, report: Report, others: Option<String>) {
+        if let Some(others) = others {
+            self.machine.learn("Taken by other programs meanwhile", others);
+        }
         print!("{}", told(&report.lines));
         for (name, value) in &report.raw {
             println!("    {name}: {value}");

@@ -2,8 +2,9 @@
 //! read. Its figures mean nothing here.
 
 use serde_json::Value;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// The product is no dependency of the bench, which takes it as it ships: so it is built here, if it is not yet.
 fn build_the_product() {
@@ -55,4 +56,28 @@ fn a_program_that_is_missing_is_named() {
         Command::new(env!("CARGO_BIN_EXE_engine")).arg("--programs").arg(folder.path()).output().unwrap();
     let told = String::from_utf8(ran.stderr).unwrap();
     assert!(!ran.status.success() && told.contains("is not built: run `cargo xtask bench engine`"), "{told}");
+}
+
+/// A bench that is told to end in the middle of its work leaves nothing behind: no process, no folder.
+#[test]
+fn a_run_that_is_told_to_end_takes_all_that_it_started_with_it() {
+    build_the_product();
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = Command::new(env!("CARGO_BIN_EXE_engine"))
+        .args(["--quick", "--rows", "latency"])
+        .arg("--folder")
+        .arg(folder.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It says so when it begins with its first round, and then starts a sink and a floor.
+    let mut told = BufReader::new(running.stderr.take().unwrap()).lines();
+    assert!(told.any(|line| line.unwrap().contains("round 1 of 1")));
+    let id = running.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert_eq!(running.wait().unwrap().code(), Some(143));
+    // The pipe ends when the last process has ended that could write to it.
+    assert_eq!(told.map_while(Result::ok).count(), 0);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

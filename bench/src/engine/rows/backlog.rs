@@ -37,10 +37,12 @@ pub(super) fn measure(bench: &Bench) -> Result<Report> {
     product.set_status(&stream, "paused")?;
     let many_meter = Meter::start(bench, product.id()?);
     let filled = Instant::now();
-    let load = product.load(load::event(SESSION_REVOKED))?.lines(LINES).count(many / LINES);
+    // All together are as many as a stream may be owed by default.
+    let in_bulk = many - few;
+    let load = product.load(load::event(SESSION_REVOKED))?.lines(LINES).count(in_bulk / LINES);
     load::Load { connections: 4, ..load }.run_all_accepted(bench)?;
-    let filled = filled.elapsed().as_secs_f64();
-    let accepted_many = accept(bench, &product, many, few)?;
+    let fill_per_s = in_bulk as f64 / filled.elapsed().as_secs_f64();
+    let accepted_many = accept(bench, &product, in_bulk, few)?;
     let filling_used = many_meter.stop();
     let full_bytes = product.store_bytes();
 
@@ -55,7 +57,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Report> {
     sink.reset()?;
     let started_nanos = product.start_again(bench)?;
     let drain_meter = Meter::start(bench, product.id()?);
-    let left = many + few - before_restart;
+    let left = many - before_restart;
     let stats = sink.wait_for_distinct(left)?;
     let drain_used = drain_meter.stop();
     let nanos = |name: &str| stats[name].as_u64().context("deliveries came");
@@ -95,7 +97,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Report> {
     report.raw(
         "pending",
         json!({
-            "fill_per_s": many as f64 / filled,
+            "fill_per_s": fill_per_s,
             "accept_few": { "per_s": per_s(&accepted_few), "p99_ms": millis(&accepted_few["latency"], "p99_ms") },
             "accept_many": { "per_s": per_s(&accepted_many), "p99_ms": millis(&accepted_many["latency"], "p99_ms") },
             "dups_after_the_kill": stats["dups"],
