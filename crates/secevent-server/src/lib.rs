@@ -3,6 +3,7 @@
 //! Handlers translate: they check who calls, read the request with `secevent-ssf`, hand it to
 //! `secevent-transmitter`, and write the answer. What happens is told there, not here.
 
+mod checked;
 mod clients;
 mod context;
 mod ingest;
