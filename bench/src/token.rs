@@ -1,6 +1,6 @@
 //! One token's way, signed and checked: by the cryptography library alone, and by the product.
 //!
-//! This is the one yardstick that knows the product, because it measures what the product adds to a signature.
+//! This yardstick knows the product, because it measures what the product adds to a signature.
 
 use anyhow::{Context, Result, anyhow};
 use aws_lc_rs::encoding::AsDer;

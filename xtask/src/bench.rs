@@ -17,12 +17,15 @@ pub(crate) struct Options {
 enum Bench {
     /// Signing and checking tokens, on one thread.
     Token,
+    /// The server beside the floor: throughput, latency, memory and all else that is promised of it.
+    Engine,
 }
 
 impl Bench {
     fn binary(self) -> &'static str {
         match self {
             Self::Token => "token",
+            Self::Engine => "engine",
         }
     }
 }

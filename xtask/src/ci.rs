@@ -52,7 +52,9 @@ fn formatting() -> Result<()> {
 }
 
 fn clippy() -> Result<()> {
-    succeed(&mut cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"])?)
+    let features = ["--features", "secevent-cli/kill-points"];
+    let mut clippy = cargo(&["clippy", "--quiet", "--workspace", "--all-targets"])?;
+    succeed(clippy.args(features).args(["--", "--deny", "warnings"]))
 }
 
 fn documentation() -> Result<()> {

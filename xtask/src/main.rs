@@ -2,6 +2,7 @@
 
 mod bench;
 mod ci;
+mod crash;
 mod fuzz;
 mod spec;
 mod test;
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
         Chore::Test(options) => test::run(&options),
         Chore::Spec(options) => spec::run(&options),
         Chore::Ci => ci::run(),
+        Chore::Crash(options) => crash::run(&options),
         Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Wasm => wasm::run(),
         Chore::Bench(options) => bench::run(&options),
@@ -48,6 +50,8 @@ enum Chore {
     Spec(spec::Options),
     /// What has to pass before a change goes in.
     Ci,
+    /// Kill the real server at every step, cut its power, restore a backup; tell what was hit.
+    Crash(crash::Options),
     /// Feed made-up bytes to each parser of foreign bytes.
     Fuzz(fuzz::Options),
     /// Check that the vocabulary crate builds for browsers.

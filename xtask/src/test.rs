@@ -1,5 +1,6 @@
 //! `cargo xtask test`: all tests of the workspace, counted in one last line.
 
+use crate::crash;
 use crate::tools::{Need, cargo, make_sure_of, printed, root, shown};
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
@@ -42,6 +43,8 @@ pub(crate) fn all(options: &Options) -> Result<Counts> {
     let mut counts = Counts::default();
     println!("Running the tests of all crates, and building the examples");
     counts.add(&counted(&mut cargo(&["test", "--workspace", "--all-targets", "--no-fail-fast"])?)?);
+    println!("Running the crash tests");
+    counts.add(&counted(&mut crash::tests()?)?);
     if options.quick {
         println!("Quick: the documentation's examples and examples/ are not run");
         return Ok(counts);

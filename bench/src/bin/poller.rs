@@ -13,6 +13,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
@@ -39,6 +40,10 @@ struct Options {
     /// Pause after each answer.
     #[arg(long, default_value_t = 0)]
     pause_ms: u64,
+    /// At the end, write a line for each event that came to this file: sequence number (or -), when it was sent by its
+    /// marker (or -), when it came (nanoseconds since the epoch).
+    #[arg(long)]
+    log: Option<PathBuf>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -57,6 +62,9 @@ async fn main() -> Result<()> {
             }
             Err(_) => break,
         }
+    }
+    if let Some(path) = &options.log {
+        std::fs::write(path, poller.log()).with_context(|| format!("cannot write {}", path.display()))?;
     }
     println!("{}", serde_json::to_string_pretty(&poller.summary())?);
     Ok(())
@@ -79,6 +87,7 @@ struct Poller<'a> {
     events: u64,
     biggest_answer: usize,
     acks_left_out: u64,
+    log: Vec<(Markers, u64)>,
 }
 
 impl<'a> Poller<'a> {
@@ -103,6 +112,7 @@ impl<'a> Poller<'a> {
             events: 0,
             biggest_answer: 0,
             acks_left_out: 0,
+            log: Vec::new(),
         })
     }
 
@@ -178,12 +188,23 @@ impl<'a> Poller<'a> {
                 self.latencies.record(Duration::from_nanos(now.saturating_sub(sent)));
             }
             self.sequence.add(markers);
+            if self.options.log.is_some() {
+                self.log.push((markers, now));
+            }
             if self.options.skip_ack_every > 0 && self.events.is_multiple_of(self.options.skip_ack_every) {
                 self.acks_left_out += 1;
             } else {
                 self.acks.push(jti.clone());
             }
         }
+    }
+
+    fn log(&self) -> String {
+        let number = |marker: Option<u64>| marker.map_or_else(|| "-".to_owned(), |number| number.to_string());
+        let line = |(markers, came): &(Markers, u64)| {
+            format!("{} {} {came}\n", number(markers.sequence), number(markers.sent_nanos))
+        };
+        self.log.iter().map(line).collect()
     }
 
     fn summary(&self) -> Value {

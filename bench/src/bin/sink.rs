@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
@@ -51,6 +52,10 @@ struct Options {
     /// End after this many seconds in any case (0: never).
     #[arg(long, default_value_t = 0)]
     max_s: u64,
+    /// At the end, write a line for each answered request to this file: path; by its markers (or -) sequence number,
+    /// subject and when it was sent; when it was read, when it was answered (nanoseconds since the epoch); status.
+    #[arg(long)]
+    log: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
@@ -66,6 +71,7 @@ async fn run(options: Options) -> Result<()> {
         default: Rule::without_prefix(&options.default)?,
         seen: Mutex::new(Seen::new()),
         expect: options.expect,
+        log: options.log.as_ref().map(|_| Mutex::default()),
         done: Notify::new(),
     });
     let listener = TcpListener::bind(options.listen).await.context("cannot listen")?;
@@ -90,8 +96,32 @@ async fn run(options: Options) -> Result<()> {
         () = sink.done.notified() => {}
         () = end => {}
     }
+    if let (Some(path), Some(log)) = (&options.log, &sink.log) {
+        let log = log.lock().expect("nobody panics while logging");
+        std::fs::write(path, log.iter().map(Answered::line).collect::<String>())
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
     println!("{}", serde_json::to_string_pretty(&sink.seen().summary())?);
     Ok(())
+}
+
+/// A request that was answered, for the log.
+#[derive(Debug)]
+struct Answered {
+    path: String,
+    markers: Markers,
+    read_nanos: u64,
+    answered_nanos: u64,
+    status: u16,
+}
+
+impl Answered {
+    fn line(&self) -> String {
+        let Self { path, markers, read_nanos, answered_nanos, status } = self;
+        let number = |marker: Option<u64>| marker.map_or_else(|| "-".to_owned(), |number| number.to_string());
+        let [sequence, subject, sent] = [markers.sequence, markers.subject, markers.sent_nanos].map(number);
+        format!("{path} {sequence} {subject} {sent} {read_nanos} {answered_nanos} {status}\n")
+    }
 }
 
 #[derive(Debug)]
@@ -100,6 +130,7 @@ struct Sink {
     default: Rule,
     seen: Mutex<Seen>,
     expect: u64,
+    log: Option<Mutex<Vec<Answered>>>,
     done: Notify,
 }
 
@@ -134,6 +165,7 @@ impl Sink {
         let collected = request.into_body().collect().await;
         let body = collected.map_err(|_| io::Error::other("the body was cut short"))?.to_bytes();
         let rule = self.rules.iter().find(|rule| path.starts_with(&rule.prefix)).unwrap_or(&self.default);
+        let read_nanos = clock::now_nanos();
         let fate = self.seen().take(&path, &body, is_http2, rule);
         let response = match fate {
             Fate::Hang => pending().await,
@@ -145,6 +177,17 @@ impl Sink {
                 rule.response(status, failed)
             }
         };
+        if let (Some(log), Ok(response)) = (&self.log, &response) {
+            let (markers, status) = (Markers::of(&body), response.status().as_u16());
+            let answered = Answered {
+                path: path.clone(),
+                markers,
+                read_nanos,
+                answered_nanos: clock::now_nanos(),
+                status,
+            };
+            log.lock().expect("nobody panics while logging").push(answered);
+        }
         let mut seen = self.seen();
         seen.answered(&path, response.as_ref().ok().map(Response::status));
         if self.expect > 0 && seen.accepted >= self.expect {
@@ -276,6 +319,8 @@ struct Seen {
     start: Instant,
     first: Option<Instant>,
     latest: Option<Instant>,
+    /// The first and the latest delivery that was accepted, by the clock that all processes share.
+    accepted_between_nanos: Option<(u64, u64)>,
     requests: u64,
     accepted: u64,
     bytes: u64,
@@ -313,6 +358,7 @@ impl Seen {
             start: Instant::now(),
             first: None,
             latest: None,
+            accepted_between_nanos: None,
             requests: 0,
             accepted: 0,
             bytes: 0,
@@ -364,6 +410,8 @@ impl Seen {
                 seen.accepted += 1;
                 seen.sequence.add(markers);
                 self.accepted += 1;
+                let (first, _) = self.accepted_between_nanos.unwrap_or((now_nanos, now_nanos));
+                self.accepted_between_nanos = Some((first, now_nanos));
                 *self.accepted_by_second.entry(self.start.elapsed().as_secs()).or_default() += 1;
                 match markers.sent_nanos {
                     Some(sent) => self.latencies.record(Duration::from_nanos(now_nanos.saturating_sub(sent))),
@@ -404,6 +452,8 @@ impl Seen {
             "accepted": self.accepted,
             "bytes": self.bytes,
             "span_s": rounded(span, 3),
+            "first_ns": self.accepted_between_nanos.map(|(first, _)| first),
+            "latest_ns": self.accepted_between_nanos.map(|(_, latest)| latest),
             "accepted_per_s": per_second.round(),
             "connections": self.connections,
             "max_open": self.open_max,

@@ -9,6 +9,8 @@ mod dead;
 mod demo;
 mod emit;
 mod input;
+#[cfg(feature = "kill-points")]
+mod kill;
 mod node;
 mod output;
 mod replay;
@@ -19,7 +21,9 @@ mod streams;
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, registry};
 
 /// Security events: make, check, send and receive Security Event Tokens.
 ///
@@ -67,8 +71,17 @@ fn run(log: &str, command: impl Future<Output = anyhow::Result<()>>) -> ExitCode
     let filter = EnvFilter::try_from_env("SECEVENT_LOG").unwrap_or_else(|_| EnvFilter::new(log));
     let colours =
         std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    log.with_ansi(colours).with_target(false).init();
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = registry().with(log.with_ansi(colours).with_target(false).with_filter(filter));
+    #[cfg(feature = "kill-points")]
+    let log = match kill::layer() {
+        Ok(layer) => log.with(layer),
+        Err(error) => {
+            eprintln!("secevent: {error:#}");
+            return ExitCode::from(output::EXIT_MISUSE);
+        }
+    };
+    log.init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(command));
     match result {

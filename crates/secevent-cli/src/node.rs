@@ -181,14 +181,29 @@ fn vault_key(key: &MasterKey, database: &Path) -> anyhow::Result<[u8; 32]> {
     }
     let key: [u8; 32] = rand::rng().random();
     let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    write_whole(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(key)
+}
+
+/// Writes a file that is there whole or not at all, whatever happens, and is there for good when this returns: what
+/// is sealed with a key must not outlive it.
+fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+    let part = path.with_extension("part");
     let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
+    options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    let mut file = options.open(&part)?;
     writeln!(file, "{text}")?;
     file.sync_all()?;
-    Ok(key)
+    std::fs::rename(&part, path)?;
+    // The name has to be on the disk too. Elsewhere a directory cannot be opened, nor needs to be.
+    #[cfg(unix)]
+    {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        std::fs::File::open(directory.unwrap_or_else(|| Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Listens for the wish that the program end: Ctrl-C, or SIGTERM where there is such a thing.

@@ -1,5 +1,6 @@
 //! Who may call: clients, their secrets, and the access tokens that they get for them.
 
+use crate::checked::Checked;
 use crate::problem::Problem;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -98,6 +99,7 @@ pub struct Clients {
     keys: IssuerKeys,
     /// The name of this server: `iss` and `aud` of the access tokens.
     server: String,
+    checked: Checked<Arc<AccessToken>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -138,6 +140,7 @@ impl Clients {
             keys: IssuerKeys::new(server, JwkSet::new([key.public().clone()])),
             signer: Signer::new(key, "at+jwt"),
             server: server.to_owned(),
+            checked: Checked::new(),
             clock,
         })
     }
@@ -195,12 +198,7 @@ impl Clients {
     }
 
     fn caller(&self, token: &str) -> Option<Caller> {
-        let compact = Compact::parse(token).ok()?;
-        let verified = self.keys.verify(&compact, TypRule::AccessToken).ok()?;
-        let token: AccessToken = serde_json::from_slice(verified.payload()).ok()?;
-        if token.iss != self.server || token.aud != self.server || token.exp <= self.clock.now() {
-            return None;
-        }
+        let token = self.checked.get(token, self.clock.now(), |said| said.exp, || self.check(token))?;
         // A client that is gone from configuration is refused at once, whatever its token says.
         let client = self.by_id.get(&token.client_id)?;
         let scopes = token.scope.split_whitespace().filter_map(Scope::named);
@@ -209,6 +207,14 @@ impl Clients {
             client: secevent_transmitter::Client { id: client.id.clone(), audience: client.audience.clone() },
             scopes: scopes.filter(still).collect(),
         })
+    }
+
+    /// What a token says that we signed for ourselves.
+    fn check(&self, token: &str) -> Option<Arc<AccessToken>> {
+        let compact = Compact::parse(token).ok()?;
+        let verified = self.keys.verify(&compact, TypRule::AccessToken).ok()?;
+        let token: AccessToken = serde_json::from_slice(verified.payload()).ok()?;
+        (token.iss == self.server && token.aud == self.server).then(|| Arc::new(token))
     }
 }
 

@@ -6,6 +6,7 @@
 //! The public listener serves [`transmitter_router`]; operators have a listener of their own, [`admin_router`].
 
 mod admin;
+mod checked;
 mod clients;
 mod context;
 mod ingest;

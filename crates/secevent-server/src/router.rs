@@ -7,7 +7,9 @@ use crate::oauth::{self, AuthorizationServer};
 use crate::problem::Problem;
 use crate::ssf::{metadata, poll, status, stream, verification};
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::Next;
+use axum::response::Response;
 use axum::routing::{get, post};
 use secevent_ssf::{Tolerance, metadata::well_known_url};
 use secevent_transmitter::Transmitter;
@@ -43,10 +45,7 @@ pub(crate) fn transmitter(
             authorization_server: public_url.to_owned(),
         });
         let below = |path: &str| format!("{base}{path}");
-        let endpoints = Router::new()
-            .route(&well_known, get(metadata::configuration))
-            .route(&resource, get(metadata::protected_resource))
-            .route(&below("/jwks.json"), get(metadata::jwks))
+        let management = Router::new()
             .route(
                 &below("/ssf/stream"),
                 get(stream::read)
@@ -57,6 +56,12 @@ pub(crate) fn transmitter(
             )
             .route(&below("/ssf/status"), get(status::read).post(status::set))
             .route(&below("/ssf/verify"), post(verification::verify))
+            .layer(axum::middleware::from_fn(to_its_end));
+        let endpoints = Router::new()
+            .route(&well_known, get(metadata::configuration))
+            .route(&resource, get(metadata::protected_resource))
+            .route(&below("/jwks.json"), get(metadata::jwks))
+            .merge(management)
             .route(&below("/poll/{stream}"), post(poll::poll))
             .route(&below("/events"), post(ingest::ingest))
             .with_state(context);
@@ -74,8 +79,17 @@ pub(crate) fn bounded(router: Router) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
 
+/// Goes on also when the caller hangs up. A change of a stream is made in the store and then in memory; if it were
+/// dropped between the two, nobody could change the stream any more until the next start.
+async fn to_its_end(request: Request, next: Next) -> Response {
+    match tokio::spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
 /// The body limit answers in plain text; callers get a problem document like everywhere else.
-async fn too_large_as_problem(response: axum::response::Response) -> axum::response::Response {
+async fn too_large_as_problem(response: Response) -> Response {
     use axum::response::IntoResponse as _;
     if response.status() == http::StatusCode::PAYLOAD_TOO_LARGE
         && response

@@ -146,6 +146,8 @@ pub(crate) fn truncate(connection: &Connection) -> Result<usize, Failure> {
 }
 
 fn checkpoint(connection: &Connection, pragma: &str) -> Result<usize, Failure> {
+    tracing::trace!(target: "secevent::step", step = "checkpoint");
     let pages: i64 = connection.query_row(pragma, [], |row| row.get(2))?;
+    tracing::trace!(target: "secevent::step", step = "checkpoint");
     Ok(usize::try_from(pages).unwrap_or(0))
 }

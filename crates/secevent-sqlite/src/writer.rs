@@ -125,9 +125,11 @@ impl Writer {
                 }
                 Write::DropStream(stream) => {
                     let (deliveries, more) = outbox::drop_some(connection, known, *stream)?;
+                    tracing::trace!(target: "secevent::step", step = "drop");
                     Ok(Written::Dropped { deliveries, more })
                 }
                 Write::Put { name, expected, body } => {
+                    tracing::trace!(target: "secevent::step", step = "put");
                     documents::put(connection, known, name, *expected, body.as_deref())?.map(Written::Put)
                 }
                 Write::NewStreamNumber => Ok(Written::StreamNumber(new_stream_number(connection, known)?)),
@@ -140,7 +142,10 @@ impl Writer {
                     inbox::failed(connection, *place, *dead)?;
                     Ok(Written::Done)
                 }
-                Write::Trim(keep) => Ok(Written::Cleared { more: outbox::trim(connection, known, *keep)? }),
+                Write::Trim(keep) => {
+                    tracing::trace!(target: "secevent::step", step = "trim");
+                    Ok(Written::Cleared { more: outbox::trim(connection, known, *keep)? })
+                }
                 Write::Redrive(places) => Ok(Written::Count(recovery::redrive(connection, places)?)),
                 Write::Discard(places) => Ok(Written::Count(recovery::discard(connection, known, places)?)),
                 Write::Replay { stream, events, generation } => {
@@ -154,7 +159,9 @@ impl Writer {
         outbox::write_sums(connection, known)?;
         known.names.seal(connection, known.last_sequence)?;
         known.seen.seal(connection, known.last_place)?;
+        tracing::trace!(target: "secevent::step", step = "commit");
         connection.prepare_cached("COMMIT")?.execute([])?;
+        tracing::trace!(target: "secevent::step", step = "committed");
         Ok(answers)
     }
 }

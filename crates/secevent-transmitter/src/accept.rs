@@ -144,9 +144,11 @@ impl Transmitter {
             }
         }
         let mut overflow = Overflowing::default();
+        // Once for all events: what they came in is long when they are many.
+        let key = key.map(|(key, content)| (key, digest_of(content)));
         let records = events.iter().enumerate().map(|(place, event)| {
             let idempotency =
-                key.map(|(key, content)| idempotency(issuer.config(), producer, key, content, place));
+                key.map(|(key, digest)| idempotency(issuer.config(), producer, key, digest, place));
             self.record_of(issuer.config(), event, now, idempotency, &mut overflow)
         });
         let records: Vec<NewEvent> = records.collect();
@@ -272,16 +274,19 @@ fn idempotency(
     issuer: &IssuerConfig,
     producer: &str,
     key: &str,
-    content: &[u8],
+    digest: [u8; 32],
     place: usize,
 ) -> Idempotency {
-    let digest = digest::digest(&digest::SHA256, content);
     Idempotency {
         scope: format!("{producer} {}", issuer.url),
         // No key has a line break in it, so no other key is this one.
         key: if place == 0 { key.to_owned() } else { format!("{key}\n{place}") },
-        digest: digest.as_ref().try_into().expect("SHA-256 gives 32 bytes"),
+        digest,
     }
+}
+
+fn digest_of(content: &[u8]) -> [u8; 32] {
+    digest::digest(&digest::SHA256, content).as_ref().try_into().expect("SHA-256 gives 32 bytes")
 }
 
 type Members<'a> = BTreeMap<String, &'a RawValue>;

@@ -235,6 +235,8 @@ impl Transmitter {
         if settings.stream.status == Status::Disabled && status != Status::Disabled {
             // An event that was being accepted while the stream was disabled, or a failure of the store then.
             self.store.drop_stream(number).await?;
+            // It may have been handed over too.
+            entry.outgoing().clear();
         }
         let mut stream = Stream { status, reason, ..settings.stream.clone() };
         also(&mut stream);

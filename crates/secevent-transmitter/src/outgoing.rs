@@ -156,8 +156,11 @@ impl Outgoing {
         // A page that is being read may have it too. If it were taken here, it could be settled before the page
         // comes, and would be sent again then, behind its successors.
         let follows = !cursor.reading && !cursor.more && previous == Some(cursor.seen);
-        let known = cursor.told.unwrap_or_default().max(cursor.seen);
-        let missed = previous.unwrap_or_default() != known;
+        let missed = match cursor.told {
+            Some(_) => cursor.told != previous,
+            // Nothing was told since the start: what follows on something unread is not the first.
+            None => previous.is_some_and(|previous| previous > cursor.seen),
+        };
         cursor.told = Some(sequence);
         if follows && room {
             cursor.seen = sequence;
@@ -728,6 +731,23 @@ mod tests {
         let sent: Vec<u64> =
             std::iter::from_fn(|| outgoing.next_push(at(1))).map(|one| one.sequence.0).collect();
         assert_eq!(sent, [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn nothing_overtakes_the_first_if_that_was_not_told() {
+        let mut outgoing = Outgoing::new(64);
+        read_all(&mut outgoing, |_, _| Page::default());
+        // 1 was committed, and its hand-over was missed.
+        outgoing.hand_over(Delivery { lanes: [1].into(), ..delivery(2) }, Some(Sequence(1)), at(1));
+        assert!(outgoing.next_push(at(1)).is_none(), "2 is about the same as 1, which is not read yet");
+        read_all(&mut outgoing, |queue, _| match queue {
+            Queue::Regular => Page {
+                deliveries: vec![delivery(1), Delivery { lanes: [1].into(), ..delivery(2) }],
+                more: false,
+            },
+            Queue::Control | Queue::Again => Page::default(),
+        });
+        assert_eq!(outgoing.next_push(at(1)).unwrap().sequence, Sequence(1));
     }
 
     #[test]

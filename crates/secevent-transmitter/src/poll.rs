@@ -172,8 +172,11 @@ impl Transmitter {
         sets_max: usize,
         now: Timestamp,
     ) -> Result<Vec<(String, String)>, TransmitterError> {
-        let settings = entry.settings();
-        if settings.stream.status != Status::Enabled && !settings.stream.untold {
+        let may_send = || {
+            let settings = entry.settings();
+            (settings.stream.status == Status::Enabled || settings.stream.untold).then_some(settings)
+        };
+        if may_send().is_none() {
             return Ok(Vec::new());
         }
         if let Err(error) = self.read_ahead(entry).await {
@@ -181,6 +184,8 @@ impl Transmitter {
             entry.changed.notify_waiters();
             return Err(error.into());
         }
+        // Reading takes a while. A stream that was paused, disabled or deleted meanwhile is sent nothing (SEM-16).
+        let Some(settings) = may_send() else { return Ok(Vec::new()) };
         let again_at = now.plus(self.config.poll_visibility);
         let mut sets = Vec::new();
         let mut again = Vec::new();

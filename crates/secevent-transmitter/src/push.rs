@@ -351,9 +351,10 @@ impl Transmitter {
 
     /// Outcomes are stored: what is settled is settled for good.
     pub(crate) async fn were_stored(&self, entry: &Arc<Entry>, settlements: &[Settlement]) {
-        trace!(target: "secevent::step", step = "outcome-stored", deliveries = settlements.len());
         let last = |settlement: &&Settlement| !matches!(settlement.verdict, Verdict::Retry { .. });
         let settled = settlements.iter().filter(last).map(|settled| (settled.queue, settled.sequence));
+        let (deliveries, polled) = (settled.clone().count(), entry.is_polled());
+        trace!(target: "secevent::step", step = "outcome-stored", deliveries, polled);
         entry.outgoing().stored(settled.clone());
         if entry.settings().stream.untold && settled.into_iter().any(|(queue, _)| queue == Queue::Control) {
             self.status_was_told(entry).await;

@@ -36,7 +36,7 @@ impl Transmitter {
                 Ok(()) => info!(stream.id = %entry.settings().stream.id, "A stream is paused"),
                 // Somebody changes it at this moment, or the store fails: if the reason lasts, it is tried again.
                 Err(error) => {
-                    warn!(stream.id = %entry.settings().stream.id, %error, "A stream is not paused")
+                    warn!(stream.id = %entry.settings().stream.id, %error, "A stream is not paused");
                 }
             }
         });
@@ -123,7 +123,7 @@ impl Transmitter {
             // Somebody gave it another status meanwhile, and tells that.
             Ok(_) | Err(ManageError::Busy) => {}
             Err(error) => {
-                warn!(stream.id = %settings.stream.id, %error, "A status was told, which is not stored yet")
+                warn!(stream.id = %settings.stream.id, %error, "A status was told, which is not stored yet");
             }
         }
     }

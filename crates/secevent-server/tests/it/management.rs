@@ -259,3 +259,39 @@ async fn a_verification_is_promised_or_refused() {
         assert_eq!(problem["rule"], "E-14");
     }
 }
+
+/// A caller that hangs up leaves no stream behind that is one thing in the store and another in memory, where nobody
+/// could change it any more.
+#[tokio::test]
+async fn a_change_goes_on_when_its_caller_hangs_up() {
+    let (world, token, created) = world_with_stream().await;
+    let hang_up = async |method: Method, path: &str, body: String| {
+        tokio::select! {
+            biased;
+            answer = world.send(method, &token, path, body) => panic!("it has to wait for the store: {answer:?}"),
+            () = std::future::ready(()) => {}
+        }
+    };
+    let status = |status: &str| json!({"stream_id": id(&created), "status": status});
+    hang_up(Method::POST, STATUS, status("paused").to_string()).await;
+    // While that change goes on, another one may have to be asked for again.
+    let mut answer = world.post(&token, STATUS, &status("enabled")).await;
+    for _ in 0..1_000 {
+        if answer.status == 409 {
+            tokio::task::yield_now().await;
+            answer = world.post(&token, STATUS, &status("enabled")).await;
+        }
+    }
+    assert_eq!(answer.is_answer(200), status("enabled"));
+
+    let path = format!("{STREAM}?stream_id={}", id(&created));
+    hang_up(Method::DELETE, &path, String::new()).await;
+    let mut answer = world.get(&token, &path).await;
+    for _ in 0..100_000 {
+        if answer.status == 200 {
+            tokio::task::yield_now().await;
+            answer = world.get(&token, &path).await;
+        }
+    }
+    answer.is_problem(404, "not_found");
+}
