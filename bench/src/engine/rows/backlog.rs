@@ -128,7 +128,7 @@ fn drain(product: &Product, stream: &Stream, sink: &Sink, count: u64) -> Result<
 /// The store is tidied once a minute, and may take some rounds. Gives its size when it no longer shrinks.
 fn wait_until_trimmed(product: &Product) -> u64 {
     let (mut least, mut since) = (product.store_bytes(), Instant::now());
-    while since.elapsed() < Duration::from_secs(70) {
+    while since.elapsed() < Duration::from_secs(150) {
         clock::sleep(Duration::from_millis(500));
         let now = product.store_bytes();
         if now < least {

@@ -60,7 +60,9 @@ fn under_load(bench: &Bench) -> Result<Loaded> {
     let folder = bench.new_folder()?;
     let log = folder.path().join("accepted.log");
     let seconds = bench.scaled(6.0, 2.0);
-    let load = Load { seconds, log: Some(log.clone()), ..product.load(load::event(SESSION_REVOKED))? };
+    // The subjects come equally often: one that came with every tenth event would take minutes, one after the other.
+    let load = product.load(load::event(SESSION_REVOKED))?;
+    let load = Load { seconds, zipf: false, log: Some(log.clone()), ..load };
     let loading = load.start(bench)?;
     clock::sleep(Duration::from_secs_f64(seconds / 2.0));
     let (time, status) = product.stop()?;
