@@ -203,8 +203,8 @@ impl Dispatcher {
 
     /// Reads the inbox as far as there is room.
     async fn read_ahead(&mut self, desk: &mut Desk) -> Result<(), StoreError> {
-        if let Some(first) = desk.lanes.read_again() {
-            desk.read_until = desk.read_until.min(first.saturating_sub(1));
+        if let Some(left) = desk.lanes.read_again() {
+            desk.read_until = desk.read_until.min(left.first.saturating_sub(1));
             desk.is_read = false;
         }
         while !desk.is_read && !desk.lanes.is_crowded() {

@@ -31,6 +31,7 @@ mod documents;
 mod failure;
 mod fingerprint;
 mod inbox;
+mod log_file;
 mod meta;
 mod migrations;
 mod open;
@@ -46,6 +47,7 @@ use backup::Backups;
 use bytes::Bytes;
 use checkpoint::{Checkpointer, Checkpoints};
 use failure::Failure;
+use log_file::LogFile;
 use readers::Readers;
 use secevent::Timestamp;
 use secevent_store::{
@@ -87,7 +89,10 @@ impl SqliteStore {
         let mut connection = open::connect(&path, open::WRITER_CACHE_KIB)?;
         migrations::migrate(&mut connection, migrations::MIGRATIONS)?;
         let checkpoints = Arc::new(Checkpoints::new(options.log_pages_max));
-        let writer = Writer::new(connection, options.epoch, checkpoints.clone(), options.bytes_max, lock)?;
+        let log = LogFile::open(&path, options.log_pages_max)
+            .map_err(|error| Failure::System(error.to_string()))?;
+        let writer =
+            Writer::new(connection, log, options.epoch, checkpoints.clone(), options.bytes_max, lock)?;
         let reader = |_| open::connect_to_read(&path);
         let readers = (0..options.readers.max(1)).map(reader).collect::<Result<_, _>>()?;
         let readers = Readers::start(readers)?;

@@ -3,6 +3,7 @@
 use crate::checkpoint::Checkpoints;
 use crate::failure::Failure;
 use crate::fingerprint::FingerprintKey;
+use crate::log_file::LogFile;
 use crate::meta::{self, Meta};
 use crate::recent::{Guard, Recent};
 use crate::{documents, inbox, outbox, recovery};
@@ -19,6 +20,7 @@ pub(crate) struct Writer {
     /// What the writer knows of what is stored. None after a failure: it is read again.
     known: Option<Known>,
     checkpoints: Arc<Checkpoints>,
+    log: LogFile,
     /// Beyond so many pages nothing new is taken in.
     pages_max: Option<u64>,
     /// Whether a commit waits for the disk at present.
@@ -30,6 +32,7 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new(
         mut connection: Connection,
+        log: LogFile,
         epoch: Epoch,
         checkpoints: Arc<Checkpoints>,
         bytes_max: Option<u64>,
@@ -44,7 +47,7 @@ impl Writer {
         }))?;
         let page_size: u64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
         let pages_max = bytes_max.map(|bytes| bytes / page_size);
-        Ok(Self { connection, epoch, known, checkpoints, pages_max, flushes: true, _lock: lock })
+        Ok(Self { connection, epoch, known, checkpoints, log, pages_max, flushes: true, _lock: lock })
     }
 
     fn commit(&mut self, writes: &[Write]) -> Result<Vec<Result<Written, StoreError>>, Failure> {
@@ -52,6 +55,7 @@ impl Writer {
             // Other than in the thread's turns nobody writes now, so that the log can begin anew after it.
             crate::checkpoint::passive(&self.connection)?;
         }
+        self.log.make_room(self.checkpoints.pages());
         let committed = self.commit_once(writes, None);
         let Err(failure) = committed else { return committed };
         if !failure.is_of_the_disk() || writes.iter().all(is_intake) {
@@ -356,7 +360,8 @@ mod tests {
         let (path, lock) = crate::open::take(&directory.join("secevent.db")).unwrap();
         let mut connection = crate::open::connect(&path, 1_024).unwrap();
         crate::migrations::migrate(&mut connection, crate::migrations::MIGRATIONS).unwrap();
-        Writer::new(connection, Epoch(1), Arc::new(Checkpoints::new(1_000)), None, lock).unwrap()
+        let log = LogFile::open(&path, 1_000).unwrap();
+        Writer::new(connection, log, Epoch(1), Arc::new(Checkpoints::new(1_000)), None, lock).unwrap()
     }
 
     fn commit(writer: &mut Writer, writes: &[Write]) -> Vec<Result<Written, StoreError>> {

@@ -48,6 +48,15 @@ struct Skipped<P> {
     relieved: bool,
 }
 
+/// Entries that were left where they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left<P> {
+    /// The first of them.
+    pub first: P,
+    /// All their lanes.
+    pub lanes: Vec<u64>,
+}
+
 /// What became of an entry that was to be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Added {
@@ -147,12 +156,17 @@ impl<P: Ord + Copy, D: Ord + Copy, T> Lanes<P, D, T> {
         self.skipped.allowed = (self.skipped.allowed * 2).min(Self::SKIPPED_MAX);
     }
 
-    /// The first place that was left, once there is room for it. Its reader begins there again; what is held it
-    /// will find to be known.
-    pub fn read_again(&mut self) -> Option<P> {
-        let first = self.skipped.first.filter(|_| self.skipped.relieved || self.entries.is_empty())?;
-        self.skipped = Skipped::default();
-        Some(first)
+    /// What was left, once there is room for it. Its reader begins there again; what is held it will find to be known.
+    pub fn read_again(&mut self) -> Option<Left<P>> {
+        let is_time = self.skipped.relieved || self.entries.is_empty();
+        if is_time { self.leave() } else { None }
+    }
+
+    /// What was left, room or not: it is not counted any more, and to be read again.
+    pub fn leave(&mut self) -> Option<Left<P>> {
+        let first = self.skipped.first?;
+        let Skipped { lanes, .. } = std::mem::take(&mut self.skipped);
+        Some(Left { first, lanes: lanes.into_iter().collect() })
     }
 
     /// The first entry in this range that may be taken now. It keeps its tickets until it is settled.
@@ -212,11 +226,6 @@ impl<P: Ord + Copy, D: Ord + Copy, T> Lanes<P, D, T> {
     /// The entries that are held, by place.
     pub fn iter(&self) -> impl Iterator<Item = (P, &T)> {
         self.entries.iter().map(|(place, entry)| (*place, &entry.what))
-    }
-
-    /// Whether something was left behind.
-    pub fn has_skipped(&self) -> bool {
-        self.skipped.first.is_some()
     }
 
     /// Whether each of these lanes could take another entry.
@@ -377,7 +386,8 @@ mod tests {
             assert_eq!(lanes.read_again(), None);
         }
         lanes.settle(max / 2);
-        assert_eq!(lanes.read_again(), Some(max + 1));
+        let left = lanes.read_again().unwrap();
+        assert_eq!((left.first, left.lanes.len()), (max + 1, 2));
         assert_eq!(lanes.read_again(), None, "that is said once");
         assert_eq!(add(&mut lanes, max + 1, &[7, 8]), Added::Held);
         assert_eq!(add(&mut lanes, max + 2, &[8]), Added::Held);
@@ -406,7 +416,7 @@ mod tests {
         for place in 1..=held {
             lanes.settle(place);
         }
-        assert_eq!(lanes.read_again(), Some(held + 1));
+        assert_eq!(lanes.read_again().unwrap().first, held + 1);
         assert!(!lanes.is_crowded());
     }
 }

@@ -30,7 +30,7 @@ pub use error::StoreError;
 pub use group::{Commit, GroupCommit, GroupLimits};
 pub use inbox::{Inbox, Receipt, Received, Stored};
 pub use jti::{Epoch, Jti, JtiCodec, StoreKey};
-pub use lanes::{Added, Lanes};
+pub use lanes::{Added, Lanes, Left};
 pub use memory::MemoryStore;
 pub use outbox::{
     Backlog, CommitFigures, CommitObserver, Delivery, Idempotency, Keep, NewEvent, Outbox, Owed, Owing,

@@ -62,6 +62,13 @@ impl Ahead {
         *self = Self { missed: true, ..Self::default() };
     }
 
+    /// Gives back what memory nothing is kept in.
+    pub(crate) fn rest(&mut self) {
+        if self.order.is_empty() {
+            (self.counts, self.order) = (HashMap::new(), VecDeque::new());
+        }
+    }
+
     /// Everything up to here is read.
     pub(crate) fn read_until(&mut self, seen: Sequence) {
         while let Some((_, lane)) = self.order.pop_front_if(|(sequence, _)| *sequence <= seen) {

@@ -19,6 +19,19 @@ pub(crate) struct Counts {
     pub(crate) again: Count,
 }
 
+impl Counts {
+    /// Counts what another one has counted too.
+    pub(crate) fn take_over(&self, other: &Self) {
+        for (mine, its) in self.all().into_iter().zip(other.all()) {
+            mine.add(its.get());
+        }
+    }
+
+    fn all(&self) -> [&Count; 6] {
+        [&self.delivered, &self.rejected, &self.abandoned, &self.dropped, &self.retries, &self.again]
+    }
+}
+
 /// One of them.
 #[derive(Debug, Default)]
 pub(crate) struct Count(AtomicU64);

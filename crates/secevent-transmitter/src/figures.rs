@@ -112,14 +112,17 @@ impl Transmitter {
     pub fn figures(&self) -> Figures {
         let accepted = self.accepted.load(Ordering::Relaxed);
         let mut figures = Figures { accepted, commits: self.store.figures(), ..Figures::default() };
-        for entry in self.table.all() {
-            let counts = &entry.counts;
+        let entries = self.table.all();
+        // What streams did that are gone since stays counted: totals only grow.
+        for counts in entries.iter().map(|entry| &entry.counts).chain([&self.gone]) {
             figures.delivered += counts.delivered.get();
             figures.rejected += counts.rejected.get();
             figures.abandoned += counts.abandoned.get();
             figures.dropped += counts.dropped.get();
             figures.retries += counts.retries.get();
             figures.again += counts.again.get();
+        }
+        for entry in entries {
             figures.streams += 1;
             let outgoing = entry.outgoing();
             figures.suspended += u64::from(outgoing.suspended().is_some());
@@ -130,16 +133,17 @@ impl Transmitter {
     }
 
     /// The figures of each stream that are in memory, in the order in which the streams were made: those behind `after`,
-    /// `limit` at most.
+    /// `limit` at most. Behind a stream that is gone there are none. Behind a stream that is gone there are none.
     pub fn all_stream_figures(&self, after: Option<&StreamId>, limit: usize) -> Vec<StreamFigures> {
         let entries = self.table.all();
-        let behind = after.and_then(|after| {
-            entries
-                .iter()
-                .position(|entry| entry.settings().stream.id == after.as_str())
-                .map(|place| place + 1)
-        });
-        entries.iter().skip(behind.unwrap_or(0)).take(limit).map(figures_of).collect()
+        let first = match after {
+            None => 0,
+            Some(after) => {
+                let last = entries.iter().position(|entry| entry.settings().stream.id == after.as_str());
+                last.map_or(entries.len(), |last| last + 1)
+            }
+        };
+        entries.iter().skip(first).take(limit).map(figures_of).collect()
     }
 
     /// The figures of one stream, with what the store knows of it. None if there is no such stream.

@@ -184,6 +184,7 @@ impl Transmitter {
         let settings = entry.settings();
         self.store.put(&Stream::document(&settings.stream.id), settings.version, None).await?;
         self.table.remove(&entry);
+        self.gone.take_over(&entry.counts);
         // A driver that is at work sees this and ends; nothing new is sent (SEM-16).
         let stopped = Stream { status: Status::Disabled, untold: false, ..settings.stream.clone() };
         self.table.stop(&entry, Settings::new(stopped, settings.version, Vec::new()));

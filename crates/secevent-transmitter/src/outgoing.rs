@@ -9,7 +9,7 @@ use crate::retry::TroubleKind;
 use crate::share::Share;
 use crate::window::Window;
 use secevent::Timestamp;
-use secevent_store::{Added, Delivery, Epoch, Lanes, Owing, Page, Queue, Sequence, Signed};
+use secevent_store::{Added, Delivery, Epoch, Lanes, Left, Owing, Page, Queue, Sequence, Signed};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -138,6 +138,23 @@ impl Outgoing {
         self.load = Load { pending: owing.pending, bytes: owing.bytes };
     }
 
+    /// The store says that nothing is owed: there is nothing to read before something is told of.
+    pub(crate) fn begin_empty(&mut self) {
+        for cursor in &mut self.cursors {
+            cursor.more = false;
+        }
+        self.ahead.begin();
+        self.ahead.reached_the_end();
+    }
+
+    /// The store owes something to an idle stream: a hint was lost, and there is something to read after all.
+    pub(crate) fn look(&mut self) {
+        for cursor in &mut self.cursors {
+            cursor.more = true;
+        }
+        self.ahead.miss();
+    }
+
     /// How much is owed to the stream.
     pub(crate) fn load(&self) -> Load {
         self.load
@@ -155,7 +172,8 @@ impl Outgoing {
         let cursor = self.cursor(queue);
         // A page that is being read may have it too. If it were taken here, it could be settled before the page
         // comes, and would be sent again then, behind its successors.
-        let follows = !cursor.reading && !cursor.more && previous == Some(cursor.seen);
+        // Before the first of a queue there is none.
+        let follows = !cursor.reading && !cursor.more && previous.unwrap_or_default() == cursor.seen;
         let missed = match cursor.told {
             Some(_) => cursor.told != previous,
             // Nothing was told since the start: what follows on something unread is not the first.
@@ -332,7 +350,7 @@ impl Outgoing {
         place: Place,
         attempts: u32,
         signed: Option<Signed>,
-        (kind, now): (TroubleKind, Timestamp),
+        (kind, asked, now): (TroubleKind, Option<Duration>, Timestamp),
         delay: impl FnOnce(u32) -> Duration,
     ) -> Suspended {
         self.on_their_way -= 1;
@@ -340,8 +358,12 @@ impl Outgoing {
         self.put_back(place, attempts, signed, None);
         let before = self.suspended;
         let suspended = match before {
-            // It was on its way when another one met the same trouble: that is one failure, not many.
-            Some(suspended) if suspended.probe != Some(place) => suspended,
+            // It was on its way when another one met the same trouble: that is one failure, not many. What the
+            // receiver asks for counts.
+            Some(suspended) if suspended.probe != Some(place) => {
+                let asked = asked.map_or(suspended.until, |asked| now.plus(asked));
+                Suspended { until: suspended.until.max(asked), ..suspended }
+            }
             _ => {
                 let failures = before.map_or(0, |suspended| suspended.failures).saturating_add(1);
                 let since = before.map_or(now, |suspended| suspended.since);
@@ -447,6 +469,15 @@ impl Outgoing {
         self.lanes.is_ready(now) || !self.is_read()
     }
 
+    /// Gives back what memory an idle stream does not need.
+    pub(crate) fn rest(&mut self) {
+        if self.is_idle() && self.settled.is_empty() {
+            self.lanes = Lanes::default();
+            self.stored = Vec::new();
+            self.ahead.rest();
+        }
+    }
+
     /// Whether nothing is held, on its way or to be read.
     pub(crate) fn is_idle(&self) -> bool {
         self.lanes.is_empty() && self.on_their_way == 0 && self.is_read()
@@ -491,21 +522,20 @@ impl Outgoing {
             (place.0 == Queue::Regular).then(|| (place.1, delivery.lanes.clone()))
         };
         let held: Vec<_> = self.lanes.iter().filter_map(regular).collect();
-        let skipped = self.lanes.has_skipped();
-        let first = held.first().map(|(sequence, _)| Sequence(sequence.0.saturating_sub(1)));
-        let seen = self.cursors[index(Queue::Regular)].seen;
+        let left = self.lanes.leave();
         self.forget_held();
-        let cursor = self.cursor(Queue::Regular);
-        cursor.seen = if skipped { Sequence(0) } else { first.map_or(seen, |first| first.min(seen)) };
-        for queue in [Queue::Control, Queue::Again] {
-            self.cursor(queue).seen = Sequence(0);
-        }
-        if skipped {
-            self.ahead.miss();
-        }
         // What was taken ahead of the cursor is not counted there either.
         for (sequence, lanes) in held.iter().rev() {
             self.ahead.add_first(*sequence, lanes);
+        }
+        if let Some(left) = left {
+            self.go_back_to(left);
+        }
+        let first = held.first().map(|(sequence, _)| Sequence(sequence.0.saturating_sub(1)));
+        let cursor = self.cursor(Queue::Regular);
+        cursor.seen = first.map_or(cursor.seen, |first| first.min(cursor.seen));
+        for queue in [Queue::Control, Queue::Again] {
+            self.cursor(queue).seen = Sequence(0);
         }
     }
 
@@ -591,13 +621,20 @@ impl Outgoing {
         if self.cursors[index(Queue::Regular)].reading {
             return;
         }
-        let Some((_, first)) = self.lanes.read_again() else { return };
+        if let Some(left) = self.lanes.read_again() {
+            self.go_back_to(left);
+        }
+    }
+
+    /// What was left behind is not read yet.
+    fn go_back_to(&mut self, left: Left<Place>) {
         self.crowded_since = None;
         let cursor = self.cursor(Queue::Regular);
-        cursor.seen = cursor.seen.min(Sequence(first.0.saturating_sub(1)));
+        let seen = cursor.seen;
+        cursor.seen = seen.min(Sequence(left.first.1.0.saturating_sub(1)));
         cursor.more = true;
-        // What is read again is not known any more before it is read.
-        self.ahead.miss();
+        // It is somewhere before what was seen, in these lanes.
+        self.ahead.add_first(seen, &left.lanes);
     }
 
     /// Whether reading has to wait for a full lane. If the lane stands still, it goes further past it bit by bit.
@@ -696,8 +733,8 @@ mod tests {
         }
     }
 
-    fn trouble(seconds: i64) -> (TroubleKind, Timestamp) {
-        (TroubleKind::Unreachable, at(seconds))
+    fn trouble(seconds: i64) -> (TroubleKind, Option<Duration>, Timestamp) {
+        (TroubleKind::Unreachable, None, at(seconds))
     }
 
     fn read_all(outgoing: &mut Outgoing, mut pages: impl FnMut(Queue, Sequence) -> Page) {
@@ -809,8 +846,14 @@ mod tests {
             }
         });
         outgoing.hand_over(Delivery { queue: Queue::Control, ..delivery(9_000) }, None, at(1));
+        assert_eq!(outgoing.next_push(at(1)).unwrap().queue, Queue::Control, "it is taken at once");
+        outgoing.hand_over(
+            Delivery { queue: Queue::Control, ..delivery(9_002) },
+            Some(Sequence(9_001)),
+            at(1),
+        );
         let reading = outgoing.start_reading(at(1)).unwrap();
-        assert_eq!(reading.queue, Queue::Control);
+        assert_eq!(reading.queue, Queue::Control, "or read");
     }
 
     #[test]

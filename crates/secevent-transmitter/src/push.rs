@@ -322,8 +322,9 @@ impl Transmitter {
                     let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
                     self.config.retry.delay(failures, retry_after, &mut *chance)
                 };
-                let rest =
-                    entry.outgoing().troubled(place, attempts, signed.clone(), (trouble.kind, now), delay);
+                let asked = retry_after.map(|asked| asked.min(self.config.retry.delay_max));
+                let trouble_now = (trouble.kind, asked, now);
+                let rest = entry.outgoing().troubled(place, attempts, signed.clone(), trouble_now, delay);
                 if now.since(rest.since) > self.config.pause_after {
                     self.pause_beside(
                         entry,
@@ -355,7 +356,13 @@ impl Transmitter {
         let settled = settlements.iter().filter(last).map(|settled| (settled.queue, settled.sequence));
         let (deliveries, polled) = (settled.clone().count(), entry.is_polled());
         trace!(target: "secevent::step", step = "outcome-stored", deliveries, polled);
-        entry.outgoing().stored(settled.clone());
+        {
+            let mut outgoing = entry.outgoing();
+            outgoing.stored(settled.clone());
+            if polled {
+                outgoing.rest();
+            }
+        }
         if entry.settings().stream.untold && settled.into_iter().any(|(queue, _)| queue == Queue::Control) {
             self.status_was_told(entry).await;
         }
@@ -368,6 +375,7 @@ impl Transmitter {
         let done = outgoing.is_idle() || (outgoing.on_their_way() == 0 && !self.may_push_to(entry));
         if done {
             outgoing.driven = false;
+            outgoing.rest();
         }
         done
     }

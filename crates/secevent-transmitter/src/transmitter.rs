@@ -1,6 +1,7 @@
 //! The transmitter: what all its parts share, how it starts and how it ends.
 
 use crate::config::{PollOrder, TransmitterConfig};
+use crate::counts::Counts;
 use crate::issuer::{IssuerConfig, IssuerState};
 use crate::share::Shares;
 use crate::sign::SigningPool;
@@ -14,7 +15,7 @@ use secevent_store::{
     CommitObserver, Delivery, JtiCodec, Keep, Sequence, Store, StoreError, StoreKey, StreamNumber,
     Unsealable, Vault, Version,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -55,6 +56,8 @@ pub struct Transmitter {
     pub(crate) signing: SigningPool,
     pub(crate) shares: Shares,
     pub(crate) accepted: AtomicU64,
+    /// What happened to streams that are gone.
+    pub(crate) gone: Counts,
     pub(crate) chance: Mutex<rand::rngs::StdRng>,
     /// Held while a stream is created.
     pub(crate) creating: tokio::sync::Mutex<()>,
@@ -90,6 +93,7 @@ impl Transmitter {
         let transmitter = Arc::new_cyclic(|this| Self {
             shares: Shares::new(config.pushes_max),
             accepted: AtomicU64::new(0),
+            gone: Counts::default(),
             signing: SigningPool::new(config.signing_threads),
             table: Table::default(),
             chance: Mutex::new(chance),
@@ -111,6 +115,7 @@ impl Transmitter {
         transmitter.take_up_what_is_owed().await?;
         transmitter.store.observe(Arc::new(Observer(Arc::downgrade(&transmitter))));
         for entry in transmitter.table.all() {
+            // Those to which nothing is owed cost nothing.
             transmitter.wake(&entry);
         }
         transmitter.go_on_replaying().await?;
@@ -195,7 +200,14 @@ impl Transmitter {
 
     /// Deleting or disabling a stream and dropping what it is owed are two steps: a crash may come between them.
     async fn take_up_what_is_owed(&self) -> Result<(), TransmitterError> {
-        for owing in self.store.owing().await? {
+        let owed = self.store.owing().await?;
+        let streams: HashSet<StreamNumber> = owed.iter().map(|owing| owing.stream).collect();
+        for entry in self.table.all() {
+            if !streams.contains(&entry.settings().stream.number()) {
+                entry.outgoing().begin_empty();
+            }
+        }
+        for owing in owed {
             let entry = self.table.by_number(owing.stream);
             match entry.filter(|entry| entry.settings().stream.status != Status::Disabled) {
                 Some(entry) => entry.outgoing().begin_with(&owing),
@@ -266,6 +278,22 @@ impl CommitObserver for Observer {
 }
 
 impl Transmitter {
+    /// Hints of commits may be lost. What nobody was told of is found here at the latest.
+    async fn look_for_what_was_missed(&self) -> Result<(), StoreError> {
+        for owing in self.store.owing().await? {
+            let Some(entry) = self.table.by_number(owing.stream) else {
+                self.drop_orphans(owing.stream);
+                continue;
+            };
+            let missed = entry.outgoing().is_idle();
+            if missed {
+                entry.outgoing().look();
+                self.wake(&entry);
+            }
+        }
+        Ok(())
+    }
+
     fn drop_orphans(&self, number: StreamNumber) {
         let this = self.this.clone();
         self.spawn(async move {
@@ -289,6 +317,9 @@ async fn keep_house(transmitter: Weak<Transmitter>, mut closing: watch::Receiver
             () = tokio::time::sleep(period) => {}
         }
         let Some(this) = transmitter.upgrade() else { return };
+        if let Err(error) = this.look_for_what_was_missed().await {
+            tracing::warn!(%error, "What is owed could not be looked at, it is tried again later");
+        }
         for entry in this.table.all() {
             if let Err(error) = this.give_up_what_is_too_old(&entry).await {
                 tracing::warn!(%error, "What is too old could not be given up, it is tried again later");

@@ -176,7 +176,7 @@ impl Model {
     fn answer(&mut self, trouble: bool) {
         let place = self.on_their_way.remove(0);
         if trouble {
-            let kind = (TroubleKind::Unreachable, self.now);
+            let kind = (TroubleKind::Unreachable, None, self.now);
             self.outgoing.troubled(place, 1, None, kind, |_| Duration::from_secs(3));
         } else {
             self.outgoing.pushed(place);

@@ -46,8 +46,10 @@ async fn a_backlog_that_cannot_be_read_is_read_later() {
 async fn a_poll_that_cannot_be_answered_loses_nothing() {
     let world = World::new().await;
     let id = world.poll_stream().await;
+    world.store.withhold(|_| true);
     let world = World::on(world.store.clone()).await;
     world.emit("e1", "alice").await;
+    let world = World::on(world.store.clone()).await;
     world.store.page_fails.store(true, SeqCst);
     assert!(world.transmitter.poll("rp", &id, &PollRequest::default()).await.is_err());
     world.store.page_fails.store(false, SeqCst);
@@ -112,4 +114,21 @@ async fn what_is_committed_while_a_page_is_read_is_sent_once() {
     world.store.pages_held.send_replace(false);
     world.store.all_settled().await;
     assert_eq!(world.network.txns()[1..], (0..620).map(|number| format!("e{number}")).collect::<Vec<_>>());
+}
+
+/// SEM-28: wake-up hints may be lost. What nobody was told of is found all the same.
+#[tokio::test(start_paused = true)]
+async fn a_hint_that_is_lost_costs_a_minute_and_no_more() {
+    let world = World::new().await;
+    let id = world.push_stream().await;
+    let polled = world.poll_stream().await;
+    world.store.withhold(|_| true);
+    let world = World::on(world.store.clone()).await;
+    world.emit("e1", "alice").await;
+    let emitted = tokio::time::Instant::now();
+    let pushes = world.network.sent(1).await;
+    assert_eq!(pushes[0].txn(), "e1");
+    assert!(pushes[0].at - emitted <= Duration::from_secs(61));
+    assert_eq!(txns(&world.poll(&polled, &json!({})).await), ["e1"]);
+    world.delete(&id).await;
 }

@@ -116,6 +116,8 @@ async fn deleting_a_stream_ends_its_attempts_and_counts_what_is_dropped() {
     assert_eq!(world.network.pushes().len(), sent, "no new attempt starts (SEM-16)");
     let backlog = world.store.backlog_of(1).await;
     assert_eq!((backlog.pending, backlog.dropped), (0, 10));
+    let figures = world.transmitter.figures();
+    assert_eq!((figures.streams, figures.delivered), (0, 1), "its verification stays counted");
     assert_eq!(world.transmitter.read_stream(ISSUER, "rp", &id), Err(ManageError::NoSuchStream));
 }
 
