@@ -127,9 +127,8 @@ impl World {
         };
         // One that is pushed to and one that polls are always there; the others are as they come.
         let count = chance.random_range(2..=4_usize);
-        let kinds: Vec<u32> = (0..count)
-            .map(|place| if place < 2 { place as u32 } else { chance.random_range(0..3) })
-            .collect();
+        let mut kinds = vec![0, 1];
+        kinds.extend((2..count).map(|_| chance.random_range(0..3)));
         let clock = SimClock::new();
         let model = Model::new(limits, &clock, kinds.iter().map(|kind| *kind < 2).collect());
         let sim = Sim::new(seed, mutation, model);
@@ -405,6 +404,8 @@ impl World {
             self.sim.calm_down();
             self.network.calm_down();
             self.sim.note("the world calms down");
+            // Requests that are under way are answered.
+            sleep(Duration::from_secs(30)).await;
         }
         while !self.service.is_up() || self.parties.iter().any(|party| !party.is_up()) {
             sleep(Duration::from_secs(1)).await;
