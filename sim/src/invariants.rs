@@ -174,6 +174,8 @@ pub(crate) fn offered(model: &mut Model, token: &[u8], way: Way<'_>) -> Result<P
     if way == Way::Poll
         && let Some((life, at)) = owed.handed
         && life == model.life
+        // What is too old may have been given up in vain, and is read anew then.
+        && !model.is_too_old(owed)
         // What was due for a moment, before the clock was set back, may go out.
         && model.clock.latest() < at.plus(model.limits.poll_visibility)
     {

@@ -10,6 +10,7 @@
 
 mod events;
 mod invariants;
+mod many;
 mod model;
 mod mutation;
 mod network;
@@ -21,5 +22,6 @@ mod sim;
 mod store;
 
 pub use invariants::{Promise, Violation};
+pub use many::{Tally, try_seeds};
 pub use mutation::{Mutation, catch};
 pub use run::{Report, run};

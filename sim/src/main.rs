@@ -1,10 +1,8 @@
 //! `cargo xtask sim`: runs seeds of the simulation, and shows what broke.
 
 use clap::Parser;
-use sim::{Mutation, Report, run};
+use sim::{Mutation, Tally, run, try_seeds};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::channel;
 
 /// Which runs.
 #[derive(Debug, Parser)]
@@ -36,7 +34,7 @@ fn main() -> ExitCode {
         (Some(seed), None, false) => replay(seed, options.mutation),
         (seed, runs, long) => {
             let runs = if long { RUNS_LONG } else { runs.unwrap_or(RUNS_SHORT) };
-            try_seeds(seed.unwrap_or(1), runs, options.mutation)
+            try_many(seed.unwrap_or(1), runs, options.mutation)
         }
     }
 }
@@ -67,54 +65,23 @@ fn replay(seed: u64, mutation: Option<Mutation>) -> ExitCode {
     }
 }
 
-fn try_seeds(first: u64, runs: u64, mutation: Option<Mutation>) -> ExitCode {
-    let next = AtomicU64::new(first);
-    let end = first.saturating_add(runs);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let (mut events, mut deliveries, mut lines, mut done) = (0, 0, 0, 0);
-    let mut broken: Vec<Report> = Vec::new();
-    std::thread::scope(|scope| {
-        let (reports, received) = channel();
-        for _ in 0..threads {
-            let (reports, next) = (reports.clone(), &next);
-            scope.spawn(move || {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end || reports.send(run(seed, mutation)).is_err() {
-                        return;
-                    }
-                }
-            });
+fn try_many(first: u64, runs: u64, mutation: Option<Mutation>) -> ExitCode {
+    let Tally { seeds, events, deliveries, lines, broken, stuck } = try_seeds(first, runs, mutation);
+    println!("{seeds} seeds from {first}: {events} events, {deliveries} deliveries, {lines} lines of trace");
+    if let Some(report) = &broken {
+        let from = report.trace.len().saturating_sub(LINES_SHOWN);
+        for line in &report.trace[from..] {
+            println!("{line}");
         }
-        drop(reports);
-        for report in received {
-            done += 1;
-            events += report.events;
-            deliveries += report.deliveries;
-            lines += report.trace.len();
-            if report.violation.is_some() {
-                // The other threads end with the seeds that they are at.
-                next.store(end, Ordering::Relaxed);
-                broken.push(report);
-            }
+        if let Some(violation) = &report.violation {
+            println!("BROKEN in seed {}: {violation}", report.seed);
         }
-    });
-    println!("{done} seeds from {first}: {events} events, {deliveries} deliveries, {lines} lines of trace");
-    broken.sort_by_key(|report| report.seed);
-    let Some(report) = broken.first() else { return ExitCode::SUCCESS };
-    show(report);
-    ExitCode::FAILURE
-}
-
-fn show(report: &Report) {
-    let from = report.trace.len().saturating_sub(LINES_SHOWN);
-    for line in &report.trace[from..] {
-        println!("{line}");
+        println!("reproduce: cargo xtask sim --seed {}", report.seed);
     }
-    if let Some(violation) = &report.violation {
-        println!("BROKEN in seed {}: {violation}", report.seed);
+    for seed in &stuck {
+        println!("STUCK in seed {seed}: it does not come to an end");
     }
-    println!("reproduce: cargo xtask sim --seed {}", report.seed);
+    if broken.is_none() && stuck.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn try_mutations() -> ExitCode {

@@ -206,7 +206,8 @@ impl Model {
             kinds: TYPES.map(asked),
             endpoint: body["target"]["endpoint_url"].as_str().map(str::to_owned),
             standing: known.map_or(Standing::Unknown, |known| known.standing),
-            changing: known.map_or(0, |known| known.changing),
+            // A new one is being created until that is answered.
+            changing: known.map_or(1, |known| known.changing),
             changes: known.map_or(0, |known| known.changes + 1),
         };
         self.now.streams.insert(number, stream);

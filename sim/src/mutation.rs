@@ -23,7 +23,7 @@ pub enum Mutation {
     BodyChanged,
     /// A delivery comes without the fingerprints of its subject.
     LanesWiped,
-    /// A hand-over claims to follow directly on what came long before.
+    /// Some deliveries are not handed over, and the next one claims to follow on the one before them.
     WrongPrevious,
     /// What is owed to a stream that ended is not dropped.
     DropForgotten,

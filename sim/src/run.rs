@@ -127,9 +127,8 @@ impl World {
         };
         // One that is pushed to and one that polls are always there; the others are as they come.
         let count = chance.random_range(2..=4_usize);
-        let kinds: Vec<u32> = (0..count)
-            .map(|place| if place < 2 { place as u32 } else { chance.random_range(0..3) })
-            .collect();
+        let mut kinds = vec![0, 1];
+        kinds.extend((2..count).map(|_| chance.random_range(0..3)));
         let clock = SimClock::new();
         let model = Model::new(limits, &clock, kinds.iter().map(|kind| *kind < 2).collect());
         let sim = Sim::new(seed, mutation, model);
@@ -181,7 +180,7 @@ impl World {
                 return;
             }
         }
-        self.come_to_rest().await;
+        self.come_to_rest(false).await;
         if !self.sim.is_broken() {
             self.account(false);
         }
@@ -189,7 +188,7 @@ impl World {
             // What was owed to streams that ended while the store failed is dropped by the next start.
             self.service.close().await;
             self.service.start().await;
-            self.come_to_rest().await;
+            self.come_to_rest(true).await;
             self.account(true);
         }
     }
@@ -400,11 +399,13 @@ impl World {
     }
 
     /// All faults stop, everybody is up, and time passes until nothing is left to do.
-    async fn come_to_rest(self: &Arc<Self>) {
+    async fn come_to_rest(self: &Arc<Self>, is_end: bool) {
         if !self.sim.is_calm() {
             self.sim.calm_down();
             self.network.calm_down();
             self.sim.note("the world calms down");
+            // Requests that are under way are answered.
+            sleep(Duration::from_secs(30)).await;
         }
         while !self.service.is_up() || self.parties.iter().any(|party| !party.is_up()) {
             sleep(Duration::from_secs(1)).await;
@@ -433,7 +434,7 @@ impl World {
         let began = Instant::now();
         let mut was_done = false;
         while began.elapsed() < PATIENCE && !self.sim.is_broken() {
-            let is_done = self.is_done();
+            let is_done = self.is_done() && (!is_end || self.nothing_is_owed());
             if is_done && was_done {
                 return;
             }
@@ -446,6 +447,12 @@ impl World {
     fn is_done(&self) -> bool {
         self.sim.model(|model| invariants::nothing_is_left(model)).is_ok()
             && self.parties.iter().all(|party| party.waiting() == 0)
+    }
+
+    /// Whether the store owes nothing, also of what might have been dropped.
+    fn nothing_is_owed(&self) -> bool {
+        let streams: Vec<u32> = self.sim.model(|model| model.now.streams.keys().copied().collect());
+        streams.into_iter().all(|stream| self.service.backlog(stream).pending == 0)
     }
 
     /// Streams that were paused or disabled go on.

@@ -223,7 +223,7 @@ impl Service {
         match &created {
             Ok(configuration) => self.sim.model(|model| {
                 if let Some(stream) = model.stream_by_id(configuration.stream_id.as_str()) {
-                    stream.standing = Standing::Enabled;
+                    (stream.changing, stream.standing) = (0, Standing::Enabled);
                     stream.changes += 1;
                 }
             }),
@@ -361,16 +361,20 @@ impl Service {
                 keys.map_or_else(|_| json(404, ""), |keys| json(200, keys.to_json()))
             }
             (&Method::POST, "streams", _) => match CreateStream::read(body, strict) {
-                Ok(create) => answered(self.create(from, to, create).await?, 201, |made| made.to_json()),
+                Ok(create) => {
+                    answered(self.create(from, to, create).await?, 201, StreamConfiguration::to_json)
+                }
                 Err(_) => json(400, ""),
             },
             (&Method::PATCH, "streams", _) => match UpdateStream::read(body, strict) {
-                Ok(update) => answered(self.update(from, to, update).await?, 200, |made| made.to_json()),
+                Ok(update) => {
+                    answered(self.update(from, to, update).await?, 200, StreamConfiguration::to_json)
+                }
                 Err(_) => json(400, ""),
             },
             (&Method::GET, "streams", Some(id)) => {
                 let read = self.running()?.transmitter.read_stream(issuer.as_str(), &client.id, &id);
-                answered(read, 200, |one| one.to_json())
+                answered(read, 200, StreamConfiguration::to_json)
             }
             (&Method::GET, "streams", None) => {
                 let all = self.running()?.transmitter.list_streams(issuer.as_str(), &client.id);
@@ -564,11 +568,12 @@ fn answered<T>(
 ) -> Response<Bytes> {
     match result {
         Ok(value) => json(status, body(&value)),
-        Err(ManageError::NoSuchStream) => json(404, ""),
+        Err(ManageError::NoSuchStream | ManageError::Ours(TransmitterError::UnknownIssuer(_))) => {
+            json(404, "")
+        }
         Err(ManageError::Invalid(_)) => json(400, ""),
         Err(ManageError::Held) => json(403, ""),
         Err(ManageError::TooManyStreams(_) | ManageError::Busy) => json(409, ""),
-        Err(ManageError::Ours(TransmitterError::UnknownIssuer(_))) => json(404, ""),
         Err(_) => json(503, ""),
     }
 }

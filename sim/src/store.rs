@@ -12,7 +12,7 @@ use secevent_store::{
     Inbox, Keep, MemoryStore, NewEvent, Outbox, Owing, Page, Queue, Receipt, Received, Recorded, Recovery,
     Sequence, Settlement, StoreError, Stored, StreamNumber, Version, Write, Written,
 };
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -194,7 +194,7 @@ impl SimStore {
     fn write<T: Send + 'static>(
         &self,
         mut write: Write,
-        read: impl FnOnce(Written) -> Option<T> + Send + 'static,
+        read: impl FnOnce(&Written) -> Option<T> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, StoreError>> {
         if self.life.is_over() {
             return Box::pin(never());
@@ -220,7 +220,9 @@ impl SimStore {
         }
         Box::pin(async move {
             match answer.await {
-                Ok(answer) => answer.map(|written| read(written).expect("a write is answered as what it is")),
+                Ok(answer) => {
+                    answer.map(|written| read(&written).expect("a write is answered as what it is"))
+                }
                 Err(_) => never().await,
             }
         })
@@ -411,7 +413,7 @@ impl Commits {
 impl Outbox for SimStore {
     fn record(&self, events: Vec<NewEvent>) -> BoxFuture<'_, Result<Vec<Recorded>, StoreError>> {
         self.write(Write::Record(events), |written| match written {
-            Written::Recorded(recorded) => Some(recorded),
+            Written::Recorded(recorded) => Some(recorded.clone()),
             _ => None,
         })
     }
@@ -431,7 +433,7 @@ impl Outbox for SimStore {
                 Some(Mutation::PageWithGap) if page.deliveries.len() > 1 => drop(page.deliveries.remove(0)),
                 Some(Mutation::PageOutOfOrder) => page.deliveries.reverse(),
                 Some(Mutation::LanesWiped) => {
-                    page.deliveries.iter_mut().for_each(|one| one.lanes = [].into())
+                    page.deliveries.iter_mut().for_each(|one| one.lanes = [].into());
                 }
                 Some(Mutation::BodyChanged) => {
                     let last = page.deliveries.last().map(|last| last.body.clone());
@@ -459,7 +461,7 @@ impl Outbox for SimStore {
 
     fn drop_stream(&self, stream: StreamNumber) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.write(Write::DropStream(stream), |written| match written {
-            Written::Dropped { deliveries, .. } => Some(deliveries),
+            Written::Dropped { deliveries, .. } => Some(*deliveries),
             _ => None,
         })
     }
@@ -486,6 +488,7 @@ impl Outbox for SimStore {
             life: Arc::clone(&self.life),
             observer,
             loses_some: self.loses_hints,
+            told: Mutex::default(),
         };
         self.disk.live.observe(Arc::new(hints));
     }
@@ -538,6 +541,8 @@ struct Hints {
     life: Arc<Life>,
     observer: Arc<dyn CommitObserver>,
     loses_some: bool,
+    /// What was told last of each queue, for a fault that hides what was not told.
+    told: Mutex<BTreeMap<(u32, usize), Sequence>>,
 }
 
 impl CommitObserver for Hints {
@@ -548,21 +553,34 @@ impl CommitObserver for Hints {
         if self.loses_some {
             deliveries.retain(|_| !self.sim.fault(8));
         }
-        for (delivery, previous) in &mut deliveries {
-            match self.sim.mutation {
-                Some(Mutation::LanesWiped) => delivery.lanes = [].into(),
-                Some(Mutation::WrongPrevious) => *previous = Some(Sequence(delivery.sequence.0 - 1)),
-                _ => {}
+        match self.sim.mutation {
+            Some(Mutation::LanesWiped) => {
+                deliveries.iter_mut().for_each(|(delivery, _)| delivery.lanes = [].into());
             }
+            Some(Mutation::WrongPrevious) => self.hide_some(&mut deliveries),
+            _ => {}
         }
         self.observer.committed(deliveries);
+    }
+}
+
+impl Hints {
+    fn hide_some(&self, deliveries: &mut Vec<(Delivery, Option<Sequence>)>) {
+        let mut told = lock(&self.told);
+        deliveries.retain(|_| !self.sim.one_in(4));
+        for (delivery, previous) in deliveries {
+            let queue = (delivery.stream.0, delivery.queue as usize);
+            if let Some(last) = told.insert(queue, delivery.sequence) {
+                *previous = Some(last);
+            }
+        }
     }
 }
 
 impl Inbox for SimStore {
     fn receive(&self, sets: Vec<Received>) -> BoxFuture<'_, Result<Vec<Receipt>, StoreError>> {
         self.write(Write::Receive(sets), |written| match written {
-            Written::Received(receipts) => Some(receipts),
+            Written::Received(receipts) => Some(receipts.clone()),
             _ => None,
         })
     }
@@ -608,34 +626,34 @@ impl Documents for SimStore {
     ) -> BoxFuture<'_, Result<Version, StoreError>> {
         let put = Write::Put { name: name.to_owned(), expected, body };
         self.write(put, |written| match written {
-            Written::Put(version) => Some(version),
+            Written::Put(version) => Some(*version),
             _ => None,
         })
     }
 
     fn new_stream_number(&self) -> BoxFuture<'_, Result<StreamNumber, StoreError>> {
         self.write(Write::NewStreamNumber, |written| match written {
-            Written::StreamNumber(number) => Some(number),
+            Written::StreamNumber(number) => Some(*number),
             _ => None,
         })
     }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it is one of the readers of answers, which may not fit")]
-fn nothing(_: Written) -> Option<()> {
+fn nothing(_: &Written) -> Option<()> {
     Some(())
 }
 
-fn more(written: Written) -> Option<bool> {
+fn more(written: &Written) -> Option<bool> {
     match written {
-        Written::Cleared { more } => Some(more),
+        Written::Cleared { more } => Some(*more),
         _ => None,
     }
 }
 
-fn count(written: Written) -> Option<u64> {
+fn count(written: &Written) -> Option<u64> {
     match written {
-        Written::Count(count) => Some(count),
+        Written::Count(count) => Some(*count),
         _ => None,
     }
 }

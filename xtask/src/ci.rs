@@ -1,14 +1,14 @@
 //! `cargo xtask ci`: what has to pass before a change goes in.
 
 use crate::tools::{answers, cargo, succeed};
-use crate::{fuzz, spec, test, wasm};
+use crate::{fuzz, sim, spec, test, wasm};
 use anyhow::{Result, anyhow};
 use std::time::Instant;
 
 /// Every step runs, also after one has failed, so that one run tells all. The tests come last: their counts are
 /// what a reader of the log's end wants to see.
 pub(crate) fn run() -> Result<()> {
-    let steps: [(&str, Step); 8] = [
+    let steps: [(&str, Step); 9] = [
         ("build tools", test::check_build_tools),
         ("formatting", formatting),
         ("clippy", clippy),
@@ -17,6 +17,7 @@ pub(crate) fn run() -> Result<()> {
         ("browser build", wasm::run),
         ("dependencies", dependencies),
         ("fuzzing", || fuzz::run(&fuzz::Options::default())),
+        ("simulation", || sim::run(&sim::Options::default())),
     ];
     let mut failed = Vec::new();
     for (title, step) in steps {

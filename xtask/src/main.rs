@@ -4,6 +4,7 @@ mod bench;
 mod ci;
 mod crash;
 mod fuzz;
+mod sim;
 mod spec;
 mod test;
 mod tools;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
         Chore::Ci => ci::run(),
         Chore::Crash(options) => crash::run(&options),
         Chore::Fuzz(options) => fuzz::run(&options),
+        Chore::Sim(options) => sim::run(&options),
         Chore::Wasm => wasm::run(),
         Chore::Bench(options) => bench::run(&options),
     };
@@ -54,6 +56,8 @@ enum Chore {
     Crash(crash::Options),
     /// Feed made-up bytes to each parser of foreign bytes.
     Fuzz(fuzz::Options),
+    /// Run transmitter and receiver in a bad world that follows from a seed.
+    Sim(sim::Options),
     /// Check that the vocabulary crate builds for browsers.
     Wasm,
     /// Build in release mode and run a yardstick.

@@ -236,6 +236,25 @@ async fn a_poller_that_hangs_up_while_the_store_is_read_stops_nobody() {
     assert_eq!(txns(&waiting.await.unwrap()), ["e1"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_was_reading_when_its_stream_was_paused_hands_out_nothing() {
+    let world = World::new().await;
+    let id = world.poll_stream().await;
+    world.store.withhold(|_| true);
+    let world = World::on(world.store.clone()).await;
+    world.emit("e1", "alice").await;
+    world.store.pages_held.send_replace(true);
+    let mut reading = world.store.pages_asked.subscribe();
+    let before = *reading.borrow_and_update();
+    let poll = world.spawn_poll(&id, json!({"returnImmediately": true}));
+    reading.wait_for(|now| *now > before).await.unwrap();
+    world.set_status(&id, "paused").await;
+    world.store.pages_held.send_replace(false);
+    assert!(poll.await.unwrap().sets.is_empty());
+    world.set_status(&id, "enabled").await;
+    assert_eq!(txns(&world.poll(&id, &json!({})).await), ["e1"]);
+}
+
 // spec: SET-04
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_sets_have_ten_thousand_identifiers() {
