@@ -529,7 +529,7 @@ impl Outgoing {
             self.ahead.add_first(*sequence, lanes);
         }
         if let Some(left) = left {
-            self.go_back_to(left);
+            self.go_back_to(&left);
         }
         let first = held.first().map(|(sequence, _)| Sequence(sequence.0.saturating_sub(1)));
         let cursor = self.cursor(Queue::Regular);
@@ -622,12 +622,12 @@ impl Outgoing {
             return;
         }
         if let Some(left) = self.lanes.read_again() {
-            self.go_back_to(left);
+            self.go_back_to(&left);
         }
     }
 
     /// What was left behind is not read yet.
-    fn go_back_to(&mut self, left: Left<Place>) {
+    fn go_back_to(&mut self, left: &Left<Place>) {
         self.crowded_since = None;
         let cursor = self.cursor(Queue::Regular);
         let seen = cursor.seen;
