@@ -1,6 +1,7 @@
 //! What has to be true whatever happened: the promises of ARCHITECTURE.md, over everything that was seen.
 
 use crate::again::{Repeats, covers, posts_by_event};
+use crate::clock::Instant;
 use crate::operator::{REPLAY_TURN, What, damaged};
 use crate::receiver::{EventName, Offer};
 use crate::streams::{Change, LASTING, POLLED};
@@ -128,7 +129,7 @@ fn replays(world: &World, offers: &[Offer]) -> Vec<String> {
     let mut broken = Vec::new();
     for (place, told) in &world.operator.told {
         let asked = &world.operator.asked[*place];
-        let What::Replay { since, fresh, owed } = asked.what.what else {
+        let What::Replay { since, fresh, owed, owed_at } = asked.what.what else {
             unreachable!("only replays are told")
         };
         let known = |name: &str| told[name].as_u64().unwrap();
@@ -147,10 +148,15 @@ fn replays(world: &World, offers: &[Offer]) -> Vec<String> {
         let wanted =
             posts.filter(|post| post.begun > since && post.answered.is_some_and(|at| at < asked.begun));
         let wanted: Vec<&EventName> = wanted.flat_map(|post| &post.what.events).collect();
-        let missing = wanted.iter().filter(|event| !again.contains(**event) && !refused.contains(**event));
+        let had = had_by(world, offers, asked.what.stream, owed_at);
+        let missing = wanted
+            .iter()
+            .filter(|event| had.contains(**event) && !again.contains(**event) && !refused.contains(**event));
         let missing = missing.count() as u64;
-        // A power cut may make more be owed than was.
-        let missing_max = if world.is_cut { total } else { owed };
+        // What nobody had taken yet was owed for sure, and leaves the less for others. A power cut may make more be
+        // owed than was.
+        let not_had = wanted.iter().filter(|event| !had.contains(**event)).count() as u64;
+        let missing_max = if world.is_cut { total } else { owed.saturating_sub(not_had) };
         let is_right = told["state"] == "done" && count <= total && wanted.len() as u64 <= total;
         if !is_right || missing > missing_max {
             broken.push(format!(
@@ -160,6 +166,15 @@ fn replays(world: &World, offers: &[Offer]) -> Vec<String> {
         }
     }
     broken
+}
+
+/// The events that a receiver may have settled before a moment.
+fn had_by<'a>(world: &World, offers: &'a [Offer], stream: &str, moment: Instant) -> HashSet<&'a EventName> {
+    let acks = world.poller.acks.iter().filter(|asked| asked.begun < moment);
+    let polled: HashSet<&String> = acks.flat_map(|asked| &asked.what.jtis).collect();
+    let had = offers.iter().filter(|offer| offer.stream == stream && offer.at < moment);
+    let had = had.filter(|offer| offer.answer.is_some() || polled.contains(&offer.jti));
+    had.filter_map(|offer| offer.event.as_ref()).collect()
 }
 
 /// The events that a stream refused at some time.

@@ -49,7 +49,7 @@ const POINTS: [Point; 19] = [
     Point { step: "redrive", times: 1..=6, trouble: 200, forget: false },
     Point { step: "redriven", times: 1..=3, trouble: 200, forget: false },
     // Between owing again and writing down how far it has come: mostly in the middle of a replay.
-    Point { step: "replay", times: 1..=10, trouble: 200, forget: false },
+    Point { step: "replay", times: 1..=10, trouble: 30, forget: false },
     // A copy is whole, and has another name yet.
     point("backup", 2),
 ];

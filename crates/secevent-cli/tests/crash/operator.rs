@@ -15,10 +15,10 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 /// As many SETs a replay owes again in one turn.
-pub(crate) const REPLAY_TURN: usize = 2;
+pub(crate) const REPLAY_TURN: usize = 4;
 const REPLAY_PER_SECOND: usize = 10 * REPLAY_TURN;
-/// About so many SETs are replayed.
-const REPLAYED: usize = 10;
+/// About so many SETs are replayed: more than a stream is owed at the moment, so that most are delivered again.
+const REPLAYED: usize = 30;
 
 /// Something that is to be delivered again.
 #[derive(Clone, Debug)]
@@ -38,8 +38,9 @@ pub(crate) enum What {
     Replay {
         since: Instant,
         fresh: bool,
-        /// So many SETs the stream was owed when it was asked for.
+        /// So many SETs the stream was owed at a moment just before it was asked for.
         owed: u64,
+        owed_at: Instant,
     },
 }
 
@@ -175,7 +176,7 @@ impl Operator {
         let request = json!({ "since": since.told(), "fresh_jti": fresh, "per_second": REPLAY_PER_SECOND });
         let begun = Instant::now();
         let owed = figures(stream, ids, caller).await?["backlog"]["pending"].as_u64().unwrap();
-        let what = Again { stream, what: What::Replay { since, fresh, owed }, life };
+        let what = Again { stream, what: What::Replay { since, fresh, owed, owed_at: Instant::now() }, life };
         self.asked.push(Asked { what, begun, answered: None });
         let path = format!("/streams/{}/replays", ids[stream]);
         let (status, told) = caller.operate(&Method::POST, &path, Some(&request)).await?;
