@@ -107,6 +107,7 @@ fn write(from: &Path, to: &Path, give_up: impl FnMut() -> bool + Send + 'static)
     let failed = |error: io::Error| Failure::System(format!("cannot write it: {error}"));
     File::open(&partial.0).and_then(|file| file.sync_all()).map_err(failed)?;
     refuse_existing(to)?;
+    tracing::trace!(target: "secevent::step", step = "backup");
     std::fs::rename(&partial.0, to).map_err(failed)?;
     // The name is to survive a crash as well. Windows sees to that itself.
     if cfg!(unix) {

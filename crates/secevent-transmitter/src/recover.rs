@@ -194,6 +194,7 @@ impl Transmitter {
         self.each_dead(stream, jtis, |this, entry, places| {
             Box::pin(async move {
                 let count = this.store.redrive(places).await?;
+                trace!(target: "secevent::step", step = "redriven");
                 this.deliver_again(entry, count);
                 Ok(count)
             })
@@ -368,17 +369,24 @@ impl Transmitter {
         let number = entry.settings().stream.number();
         let in_a_turn = (replay.per_second / 10).max(1);
         let limit = usize::try_from(in_a_turn).unwrap_or(PAGE).min(PAGE);
-        let history = self.store.history(number, Sequence(replay.after), limit).await?;
+        // Much may lie between what is wanted; a step for each few events would take for ever.
+        let history = self.store.history(number, Sequence(replay.after), PAGE).await?;
         let until = Sequence(replay.until);
         let wanted = |past: &&Past| past.sequence <= until && replay.wants(past);
-        let events: Vec<Sequence> = history.events.iter().filter(wanted).map(|past| past.sequence).collect();
+        let mut events: Vec<Sequence> =
+            history.events.iter().filter(wanted).map(|past| past.sequence).collect();
+        let mut next = history.next;
+        if events.len() > limit {
+            events.truncate(limit);
+            next = events.last().copied();
+        }
         let looked_for_long = events.is_empty();
         if !events.is_empty() {
             let count = self.store.replay(number, events, replay.generation).await?;
             replay.count += count;
             self.deliver_again(&entry, count);
         }
-        match history.next.filter(|next| *next < until) {
+        match next.filter(|next| *next < until) {
             Some(next) => replay.after = next.0,
             None => replay.state = ReplayState::Done,
         }

@@ -8,6 +8,7 @@ use secevent_http::{Client, ClientConfig, Ports};
 use secevent_ssf::{ResponseLimit, Transport as _};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::path::Path;
 
 /// No answer came: the server is gone, and nobody knows what it had done.
 #[derive(Clone, Debug)]
@@ -18,6 +19,7 @@ pub(crate) struct Gone(pub(crate) String);
 pub(crate) enum As {
     Producer,
     Receiver,
+    Operator,
 }
 
 /// A way to a server in one of its lives.
@@ -27,11 +29,16 @@ pub(crate) struct Caller {
     origin: String,
     producer: String,
     receiver: String,
+    /// Where operators are listened to, and what lets them in.
+    admin: (String, String),
 }
 
 impl Caller {
-    /// Gets the access tokens that everything else needs.
-    pub(crate) async fn meet(address: SocketAddr) -> Result<Self, Gone> {
+    /// Gets the access tokens that everything else needs, the operator's from the file beside the store.
+    pub(crate) async fn meet(address: SocketAddr, directory: &Path) -> Result<Self, Gone> {
+        let entrance = std::fs::read(directory.join("events.db.admin")).unwrap();
+        let entrance: Value = serde_json::from_slice(&entrance).unwrap();
+        let text = |name: &str| entrance[name].as_str().unwrap().to_owned();
         let config = ClientConfig {
             allow_networks: vec!["127.0.0.0/8".parse().unwrap()],
             ports: Ports::Any,
@@ -44,6 +51,7 @@ impl Caller {
             origin: format!("http://{address}"),
             producer: String::new(),
             receiver: String::new(),
+            admin: (text("url"), text("token")),
         };
         caller.producer = caller.token("idp", "a+secret+of+the+idp").await?;
         caller.receiver = caller.token("shop", "a+secret+of+the+shop").await?;
@@ -73,7 +81,27 @@ impl Caller {
         path: &str,
         body: Option<&Value>,
     ) -> Result<(u16, Value), Gone> {
-        let request = self.request(method, path, As::Receiver);
+        self.ask_as(As::Receiver, method, path, body).await
+    }
+
+    /// Asks for something of the operators' API.
+    pub(crate) async fn operate(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(u16, Value), Gone> {
+        self.ask_as(As::Operator, method, &format!("/admin/v1{path}"), body).await
+    }
+
+    async fn ask_as(
+        &self,
+        who: As,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(u16, Value), Gone> {
+        let request = self.request(method, path, who);
         match body {
             Some(body) => {
                 self.send(request.header("content-type", "application/json"), body.to_string()).await
@@ -91,11 +119,13 @@ impl Caller {
     }
 
     fn request(&self, method: &Method, path: &str, who: As) -> http::request::Builder {
-        let token = match who {
-            As::Producer => &self.producer,
-            As::Receiver => &self.receiver,
+        let (origin, token) = match who {
+            As::Producer => (&self.origin, &self.producer),
+            As::Receiver => (&self.origin, &self.receiver),
+            As::Operator => (&self.admin.0, &self.admin.1),
         };
-        let request = Request::builder().method(method).uri(format!("{}{path}", self.origin));
+        let request =
+            Request::builder().method(method).uri(format!("{}{path}", origin.trim_end_matches('/')));
         request.header("authorization", format!("Bearer {token}"))
     }
 

@@ -1,9 +1,11 @@
 //! What has to be true whatever happened: the promises of ARCHITECTURE.md, over everything that was seen.
 
+use crate::again::{Repeats, covers, posts_by_event};
+use crate::clock::Instant;
+use crate::operator::{REPLAY_TURN, What, damaged};
 use crate::receiver::{EventName, Offer};
-use crate::streams::{Change, LASTING};
+use crate::streams::{Change, LASTING, POLLED};
 use crate::world::{IN_FLIGHT_MAX, World};
-use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -11,13 +13,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 /// their answers, and a stream that is paused for a moment, a group does not get larger than this.
 const UNSTORED_MAX: usize = 100;
 
-/// How many SETs that a receiver had taken came again after each life of the server.
+/// How many SETs that a receiver had taken came again after each life of the server, and nobody had asked.
 pub(crate) fn taken_again(world: &World) -> Vec<usize> {
-    let offers = world.receiver.journal.offers();
-    let again = |life| {
-        [false, true].map(|polled| again_after(&offers, life, &taken_in(world, &offers, life, polled)))
-    };
-    (0..world.logs.len()).map(|life| again(life).iter().sum()).collect()
+    let repeats = Repeats::of(world, &world.receiver.journal.offers());
+    (0..world.logs.len())
+        .map(|life| repeats.undone.iter().filter(|repeat| repeat.taken.life == life).count())
+        .collect()
 }
 
 /// Everything at once. The server has ended, and everything that was owed has been delivered.
@@ -27,11 +28,14 @@ pub(crate) fn all(world: &World) {
     broken.extend(lost(world, &offers));
     broken.extend(changed(&offers));
     broken.extend(doubled(world, &offers));
+    broken.extend(replays(world, &offers));
+    broken.extend(dead(world, &offers));
+    broken.extend(world.operator.broken_copies());
     broken.extend(out_of_order(&offers));
     broken.extend(repeated(world, &offers));
     broken.extend(after_the_end(world, &offers));
     broken.extend(other_than_told(world, &offers));
-    broken.extend(damaged(world));
+    broken.extend(damaged(&world.path().join("events.db")));
     assert!(broken.is_empty(), "{}\nthe end of the last log:\n{}", broken.join("\n"), world.log_tail());
 }
 
@@ -63,7 +67,8 @@ fn changed(offers: &[Offer]) -> Vec<String> {
     differs.collect()
 }
 
-/// An event becomes one SET for each stream, also if its producer had to repeat itself.
+/// An event becomes one SET for each stream, also if its producer had to repeat itself; and one more for each replay as
+/// new SETs.
 fn doubled(world: &World, offers: &[Offer]) -> Vec<String> {
     let mut jtis: HashMap<(&str, &EventName), BTreeSet<&str>> = HashMap::new();
     for offer in offers {
@@ -77,7 +82,18 @@ fn doubled(world: &World, offers: &[Offer]) -> Vec<String> {
         .filter(|post| world.traffic.forget && post.what.sent > 1)
         .flat_map(|p| &p.what.events)
         .collect();
-    let doubled = jtis.iter().filter(|((_, event), jtis)| jtis.len() > 1 && !forgotten.contains(event));
+    let by_event = posts_by_event(world);
+    let allowed = |stream: &str, event: &EventName| {
+        let fresh = world.operator.asked.iter().filter(|asked| {
+            matches!(asked.what.what, What::Replay { fresh: true, .. })
+                && asked.what.stream == stream
+                && by_event.get(event).is_some_and(|post| covers(asked, post))
+        });
+        1 + fresh.count()
+    };
+    let doubled = jtis.iter().filter(|((stream, event), jtis)| {
+        jtis.len() > 1 && jtis.len() > allowed(stream, event) && !forgotten.contains(event)
+    });
     let mut broken: Vec<String> = doubled
         .map(|((stream, event), jtis)| format!("doubled: {event} came to {stream} as {jtis:?}"))
         .collect();
@@ -108,40 +124,156 @@ fn out_of_order(offers: &[Offer]) -> Vec<String> {
     broken
 }
 
-/// What was taken and stored does not come again; what was taken and not stored is what was in flight and one
-/// group of outcomes.
-fn repeated(world: &World, offers: &[Offer]) -> Vec<String> {
+/// A replay comes to its end, after a crash too, and delivers all that it is for but what was owed anyway.
+fn replays(world: &World, offers: &[Offer]) -> Vec<String> {
     let mut broken = Vec::new();
-    let at_once = |offer: &Offer| format!("repeated: {offer:?} had been taken in the same life");
-    for (place, offer) in offers.iter().enumerate().filter(|(_, offer)| offer.answer.is_some()) {
-        let mut later = offers[place + 1..].iter().filter(|later| later.life == offer.life);
-        broken.extend(later.find(|later| later.jti == offer.jti).map(at_once));
+    for (place, told) in &world.operator.told {
+        let asked = &world.operator.asked[*place];
+        let What::Replay { since, fresh, owed, owed_at } = asked.what.what else {
+            unreachable!("only replays are told")
+        };
+        let known = |name: &str| told[name].as_u64().unwrap();
+        let (total, count) = (known("total"), known("count"));
+        let (earlier, later): (Vec<&Offer>, Vec<&Offer>) = offers
+            .iter()
+            .filter(|offer| offer.stream == asked.what.stream)
+            .partition(|offer| offer.at < asked.begun);
+        let seen: HashSet<&str> = earlier.iter().map(|offer| offer.jti.as_str()).collect();
+        let again = later.iter().filter(|offer| !fresh || !seen.contains(offer.jti.as_str()));
+        let again: HashSet<&EventName> = again.filter_map(|offer| offer.event.as_ref()).collect();
+        // What was refused may be redriven meanwhile, and is owed then.
+        let refused: HashSet<&EventName> = refused_by(world, offers, asked.what.stream);
+        // Accepted between the two moments for sure.
+        let posts = world.producers.iter().flat_map(|producer| &producer.posts);
+        let wanted =
+            posts.filter(|post| post.begun > since && post.answered.is_some_and(|at| at < asked.begun));
+        let wanted: Vec<&EventName> = wanted.flat_map(|post| &post.what.events).collect();
+        let had = had_by(world, offers, asked.what.stream, owed_at);
+        let missing = wanted
+            .iter()
+            .filter(|event| had.contains(**event) && !again.contains(**event) && !refused.contains(**event));
+        let missing = missing.count() as u64;
+        // What nobody had taken yet was owed for sure, and leaves the less for others. A power cut may make more be
+        // owed than was.
+        let not_had = wanted.iter().filter(|event| !had.contains(**event)).count() as u64;
+        let missing_max = if world.is_cut { total } else { owed.saturating_sub(not_had) };
+        let is_right = told["state"] == "done" && count <= total && wanted.len() as u64 <= total;
+        if !is_right || missing > missing_max {
+            broken.push(format!(
+                "replay: {told}, fresh {fresh}, with {owed} owed then, was for {} SETs at least, and {missing} of them did not come again",
+                wanted.len()
+            ));
+        }
     }
-    for asked in &world.poller.acks {
-        let Some(at) = asked.answered else { continue };
-        let mut later = offers.iter().filter(|later| later.life == asked.what.life && later.at > at);
-        broken.extend(later.find(|later| asked.what.jtis.contains(&later.jti)).map(at_once));
+    broken
+}
+
+/// The events that a receiver may have settled before a moment.
+fn had_by<'a>(world: &World, offers: &'a [Offer], stream: &str, moment: Instant) -> HashSet<&'a EventName> {
+    let acks = world.poller.acks.iter().filter(|asked| asked.begun < moment);
+    let polled: HashSet<&String> = acks.flat_map(|asked| &asked.what.jtis).collect();
+    let had = offers.iter().filter(|offer| offer.stream == stream && offer.at < moment);
+    let had = had.filter(|offer| offer.answer.is_some() || polled.contains(&offer.jti));
+    had.filter_map(|offer| offer.event.as_ref()).collect()
+}
+
+/// The events that a stream refused at some time.
+fn refused_by<'a>(world: &World, offers: &'a [Offer], stream: &str) -> HashSet<&'a EventName> {
+    let polled: HashSet<&String> =
+        world.poller.acks.iter().filter_map(|asked| asked.what.refused.as_ref()).collect();
+    let refused = offers.iter().filter(|offer| offer.stream == stream);
+    let refused = refused.filter(|offer| offer.answer == Some(400) || polled.contains(&offer.jti));
+    refused.filter_map(|offer| offer.event.as_ref()).collect()
+}
+
+/// The dead letters are what the receivers refused last. What was refused and taken again in a replay may be among
+/// them.
+fn dead(world: &World, offers: &[Offer]) -> Vec<String> {
+    let mut last: HashMap<(&str, &EventName), (&str, bool)> = HashMap::new();
+    let mut refused: HashSet<(&str, &str)> = HashSet::new();
+    for offer in offers {
+        if let (Some(answer), Some(event)) = (offer.answer, &offer.event) {
+            last.insert((&offer.stream, event), (&offer.jti, answer == 400));
+            refused.extend((answer == 400).then_some((offer.stream.as_str(), offer.jti.as_str())));
+        }
     }
+    let polled = offers.iter().filter(|offer| offer.stream == POLLED);
+    let polled: HashMap<&str, Option<&EventName>> =
+        polled.map(|offer| (offer.jti.as_str(), offer.event.as_ref())).collect();
+    for acked in world.poller.acks.iter().map(|asked| &asked.what) {
+        for jti in &acked.jtis {
+            let is_refused = acked.refused.as_ref() == Some(jti);
+            if let Some(Some(event)) = polled.get(jti.as_str()) {
+                last.insert((POLLED, event), (jti, is_refused));
+                refused.extend(is_refused.then_some((POLLED, jti.as_str())));
+            }
+        }
+    }
+    let by_event = posts_by_event(world);
+    let mut broken = Vec::new();
+    for ((stream, event), (jti, is_refused)) in &last {
+        let Some(dead) = world.operator.dead.get(stream) else { continue };
+        if *is_refused && !dead.contains(*jti) {
+            broken.push(format!("not dead: {stream} refused {event} last, and {jti} is no dead letter"));
+        }
+    }
+    let names: HashMap<&str, &EventName> =
+        offers.iter().filter_map(|offer| Some((offer.jti.as_str(), offer.event.as_ref()?))).collect();
+    for (stream, jti) in
+        world.operator.dead.iter().flat_map(|(stream, dead)| dead.iter().map(move |jti| (*stream, jti)))
+    {
+        let event = names.get(jti.as_str());
+        let is_last =
+            event.is_some_and(|event| last.get(&(stream, *event)).is_some_and(|(_, refused)| *refused));
+        let is_replayed = event.and_then(|event| by_event.get(event)).is_some_and(|post| {
+            let mut replays = world.operator.asked.iter().filter(|asked| asked.what.stream == stream);
+            replays.any(|asked| covers(asked, post) && !matches!(asked.what.what, What::Redrive))
+        });
+        // SSF's own events have no names here.
+        if event.is_some() && !(refused.contains(&(stream, jti.as_str())) && (is_last || is_replayed)) {
+            broken.push(format!("dead: {stream} did not refuse {jti} last, which is {event:?}"));
+        }
+    }
+    broken
+}
+
+/// What was taken and stored does not come again, unless somebody asked for it; what was taken and not stored is what
+/// was in flight and one group of outcomes.
+fn repeated(world: &World, offers: &[Offer]) -> Vec<String> {
+    let repeats = Repeats::of(world, offers);
+    let mut broken: Vec<String> = repeats
+        .broken
+        .iter()
+        .map(|repeat| format!("repeated: {repeat:?} had been taken in the same life, and nobody asked"))
+        .collect();
+    // A turn of a replay that was cut short is done again.
+    let redone_max = world.logs.len() * REPLAY_TURN;
+    if repeats.redone.len() > redone_max {
+        broken.push(format!("repeated: replays did {} SETs again, after crashes", repeats.redone.len()));
+    }
+    let is_replayed = world.operator.asked.iter().any(|asked| matches!(asked.what.what, What::Replay { .. }));
+    let turn = if is_replayed { REPLAY_TURN } else { 0 };
     for (life, log) in world.logs.iter().enumerate() {
         for polled in [false, true] {
-            let taken = taken_in(world, offers, life, polled);
-            let log = log.lock().unwrap();
-            let stored: usize = log.iter().filter_map(|line| stored_outcomes(line, polled)).sum();
-            let again = again_after(offers, life, &taken);
-            if world.in_order.contains(&life) && stored < taken.len() {
-                broken.push(format!(
-                    "not stored: of {} in life {life}, which ended in order, {stored}",
-                    taken.len()
-                ));
+            let in_life = |stream: &str, in_life: usize| in_life == life && (stream == POLLED) == polled;
+            let taken = repeats.taken.iter().filter(|taken| in_life(&taken.stream, taken.life)).count();
+            let stored: usize = log.lock().iter().filter_map(|line| stored_outcomes(line, polled)).sum();
+            let again = repeats
+                .undone
+                .iter()
+                .filter(|repeat| in_life(&repeat.taken.stream, repeat.taken.life))
+                .count();
+            if world.in_order.contains(&life) && stored < taken {
+                broken.push(format!("not stored: of {taken} in life {life}, which ended in order, {stored}"));
             }
             let again_max = match world.in_order.contains(&life) {
                 true => 0,
                 // What is known of a past that was cut goes on after the cut, and its outcomes are anybody's guess.
                 false if world.is_cut => continue,
-                false => taken.len().saturating_sub(stored).min(UNSTORED_MAX),
+                false => taken.saturating_sub(stored).min(UNSTORED_MAX) + turn,
             };
             if again > again_max {
-                let (taken, how) = (taken.len(), if polled { "polled" } else { "pushed" });
+                let how = if polled { "polled" } else { "pushed" };
                 broken.push(format!(
                     "repeated: of {taken} that were {how} in life {life} {stored} were stored, and yet {again} came again"
                 ));
@@ -149,21 +281,6 @@ fn repeated(world: &World, offers: &[Offer]) -> Vec<String> {
         }
     }
     broken
-}
-
-/// The SETs that push receivers answered for good in a life, or whose acknowledgement by poll was answered.
-fn taken_in<'a>(world: &'a World, offers: &'a [Offer], life: usize, polled: bool) -> HashSet<&'a str> {
-    if polled {
-        let acks = world.poller.acks.iter().filter(|asked| asked.what.life == life && asked.is_answered());
-        return acks.flat_map(|asked| &asked.what.jtis).map(String::as_str).collect();
-    }
-    let taken = offers.iter().filter(|offer| offer.life == life && offer.answer.is_some());
-    taken.map(|offer| offer.jti.as_str()).collect()
-}
-
-fn again_after(offers: &[Offer], life: usize, taken: &HashSet<&str>) -> usize {
-    let later = offers.iter().filter(|offer| offer.life > life).map(|offer| offer.jti.as_str());
-    later.filter(|jti| taken.contains(jti)).collect::<HashSet<_>>().len()
 }
 
 /// How many outcomes a line of the log says are stored, of streams that are polled or of those that are not.
@@ -207,12 +324,4 @@ fn other_than_told(world: &World, offers: &[Offer]) -> Vec<String> {
         }
     }
     broken
-}
-
-/// The file itself is whole.
-fn damaged(world: &World) -> Option<String> {
-    let path = world.path().join("events.db");
-    let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
-    let told: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
-    (told != "ok").then(|| format!("damaged: {told}"))
 }

@@ -12,6 +12,14 @@ impl Instant {
         let part = |part: i64| u64::try_from(part).unwrap();
         Self(part(now.tv_sec) * 1_000_000_000 + part(now.tv_nsec))
     }
+
+    /// As operators write it: the time of the day, in UTC.
+    pub(crate) fn told(self) -> String {
+        let (now, day) = (Self::now(), clock_gettime(ClockId::Realtime));
+        let day = i128::from(day.tv_sec) * 1_000_000_000 + i128::from(day.tv_nsec);
+        let then = day + i128::from(self.0) - i128::from(now.0);
+        jiff::Timestamp::from_nanosecond(then).unwrap().to_string()
+    }
 }
 
 /// Something that was asked for, and when the answer came, if one did.

@@ -29,7 +29,7 @@ const fn point(step: &'static str, times_max: u64) -> Point {
 }
 
 /// To have a new step tested, tell it where it happens and add it here.
-const POINTS: [Point; 15] = [
+const POINTS: [Point; 19] = [
     point("accept", 30),
     point("commit", 80),
     point("committed", 80),
@@ -46,6 +46,12 @@ const POINTS: [Point; 15] = [
     Point { step: "trim", times: 3..=4, trouble: 30, forget: true },
     point("checkpoint", 12),
     point("put", 12),
+    Point { step: "redrive", times: 1..=6, trouble: 200, forget: false },
+    Point { step: "redriven", times: 1..=3, trouble: 200, forget: false },
+    // Between owing again and writing down how far it has come: mostly in the middle of a replay.
+    Point { step: "replay", times: 1..=10, trouble: 30, forget: false },
+    // A copy is whole, and has another name yet.
+    point("backup", 2),
 ];
 
 /// Runs for each point: as many in a short test, and in a long one.
@@ -71,6 +77,10 @@ struct Report {
     again_max: usize,
     runs: usize,
     crashes: usize,
+    redriven: u64,
+    replays: usize,
+    /// The replays that were under way when a server started.
+    resumed: usize,
 }
 
 /// I1, I2, I4 and SEM-16 hold wherever the process ends.
@@ -145,14 +155,18 @@ impl Run {
             }
             world.finish().await;
             // It ended in order: nothing of that life may come again in one more.
-            world.finish().await;
+            if !point.forget {
+                world.redrive_and_finish().await;
+            } else {
+                world.finish().await;
+            }
             hits
         };
         let Ok(hits) = tokio::time::timeout(RUN_MAX, all).await else {
             panic!("{told}: it takes too long\n{}", world.log_tail());
         };
         checks::all(&world);
-        report.lock().unwrap().add(&hits, &checks::taken_again(&world));
+        report.lock().unwrap().add(&hits, &world);
     }
 
     /// One life with a kill point. Returns whether it was reached; if not, the process ends all the same.
@@ -182,7 +196,11 @@ impl Run {
 }
 
 impl Report {
-    fn add(&mut self, hits: &[&'static str], again: &[usize]) {
+    fn add(&mut self, hits: &[&'static str], world: &World) {
+        let again = checks::taken_again(world);
+        self.redriven += world.operator.redriven;
+        self.replays += world.operator.told.len();
+        self.resumed += world.operator.resumed;
         self.runs += 1;
         self.crashes += hits.len();
         for hit in hits {
@@ -197,6 +215,8 @@ impl Report {
             println!("{:<16} {:>5}", point.step, self.hits.get(point.step).copied().unwrap_or_default());
         }
         println!("{:<16} {:>5}", "all", self.crashes);
+        let Self { redriven, replays, resumed, .. } = self;
+        println!("{redriven} SETs redriven, {replays} replays, {resumed} of them gone on with after a start");
         println!("{} runs; at most {} SETs came again after one crash", self.runs, self.again_max);
     }
 }

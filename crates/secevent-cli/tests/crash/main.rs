@@ -11,12 +11,14 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail where it stands, helpers included")]
 
+mod again;
 mod caller;
 mod checks;
 mod clock;
 #[cfg(target_os = "linux")]
 mod disk;
 mod kills;
+mod operator;
 #[cfg(target_os = "linux")]
 mod power;
 mod producer;

@@ -4,10 +4,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// How a server is started.
@@ -31,13 +31,38 @@ pub(crate) struct Server {
 }
 
 /// The lines that it has written, also after its end.
-pub(crate) type Log = Arc<Mutex<Vec<String>>>;
+pub(crate) type Log = Arc<Lines>;
+
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    lines: Mutex<Vec<String>>,
+    more: Notify,
+}
+
+impl Lines {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Vec<String>> {
+        self.lines.lock().unwrap()
+    }
+
+    pub(crate) fn push(&self, line: String) {
+        self.lock().push(line);
+        self.more.notify_waiters();
+    }
+
+    /// The next line, from the moment of the call on.
+    pub(crate) fn next(&self) -> impl Future<Output = ()> {
+        let mut more = Box::pin(self.more.notified());
+        more.as_mut().enable();
+        more
+    }
+}
 
 impl Server {
     /// Starts one on the files in `directory`. An error is how it ended before it was ready.
     pub(crate) async fn start(directory: &Path, start: &Start, log: &Log) -> Result<Self, ExitStatus> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_secevent"));
         command.args(["serve", "--dev", "--config", "secevent.toml", "--listen", "127.0.0.1:0"]);
+        command.args(["--admin-listen", "127.0.0.1:0"]);
         command.current_dir(directory).env("SECEVENT_LOG", "info,secevent::step=trace").env("NO_COLOR", "1");
         command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         if let Some((step, times)) = &start.kill_at {
@@ -60,7 +85,7 @@ impl Server {
                     if let Some((_, rest)) = line.split_once("The transmitter is ready listen=") {
                         tell_address.send_replace(rest.split(' ').next().and_then(|at| at.parse().ok()));
                     }
-                    kept.lock().unwrap().push(line);
+                    kept.push(line);
                 }
             };
             let waiting = async {
@@ -113,6 +138,6 @@ impl Drop for Server {
 /// The end of a log, for whoever wants to know what went wrong.
 pub(crate) fn tail(log: &Log) -> String {
     const LINES: usize = 40;
-    let log = log.lock().unwrap();
+    let log = log.lock();
     log[log.len().saturating_sub(LINES)..].join("\n")
 }

@@ -2,6 +2,7 @@
 
 use crate::caller::{Caller, Gone};
 use crate::clock::{Asked, Instant, before};
+use crate::operator::Ids;
 use crate::receiver::Journal;
 use http::Method;
 use serde_json::{Value, json};
@@ -55,6 +56,11 @@ impl Manager {
     pub(crate) fn at(&self, moment: Instant) -> Self {
         let (made, changes) = (self.made.clone(), before(&self.changes, moment));
         Self { push_to: self.push_to, changes, ids: HashMap::new(), made, ended: self.ended }
+    }
+
+    /// The lasting streams, once they are made.
+    pub(crate) fn lasting(&self) -> Ids {
+        LASTING.map(|name| (name, self.ids[name].clone())).into()
     }
 
     pub(crate) fn id(&self, name: &str) -> &str {
@@ -167,8 +173,14 @@ impl Manager {
     pub(crate) async fn set_status(&mut self, status: &'static str, caller: &Caller) -> Result<(), Gone> {
         self.changes.push(Asked::now(Change::Status(status)));
         let request = json!({ "stream_id": self.id(PAUSED), "status": status });
-        let (code, told) = caller.ask(&Method::POST, "/ssf/status", Some(&request)).await?;
-        assert_eq!(code, 200, "{told}");
+        loop {
+            let (code, told) = caller.ask(&Method::POST, "/ssf/status", Some(&request)).await?;
+            // A replay as new SETs changes the stream too, and neither waits for the other.
+            if code != 409 {
+                assert_eq!(code, 200, "{told}");
+                break;
+            }
+        }
         self.answered();
         Ok(())
     }
@@ -179,7 +191,7 @@ impl Manager {
 }
 
 /// Waits for a few more pushes, if there are to be any.
-async fn more_offers(journal: &Journal, enough: &mut watch::Receiver<bool>) {
+pub(crate) async fn more_offers(journal: &Journal, enough: &mut watch::Receiver<bool>) {
     let then = journal.count(STEADY) + 3;
     tokio::select! {
         () = journal.until(|offers| offers.iter().filter(|offer| offer.stream == STEADY).count() >= then) => {}
@@ -191,20 +203,28 @@ async fn more_offers(journal: &Journal, enough: &mut watch::Receiver<bool>) {
 #[derive(Clone, Debug)]
 pub(crate) struct Acked {
     pub(crate) jtis: Vec<String>,
+    /// The one of them that was refused.
+    pub(crate) refused: Option<String>,
     pub(crate) life: usize,
 }
 
 /// Polls, and acknowledges what it got with the next poll.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Poller {
     pub(crate) acks: Vec<Asked<Acked>>,
+    /// Some SETs are refused.
+    pub(crate) refuses: bool,
     polls: usize,
 }
 
 impl Poller {
+    pub(crate) fn new() -> Self {
+        Self { acks: Vec::new(), refuses: true, polls: 0 }
+    }
+
     /// The same poller as it was at a moment.
     pub(crate) fn at(&self, moment: Instant) -> Self {
-        Self { acks: before(&self.acks, moment), polls: 0 }
+        Self { acks: before(&self.acks, moment), refuses: self.refuses, polls: 0 }
     }
 
     /// Polls until the server goes away.
@@ -228,15 +248,17 @@ impl Poller {
         journal: &Journal,
     ) -> Result<Vec<String>, Gone> {
         self.polls += 1;
-        let (mut ack, mut refused) = (held.clone(), json!({}));
-        if self.polls.is_multiple_of(5)
+        let (mut ack, mut set_errs, mut refused) = (held.clone(), json!({}), None);
+        if self.refuses
+            && self.polls.is_multiple_of(5)
             && let Some(jti) = ack.pop()
         {
-            refused[&jti] = json!({ "err": "invalid_request", "description": "a mood" });
+            set_errs[&jti] = json!({ "err": "invalid_request", "description": "a mood" });
+            refused = Some(jti);
         }
         request["ack"] = json!(ack);
-        request["setErrs"] = refused;
-        self.acks.push(Asked::now(Acked { jtis: held, life: journal.life() }));
+        request["setErrs"] = set_errs;
+        self.acks.push(Asked::now(Acked { jtis: held, refused, life: journal.life() }));
         let sets = caller.poll(stream, request).await?;
         self.acks.last_mut().unwrap().answered = Some(Instant::now());
         let mut got = Vec::new();

@@ -2,11 +2,11 @@
 
 use crate::caller::{Caller, Gone};
 use crate::clock::Instant;
+use crate::operator::Operator;
 use crate::producer::Producer;
 use crate::receiver::{Offer, Receiver};
 use crate::server::{Log, Server, Start, tail};
 use crate::streams::{LASTING, Manager, POLLED, Poller};
-use serde_json::json;
 use std::collections::HashSet;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -57,6 +57,7 @@ pub(crate) struct World {
     pub(crate) producers: Vec<Producer>,
     pub(crate) manager: Manager,
     pub(crate) poller: Poller,
+    pub(crate) operator: Operator,
     pub(crate) traffic: Traffic,
     /// The past was cut at a moment, and what the logs say goes beyond it.
     pub(crate) is_cut: bool,
@@ -79,7 +80,8 @@ impl World {
         Self {
             directory: new_directory(&traffic),
             producers: (0..3).map(|number| Producer::new(seed, number)).collect(),
-            poller: Poller::default(),
+            poller: Poller::new(),
+            operator: Operator::new(),
             is_cut: false,
             in_order: HashSet::new(),
             logs: Vec::new(),
@@ -100,6 +102,7 @@ impl World {
             producers: self.producers.iter().map(|producer| producer.at(moment)).collect(),
             manager: self.manager.at(moment),
             poller: self.poller.at(moment),
+            operator: self.operator.at(moment),
             traffic: self.traffic,
             is_cut: true,
             in_order: HashSet::new(),
@@ -130,10 +133,12 @@ impl World {
 
     /// Meets the server, and sees to it that the streams are there.
     pub(crate) async fn meet(&mut self, server: Server) -> Result<Life, (Server, Gone)> {
-        let (life, manager) = (self.life(), &mut self.manager);
+        let (life, path) = (self.life(), self.directory.path());
+        let (manager, operator) = (&mut self.manager, &mut self.operator);
         let met = async {
-            let caller = Caller::meet(server.address).await?;
+            let caller = Caller::meet(server.address, path).await?;
             manager.take_stock(life, &caller).await?;
+            operator.take_stock(&manager.lasting(), &caller).await?;
             Ok(caller)
         };
         match met.await {
@@ -146,9 +151,9 @@ impl World {
     /// whether it has.
     pub(crate) async fn run(&mut self, life: &Life) -> bool {
         let (number, Life { server, caller }, journal) = (self.life(), life, &*self.receiver.journal);
-        let Self { producers, manager, poller, traffic, logs, .. } = self;
+        let Self { producers, manager, poller, operator, traffic, logs, .. } = self;
         let [first, second, third] = &mut producers[..] else { unreachable!("there are three") };
-        let polled = manager.id(POLLED).to_owned();
+        let (polled, ids) = (manager.id(POLLED).to_owned(), manager.lasting());
         let (enough, enough_said) = watch::channel(false);
         let posting = async {
             let (first, second, third) = tokio::join!(
@@ -161,8 +166,16 @@ impl World {
         };
         // No change of a stream is broken off: nobody would know when it takes effect. A poll can be.
         let work = async {
-            let (posted, stirred) = tokio::join!(posting, manager.stir(number, enough_said, caller, journal));
-            posted.and(stirred)
+            let operating = async {
+                // What is forgotten after a second nobody can deliver again.
+                match traffic.forget {
+                    true => Ok(()),
+                    false => operator.stir(number, &ids, enough_said.clone(), caller, journal).await,
+                }
+            };
+            let stirring = manager.stir(number, enough_said.clone(), caller, journal);
+            let (posted, stirred, operated) = tokio::join!(posting, stirring, operating);
+            posted.and(stirred).and(operated)
         };
         let work = async {
             tokio::select! {
@@ -177,7 +190,7 @@ impl World {
                 Ok(()) => false,
                 // Without an answer all depends on whether the server ended.
                 Err(Gone(why)) => {
-                    logs[number].lock().unwrap().push(format!("no answer: {why}"));
+                    logs[number].push(format!("no answer: {why}"));
                     server.ended().await;
                     true
                 }
@@ -207,9 +220,25 @@ impl World {
     /// and the server ends in order.
     pub(crate) async fn finish(&mut self) {
         self.receiver.manners.lock().unwrap().trouble = 0;
+        self.poller.refuses = false;
         let life = self.begin(&Start::default()).await;
         let delivered = self.deliver_all(&life).await;
         delivered.unwrap_or_else(|gone| panic!("{}\n{}", gone.0, self.log_tail()));
+        life.server.stop().await;
+        self.in_order.insert(self.life());
+    }
+
+    /// Delivers what was refused again, and sees to everything else as at the end.
+    pub(crate) async fn redrive_and_finish(&mut self) {
+        let life = self.begin(&Start::default()).await;
+        let (ids, number) = (self.manager.lasting(), self.life());
+        let all = async {
+            for stream in LASTING {
+                self.operator.redrive(stream, number, &ids, &life.caller).await?;
+            }
+            self.deliver_all(&life).await
+        };
+        all.await.unwrap_or_else(|gone: Gone| panic!("{}\n{}", gone.0, self.log_tail()));
         life.server.stop().await;
         self.in_order.insert(self.life());
     }
@@ -230,14 +259,17 @@ impl World {
                 offers.iter().any(|offer| offer.stream == stream && offer.event.as_ref() == Some(event))
             })
         };
-        let stream = self.manager.id(POLLED).to_owned();
-        let mut held = Vec::new();
-        while !offered_to(POLLED, &journal.offers()) {
-            held = self.poller.poll_once(&stream, held, json!({}), caller, journal).await?;
+        let (polled, ids, number) = (self.manager.id(POLLED).to_owned(), self.manager.lasting(), self.life());
+        let Self { poller, operator, logs, .. } = self;
+        let settling = async {
+            journal.until(|offers| LASTING.iter().all(|stream| offered_to(stream, offers))).await;
+            operator.quiet(&ids, caller, &logs[number]).await
+        };
+        // When nothing is owed any more, the last poll has nothing to tell either.
+        tokio::select! {
+            done = settling => done,
+            gone = poller.poll(&polled, caller, journal) => Err(gone),
         }
-        self.poller.poll_once(&stream, held, json!({ "maxEvents": 0 }), caller, journal).await?;
-        journal.until(|offers| LASTING.iter().all(|stream| offered_to(stream, offers))).await;
-        Ok(())
     }
 }
 
