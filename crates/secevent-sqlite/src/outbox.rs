@@ -182,8 +182,12 @@ pub(crate) fn settle(
         let place = settlement.place();
         match &settlement.verdict {
             Verdict::Acked => delete(connection, known, place)?,
-            Verdict::Rejected(reason) => bury(connection, place, Cause::Rejected, reason, settlement.at)?,
-            Verdict::Abandoned(reason) => bury(connection, place, Cause::Abandoned, reason, settlement.at)?,
+            Verdict::Rejected(reason) => {
+                bury(connection, known, place, Cause::Rejected, reason, settlement.at)?
+            }
+            Verdict::Abandoned(reason) => {
+                bury(connection, known, place, Cause::Abandoned, reason, settlement.at)?
+            }
             Verdict::Retry { at, attempts, signed } => {
                 let mut update = connection.prepare_cached(
                     "UPDATE deliveries SET attempts = ?4, due_at = ?5, signed = coalesce(?6, signed)
@@ -211,18 +215,27 @@ fn delete(connection: &Connection, known: &mut Known, place: Place) -> Result<()
 /// Moves a delivery from what is owed to the dead. It goes on needing the event's body.
 fn bury(
     connection: &Connection,
+    known: &mut Known,
     place: Place,
     cause: Cause,
     reason: &str,
     at: Timestamp,
 ) -> Result<(), Failure> {
+    let (stream, queue, sequence) = key(place);
+    // One that was delivered again and died again takes the place of the one before, which needs the event no more.
+    let mut replaced = connection.prepare_cached(
+        "DELETE FROM dead WHERE stream = ?1 AND queue = ?2 AND sequence = ?3 AND EXISTS (
+             SELECT 1 FROM deliveries WHERE stream = ?1 AND queue = ?2 AND sequence = ?3)",
+    )?;
+    if replaced.execute(params![stream, queue, sequence])? > 0 {
+        *known.released.entry(sequence).or_default() += 1;
+    }
     let mut insert = connection.prepare_cached(
-        "INSERT OR REPLACE INTO dead (stream, queue, sequence, rendering, verdict, reason, attempts, due_at,
+        "INSERT INTO dead (stream, queue, sequence, rendering, verdict, reason, attempts, due_at,
              generation, bytes, signed, died_at)
          SELECT stream, queue, sequence, rendering, ?4, ?5, attempts, due_at, generation, bytes, signed, ?6
          FROM deliveries WHERE stream = ?1 AND queue = ?2 AND sequence = ?3",
     )?;
-    let (stream, queue, sequence) = key(place);
     let verdict = recovery::verdict(cause);
     if insert.execute(params![stream, queue, sequence, verdict, reason, at.as_micros()])? == 0 {
         return Ok(());

@@ -60,6 +60,7 @@ macro_rules! conformance {
             what_is_not_dead_is_not_redriven,
             a_redriven_delivery_may_die_again,
             a_discarded_delivery_is_forgotten_and_counted,
+            a_delivery_that_dies_twice_is_dead_once,
             a_dropped_stream_keeps_its_dead,
             a_history_is_what_was_owed_regularly,
             a_history_comes_in_parts,
@@ -702,6 +703,22 @@ pub async fn a_discarded_delivery_is_forgotten_and_counted(store: Arc<dyn Store>
     trim(&*store, seconds(800)).await;
     let left: Vec<_> = history(&*store, A).await.iter().map(|past| past.sequence).collect();
     assert_eq!(left, [places[1]]);
+}
+
+/// What was replayed twice and refused twice is one dead delivery, and needs its event once.
+pub async fn a_delivery_that_dies_twice_is_dead_once(store: Arc<dyn Store>) {
+    let place = record(&*store, vec![event(1, &[A]), event(9_999, &[])]).await[0];
+    settle(&*store, A, place, Verdict::Acked).await;
+    for generation in [1, 2] {
+        assert_eq!(store.replay(A, vec![place], generation).await, Ok(1));
+        let refused = settlement(A, place, Verdict::Rejected("no".to_owned()));
+        store.settle(vec![Settlement { queue: Queue::Again, ..refused }]).await.expect("settle");
+    }
+    let dead = store.dead(Some(A), None, 10).await.expect("dead");
+    assert_eq!(dead.iter().map(|dead| dead.delivery.generation).collect::<Vec<_>>(), [2], "the last one");
+    assert_eq!(store.discard(vec![dead[0].delivery.place()]).await, Ok(1));
+    while store.trim(keep(seconds(5_000))).await.expect("trim") {}
+    assert_eq!(store.history(A, START, 10).await.expect("history").events, [], "nothing needs the event");
 }
 
 /// What a stream did not take is looked at after its end too. It leaves by its age.
