@@ -171,6 +171,16 @@ impl Product {
             .sum()
     }
 
+    /// Whether it says that it is ready.
+    pub fn is_ready(&self) -> Result<bool> {
+        let admin = fs::read_to_string(self.folder.path().join("secevent.db.admin")).context("it runs")?;
+        let admin: Value = serde_json::from_str(&admin)?;
+        let port =
+            admin["url"].as_str().and_then(|url| url.rsplit(':').next()).map(|port| port.trim_matches('/'));
+        let port = port.and_then(|port| port.parse().ok()).context("the admin listener has a port")?;
+        Ok(http::send(port, "GET", "/readyz", &[], "")?.0 == 200)
+    }
+
     /// An access token. They are good for some minutes: each row asks for its own.
     pub fn token(&self, client: &str) -> Result<String> {
         let form = format!("grant_type=client_credentials&client_id={client}&client_secret={SECRET}");

@@ -55,7 +55,12 @@ pub(super) fn measure(bench: &Bench) -> Result<Report> {
     let accept = |run: &Steady| millis(&run.accept["latency"], "p99_ms");
     let (base, burdened) = ((accept(&alone), "ms"), (accept(&beside), "ms"));
     report.line(Line::ratio("Beside them: accept, p99", base, burdened, None, None));
-    report.line(Line::not_measured("Beside them: readiness", "there is no endpoint for it yet"));
+    let mut unready = 0;
+    for _ in 0..10 {
+        unready += u32::from(!product.is_ready()?);
+    }
+    let what = "Beside them: not ready, of ten times asked";
+    report.line(Line::figure(what, f64::from(unready), "", Some(AtMost(0.0)), None));
     for (name, run) in [("alone", &alone), ("beside", &beside)] {
         let Steady { metered, accept, fast, .. } = run;
         report.raw(

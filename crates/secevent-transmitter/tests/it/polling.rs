@@ -243,6 +243,7 @@ async fn a_poll_that_was_reading_when_its_stream_was_paused_hands_out_nothing() 
     world.store.withhold(|_| true);
     let world = World::on(world.store.clone()).await;
     world.emit("e1", "alice").await;
+    let world = World::on(world.store.clone()).await;
     world.store.pages_held.send_replace(true);
     let mut reading = world.store.pages_asked.subscribe();
     let before = *reading.borrow_and_update();
