@@ -183,10 +183,10 @@ pub(crate) fn settle(
         match &settlement.verdict {
             Verdict::Acked => delete(connection, known, place)?,
             Verdict::Rejected(reason) => {
-                bury(connection, known, place, Cause::Rejected, reason, settlement.at)?
+                bury(connection, known, place, Cause::Rejected, reason, settlement.at)?;
             }
             Verdict::Abandoned(reason) => {
-                bury(connection, known, place, Cause::Abandoned, reason, settlement.at)?
+                bury(connection, known, place, Cause::Abandoned, reason, settlement.at)?;
             }
             Verdict::Retry { at, attempts, signed } => {
                 let mut update = connection.prepare_cached(
