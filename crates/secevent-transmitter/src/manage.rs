@@ -13,7 +13,6 @@ use secevent_ssf::{
     Status, StreamConfiguration, StreamId, StreamStatus, UpdateStatus, UpdateStream, VerificationRequest,
 };
 use secevent_store::{Backlog, StoreError, Version};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use tracing::warn;
 
@@ -93,10 +92,7 @@ impl Transmitter {
             status: Status::Enabled,
             reason: None,
             rendering: 1,
-            renderings: BTreeMap::from([(
-                1,
-                RenderedAs { iss: issuer.to_owned(), aud: client.audience.clone() },
-            )]),
+            renderings: vec![(1, RenderedAs { iss: issuer.to_owned(), aud: client.audience.clone() })],
             created_at: self.clock.now(),
             held: false,
             untold: false,
@@ -137,6 +133,7 @@ impl Transmitter {
         request: UpdateStream,
     ) -> Result<StreamConfiguration, ManageError> {
         let entry = self.stream_of(issuer, client, &request.stream_id)?;
+        let _alone = entry.changing.lock().await;
         let settings = entry.settings();
         // The values are compared as the receiver last saw them, before anything changes (E-10).
         request.supplied.check_against(&self.configuration(&settings))?;
@@ -165,6 +162,7 @@ impl Transmitter {
         request: ReplaceStream,
     ) -> Result<StreamConfiguration, ManageError> {
         let entry = self.stream_of(issuer, client, &request.stream_id)?;
+        let _alone = entry.changing.lock().await;
         let settings = entry.settings();
         request.supplied.check_against(&self.configuration(&settings))?;
         let asked = request.delivery.unwrap_or_else(DeliveryRequest::poll);
@@ -181,6 +179,7 @@ impl Transmitter {
     /// Deletes a stream. What was still owed to it is dropped, and counted as such.
     pub async fn delete_stream(&self, issuer: &str, client: &str, id: &StreamId) -> Result<(), ManageError> {
         let entry = self.stream_of(issuer, client, id)?;
+        let _alone = entry.changing.lock().await;
         let settings = entry.settings();
         self.store.put(&Stream::document(&settings.stream.id), settings.version, None).await?;
         self.table.remove(&entry);
@@ -215,6 +214,7 @@ impl Transmitter {
         request: UpdateStatus,
     ) -> Result<StreamStatus, ManageError> {
         let entry = self.stream_of(issuer, client, &request.stream_id)?;
+        let _alone = entry.changing.lock().await;
         let settings = entry.settings();
         if settings.stream.held && request.status == Status::Enabled {
             return Err(ManageError::Held);
@@ -223,7 +223,7 @@ impl Transmitter {
         Ok(status_of(&entry.settings().stream))
     }
 
-    /// Gives a stream another status, and drops what a disabled one is owed.
+    /// Gives a stream another status, and drops what a disabled one is owed. The caller holds `changing`.
     pub(crate) async fn change_status(
         &self,
         entry: &Arc<Entry>,

@@ -186,7 +186,7 @@ impl Transmitter {
         }
         // Reading takes a while. A stream that was paused, disabled or deleted meanwhile is sent nothing (SEM-16).
         let Some(settings) = may_send() else { return Ok(Vec::new()) };
-        let again_at = now.plus(self.config.poll_visibility);
+        let again_at = self.clock.now().plus(self.config.poll_visibility);
         let mut sets = Vec::new();
         let mut again = Vec::new();
         while sets.len() < sets_max {
@@ -210,8 +210,9 @@ impl Transmitter {
     /// What is handed out again are the same bytes, after a restart too (SEM-4).
     fn store_signatures(&self, again: Vec<Delivery>, at: Timestamp) {
         let settlements = again.into_iter().filter(|delivery| delivery.attempts == 1).map(|delivery| {
-            let Delivery { sequence, stream, queue, attempts, signed, .. } = delivery;
-            Settlement { sequence, stream, queue, at, verdict: Verdict::Retry { at, attempts, signed } }
+            let Delivery { sequence, stream, queue, attempts, signed, accepted_at, .. } = delivery;
+            let verdict = Verdict::Retry { at: accepted_at, attempts, signed };
+            Settlement { sequence, stream, queue, at, verdict }
         });
         let settlements: Vec<Settlement> = settlements.collect();
         if !settlements.is_empty() {

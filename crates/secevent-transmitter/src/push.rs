@@ -46,6 +46,10 @@ struct UnderWay {
 }
 
 impl UnderWay {
+    fn delivery(&self) -> &Delivery {
+        self.delivery.as_ref().expect("it is given back at the end")
+    }
+
     fn ended(mut self, attempt: Attempt) {
         self.send(attempt);
     }
@@ -195,10 +199,10 @@ impl Transmitter {
             let granted = permit.take().filter(|permit| permit.share == share);
             let Some(permit) = granted.or_else(|| self.shares.try_take(share)) else { return Some(share) };
             let delivery = entry.outgoing().next_push(now)?;
-            let under_way = UnderWay { delivery: Some(delivery.clone()), returned: returned.clone() };
+            let under_way = UnderWay { delivery: Some(delivery), returned: returned.clone() };
             let (this, entry) = (Arc::clone(self), Arc::clone(entry));
             tokio::spawn(async move {
-                let attempt = this.attempt(&entry, &delivery, permit).await;
+                let attempt = this.attempt(&entry, under_way.delivery(), permit).await;
                 under_way.ended(attempt);
             });
         }
@@ -331,8 +335,9 @@ impl Transmitter {
                         format!("nothing could be delivered for long: {}", trouble.detail),
                     );
                 }
-                // What is repeated are the same bytes, after a restart too.
-                Verdict::Retry { at: now, attempts, signed }
+                // What is repeated are the same bytes, after a restart too. When is the stream's affair: a delivery is
+                // due at once for the next process, whatever the clocks say (SEM-28).
+                Verdict::Retry { at: delivery.accepted_at, attempts, signed }
             }
         };
         Some(Settlement {

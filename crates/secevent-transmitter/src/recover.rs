@@ -8,7 +8,7 @@ use crate::table::Entry;
 use crate::transmitter::{Transmitter, TransmitterError};
 use secevent::{Subject, Timestamp};
 use secevent_ssf::StreamId;
-use secevent_store::{BoxFuture, Cause, Dead, Past, Place, Sequence, StoreError, Version};
+use secevent_store::{BoxFuture, Cause, Dead, Document, Past, Place, Sequence, StoreError, Version};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -262,6 +262,7 @@ impl Transmitter {
         let (preview, last) = self.survey(&entry, &replay).await?;
         (replay.total, replay.until) = (preview.count, last.0);
         if request.fresh_jti {
+            let _alone = entry.changing.lock().await;
             let settings = entry.settings();
             let generation = settings.stream.generation.checked_add(1);
             let spent =
@@ -282,8 +283,7 @@ impl Transmitter {
     /// The replays, as far as they have come.
     pub async fn replays(&self) -> Result<Vec<Replay>, RecoverError> {
         let documents = self.store.list("replay/", None, PAGE).await?;
-        let replays = documents.iter().map(|document| serde_json::from_slice(&document.body));
-        replays.collect::<Result<_, _>>().map_err(|error| StoreError::Corrupt(error.to_string()).into())
+        Ok(documents.iter().map(Replay::read).collect::<Result<_, _>>()?)
     }
 
     /// Calls a replay off. What is owed again by now stays owed.
@@ -319,8 +319,7 @@ impl Transmitter {
     /// Goes on with the replays that were under way when the last process ended.
     pub(crate) async fn go_on_replaying(&self) -> Result<(), TransmitterError> {
         for document in self.store.list("replay/", None, PAGE).await? {
-            let replay: Replay = serde_json::from_slice(&document.body)
-                .map_err(|error| StoreError::Corrupt(format!("{}: {error}", document.name)))?;
+            let replay = Replay::read(&document)?;
             if replay.state == ReplayState::Running {
                 self.run_replay(replay, document.version);
             }
@@ -418,15 +417,19 @@ impl Transmitter {
             return Ok(act(self, &entry, places).await?);
         }
         let number = entry.settings().stream.number();
+        // What dies again meanwhile is not taken up once more, or this might never end.
+        let mut left = usize::try_from(self.store.backlog(number).await?.dead).unwrap_or(usize::MAX);
         let mut count = 0;
         let mut after = None;
-        loop {
-            let dead = self.store.dead(Some(number), after, PAGE).await?;
+        while left > 0 {
+            let dead = self.store.dead(Some(number), after, left.min(PAGE)).await?;
             let places: Vec<Place> = dead.iter().map(|dead| dead.delivery.place()).collect();
-            let Some(last) = places.last().copied() else { return Ok(count) };
+            let Some(last) = places.last().copied() else { break };
             after = Some(last);
+            left -= places.len();
             count += act(self, &entry, places).await?;
         }
+        Ok(count)
     }
 
     async fn dead_place(&self, stream: &StreamId, jti: &str) -> Result<Place, RecoverError> {
@@ -498,9 +501,7 @@ impl Transmitter {
 
     async fn read_replay(&self, id: &str) -> Result<Option<(Replay, Version)>, RecoverError> {
         let Some(document) = self.store.get(&Replay::document(id)).await? else { return Ok(None) };
-        let replay = serde_json::from_slice(&document.body)
-            .map_err(|error| StoreError::Corrupt(format!("{}: {error}", document.name)))?;
-        Ok(Some((replay, document.version)))
+        Ok(Some((Replay::read(&document)?, document.version)))
     }
 
     async fn write_replay(&self, replay: &Replay, expected: Version) -> Result<Version, StoreError> {
@@ -516,6 +517,11 @@ impl Transmitter {
 impl Replay {
     fn document(id: &str) -> String {
         format!("replay/{id}")
+    }
+
+    fn read(document: &Document) -> Result<Self, StoreError> {
+        serde_json::from_slice(&document.body)
+            .map_err(|error| StoreError::Corrupt(format!("{}: {error}", document.name)))
     }
 
     fn wants(&self, past: &Past) -> bool {

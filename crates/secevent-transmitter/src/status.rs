@@ -49,6 +49,7 @@ impl Transmitter {
         reason: Option<String>,
         held: bool,
     ) -> Result<(), ManageError> {
+        let _alone = entry.changing.lock().await;
         let before = entry.settings().stream.status;
         let untold = status != before;
         self.change_status(entry, status, reason, |stream| (stream.held, stream.untold) = (held, untold))
@@ -117,7 +118,11 @@ impl Transmitter {
 
     /// The receiver knows: from here on there is silence.
     pub(crate) async fn status_was_told(&self, entry: &Arc<Entry>) {
+        let _alone = entry.changing.lock().await;
         let settings = entry.settings();
+        if !settings.stream.untold {
+            return;
+        }
         let stream = Stream { untold: false, ..settings.stream.clone() };
         match self.change(entry, &settings, stream).await {
             // Somebody gave it another status meanwhile, and tells that.

@@ -6,7 +6,6 @@ use secevent_ssf::{Endpoint, Secret, Spelling, Status, StreamId};
 use secevent_store::{Rendering, StreamNumber, Unsealable, Vault};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
-use std::collections::BTreeMap;
 
 /// One receiver's subscription, as it is stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,7 +34,8 @@ pub(crate) struct Stream {
     /// The rendering that new deliveries get.
     pub(crate) rendering: u32,
     /// All renderings that deliveries may refer to.
-    pub(crate) renderings: BTreeMap<u32, RenderedAs>,
+    #[serde(with = "renderings")]
+    pub(crate) renderings: Vec<(u32, RenderedAs)>,
     /// When it was created.
     pub(crate) created_at: Timestamp,
     /// Whether an operator set the status, so that the receiver cannot end it (SEM-8).
@@ -107,7 +107,7 @@ impl Stream {
     }
 
     pub(crate) fn rendered_as(&self, rendering: Rendering) -> Option<&RenderedAs> {
-        self.renderings.get(&rendering.0)
+        self.renderings.iter().find(|(number, _)| *number == rendering.0).map(|(_, rendered_as)| rendered_as)
     }
 
     /// The name of the document that keeps it.
@@ -132,6 +132,27 @@ impl Stream {
         let authorization =
             secevent_ssf::delivery::authorization(value).map_err(|_| NoPushTarget::Damaged)?;
         Ok(PushTarget { endpoint, authorization: Some(authorization) })
+    }
+}
+
+/// Renderings are stored as an object, by number. In memory they are a list: mostly of one, for which a map would keep
+/// room for a dozen.
+mod renderings {
+    use super::RenderedAs;
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::collections::BTreeMap;
+
+    pub(super) fn serialize<S: Serializer>(
+        renderings: &[(u32, RenderedAs)],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(renderings.iter().map(|(number, rendered_as)| (number, rendered_as)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<(u32, RenderedAs)>, D::Error> {
+        Ok(BTreeMap::deserialize(deserializer)?.into_iter().collect())
     }
 }
 

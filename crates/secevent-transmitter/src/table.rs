@@ -30,6 +30,8 @@ struct Inner {
 pub(crate) struct Entry {
     settings: RwLock<Arc<Settings>>,
     outgoing: Mutex<Outgoing>,
+    /// Held while its settings are changed: who changes them meanwhile waits for his turn.
+    pub(crate) changing: tokio::sync::Mutex<()>,
     /// What happened to it since this process started.
     pub(crate) counts: Counts,
     pub(crate) pace: Mutex<Pace>,
@@ -82,6 +84,7 @@ impl Entry {
         Self {
             settings: RwLock::new(Arc::new(settings)),
             outgoing: Mutex::new(outgoing),
+            changing: tokio::sync::Mutex::default(),
             counts: Counts::default(),
             pace: Mutex::default(),
             settling: Mutex::default(),

@@ -83,6 +83,19 @@ async fn what_is_refused_again_is_dead_again() {
     assert_eq!(gone, RecoverError::NoSuchSet(dead[0].jti.clone()));
 }
 
+/// I6: to deliver all of them again ends, although they die again as fast.
+#[tokio::test(start_paused = true)]
+async fn all_are_delivered_again_once_even_if_they_die_again_meanwhile() {
+    let names: Vec<String> = (0..600).map(|number| format!("e{number}")).collect();
+    let (world, id) = with_dead(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    world.network.answer(|_| Reply::Refuse("invalid_request"));
+    let redriven = tokio::time::timeout(Duration::from_secs(60), world.transmitter.redrive(&id, None)).await;
+    assert_eq!(redriven.unwrap(), Ok(600));
+    world.store.all_settled().await;
+    assert_eq!(world.network.pushes().len(), 1 + 2 * 600);
+    assert_eq!(world.store.backlog_of(1).await.dead, 600);
+}
+
 #[tokio::test(start_paused = true)]
 async fn identifiers_of_others_name_nothing() {
     let (world, id) = with_dead(&["e1"]).await;

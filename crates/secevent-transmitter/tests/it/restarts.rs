@@ -135,3 +135,17 @@ async fn closing_answers_who_waits_and_gives_up_on_who_never_answers() {
     assert!(began.elapsed() <= Duration::from_secs(11));
     assert_eq!(world.store.backlog_of(1).await.pending, 1);
 }
+
+/// SEM-28: what was in flight at a crash is due at once, also if the clock was ahead and is set right by then.
+#[tokio::test(start_paused = true)]
+async fn what_failed_under_a_clock_that_was_ahead_is_due_at_once() {
+    let world = World::new().await;
+    world.push_stream().await;
+    world.network.answer(|_| Reply::Unreachable);
+    world.emit("e1", "alice").await;
+    world.network.sent(3).await;
+    let next = world.restarted_earlier(Duration::from_secs(3600)).await;
+    let began = tokio::time::Instant::now();
+    let again = next.network.sent(1).await;
+    assert_eq!(again[0].at, began);
+}

@@ -212,7 +212,13 @@ impl Recovery for TestStore {
         after: Option<Place>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Dead>, StoreError>> {
-        self.inner.dead(stream, after, limit)
+        Box::pin(async move {
+            // A real store takes a while, in which receivers answer.
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            self.inner.dead(stream, after, limit).await
+        })
     }
 
     fn dead_at(&self, place: Place) -> BoxFuture<'_, Result<Option<Dead>, StoreError>> {
@@ -302,7 +308,12 @@ impl Documents for TestStore {
         expected: Version,
         body: Option<Bytes>,
     ) -> BoxFuture<'_, Result<Version, StoreError>> {
-        self.inner.put(name, expected, body)
+        let name = name.to_owned();
+        Box::pin(async move {
+            // A real store takes a while, in which others have their turn.
+            tokio::task::yield_now().await;
+            self.inner.put(&name, expected, body).await
+        })
     }
 
     fn new_stream_number(&self) -> BoxFuture<'_, Result<StreamNumber, StoreError>> {

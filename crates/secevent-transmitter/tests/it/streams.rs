@@ -3,8 +3,8 @@
 use crate::network::{ACCEPT, Reply};
 use crate::store::Verb;
 use crate::world::{ISSUER, SESSION_REVOKED, World, client};
-use secevent_ssf::{CreateStream, Tolerance, UpdateStream};
-use secevent_transmitter::ManageError;
+use secevent_ssf::{CreateStream, Status, Tolerance, UpdateStatus, UpdateStream};
+use secevent_transmitter::{ManageError, ReplayRequest};
 use serde_json::json;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -90,7 +90,7 @@ async fn if_dropping_failed_it_is_done_before_the_stream_goes_on() {
     world.emit("held", "alice").await;
     world.store.drop_fails.store(true, SeqCst);
     let request = json!({"stream_id": id.as_str(), "status": "disabled"}).to_string();
-    let request = secevent_ssf::UpdateStatus::read(request.as_bytes(), Tolerance::NONE).unwrap();
+    let request = UpdateStatus::read(request.as_bytes(), Tolerance::NONE).unwrap();
     let answer = world.transmitter.set_stream_status(ISSUER, "rp", request).await;
     assert!(matches!(answer, Err(ManageError::Ours(_))));
     world.store.drop_fails.store(false, SeqCst);
@@ -189,4 +189,21 @@ async fn streams_are_their_own_clients_alone() {
     let poll = world.transmitter.poll("other", &id, &secevent_ssf::poll::PollRequest::default()).await;
     assert_eq!(poll, Err(secevent_transmitter::PollError::NoSuchStream));
     assert_eq!(world.poll(&id, &json!({})).await.sets.len(), 1, "and its queue is untouched");
+}
+
+/// Changes of one stream come one after the other: nobody is sent away because somebody else was faster.
+#[tokio::test(start_paused = true)]
+async fn changes_of_a_stream_wait_for_each_other() {
+    let world = World::new().await;
+    let id = world.push_stream().await;
+    let change = |status: &'static str| {
+        let request = json!({"stream_id": id.as_str(), "status": status}).to_string();
+        let request = UpdateStatus::read(request.as_bytes(), Tolerance::NONE).unwrap();
+        world.transmitter.set_stream_status(ISSUER, "rp", request)
+    };
+    let hold = world.transmitter.hold_stream(&id, Status::Enabled, None);
+    let replay = ReplayRequest { fresh_jti: true, ..ReplayRequest::default() };
+    let replay = world.transmitter.start_replay(&id, &replay);
+    let (one, other, held, replayed) = tokio::join!(change("paused"), change("enabled"), hold, replay);
+    assert!(one.is_ok() && other.is_ok() && held.is_ok() && replayed.is_ok(), "{one:?} {other:?} {held:?}");
 }

@@ -31,11 +31,21 @@ pub(crate) const START: Timestamp = Timestamp::from_millis(1_795_000_000_900);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A clock that goes with tokio's, which stands still while any task has something to do.
-pub(crate) struct TestClock(Instant);
+pub(crate) struct TestClock {
+    began: Instant,
+    /// How much it is behind.
+    behind: Duration,
+}
+
+impl TestClock {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { began: Instant::now(), behind: Duration::ZERO })
+    }
+}
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        START.plus(self.0.elapsed())
+        START.plus(self.began.elapsed()).minus(self.behind)
     }
 }
 
@@ -56,17 +66,23 @@ impl World {
     pub(crate) async fn with(change: impl FnOnce(&mut TransmitterConfig)) -> Self {
         let mut config = config();
         change(&mut config);
-        Self::start(config, TestStore::new(), Arc::new(TestClock(Instant::now()))).await
+        Self::start(config, TestStore::new(), TestClock::new()).await
     }
 
     pub(crate) async fn on(store: Arc<TestStore>) -> Self {
-        Self::start(config(), store, Arc::new(TestClock(Instant::now()))).await
+        Self::start(config(), store, TestClock::new()).await
     }
 
     /// The next process on what the store holds now, with a network of its own. This one goes on in its own
     /// world, as a process would that was cut off.
     pub(crate) async fn restarted(&self) -> Self {
         Self::start(self.config.clone(), self.store.restarted(2), Arc::clone(&self.clock)).await
+    }
+
+    /// The same, by a clock that is set back by so much.
+    pub(crate) async fn restarted_earlier(&self, behind: Duration) -> Self {
+        let clock = TestClock { began: self.clock.began, behind };
+        Self::start(self.config.clone(), self.store.restarted(2), Arc::new(clock)).await
     }
 
     async fn start(config: TransmitterConfig, store: Arc<TestStore>, clock: Arc<TestClock>) -> Self {
