@@ -49,7 +49,8 @@ pub struct Jti {
     pub generation: u16,
 }
 
-/// Makes and reads identifiers: 22 characters of base64url, one AES block (SEM-1).
+/// Makes and reads identifiers: one AES block (SEM-1) as 22 digits of the base64url alphabet, the first of which is a
+/// letter, so that a command line does not take an identifier for an option.
 ///
 /// ```
 /// use secevent_store::{Epoch, Jti, JtiCodec, Sequence, StoreKey, StreamNumber};
@@ -68,6 +69,11 @@ pub struct JtiCodec {
 
 impl JtiCodec {
     const SEQUENCE_BITS: u32 = 48;
+    /// What is put before a block, so that the bits that are left over are the first and not the last ones. It ends
+    /// in the middle of a digit: what is left of it can only be one of four letters.
+    const PAD_BYTES: usize = 2;
+    /// The digits that hold nothing else.
+    const PAD: &str = "AA";
 
     /// A codec under the store's key.
     pub fn new(key: &StoreKey) -> Self {
@@ -84,17 +90,19 @@ impl JtiCodec {
         block[14..].copy_from_slice(&jti.generation.to_be_bytes());
         let mut block = Array::from(block);
         self.cipher.encrypt_block(&mut block);
-        URL_SAFE_NO_PAD.encode(block)
+        let mut padded = [0; Self::PAD_BYTES + 16];
+        padded[Self::PAD_BYTES..].copy_from_slice(&block);
+        URL_SAFE_NO_PAD.encode(padded).split_off(Self::PAD.len())
     }
 
     /// The place of an identifier, if it is one of this store's for `stream`. Anything else is unknown: another
     /// stream's identifier, somebody's invention, another store's.
     pub fn decode(&self, jti: &str, stream: StreamNumber) -> Option<Jti> {
-        let mut block = [0; 16];
-        let length = URL_SAFE_NO_PAD.decode_slice(jti, &mut block).ok()?;
-        if jti.len() != 22 || length != block.len() {
+        if jti.len() != 22 {
             return None;
         }
+        let padded = URL_SAFE_NO_PAD.decode([Self::PAD, jti].concat()).ok()?;
+        let block: [u8; 16] = padded.strip_prefix(&[0; Self::PAD_BYTES])?.try_into().ok()?;
         let mut block = Array::from(block);
         self.cipher.decrypt_block(&mut block);
         let block: [u8; 16] = block.into();

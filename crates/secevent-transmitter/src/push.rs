@@ -369,7 +369,7 @@ impl Transmitter {
             }
         }
         if entry.settings().stream.untold && settled.into_iter().any(|(queue, _)| queue == Queue::Control) {
-            self.status_was_told(entry).await;
+            self.status_may_be_told(entry).await;
         }
     }
 

@@ -116,12 +116,23 @@ impl Transmitter {
         Ok(())
     }
 
-    /// The receiver knows: from here on there is silence.
-    pub(crate) async fn status_was_told(&self, entry: &Arc<Entry>) {
+    /// Something of the transmitter's own was settled. If it was the last of that, the receiver knows its stream's
+    /// status: from here on there is silence.
+    pub(crate) async fn status_may_be_told(&self, entry: &Arc<Entry>) {
+        // Whoever changes the status holds this until its event is recorded.
         let _alone = entry.changing.lock().await;
         let settings = entry.settings();
         if !settings.stream.untold {
             return;
+        }
+        let number = settings.stream.number();
+        match self.store.page(number, Queue::Control, Sequence(0), 1).await {
+            Ok(left) if left.deliveries.is_empty() => {}
+            Ok(_) => return,
+            Err(error) => {
+                warn!(stream.id = %settings.stream.id, %error, "A status may be told, and that is not stored yet");
+                return;
+            }
         }
         let stream = Stream { untold: false, ..settings.stream.clone() };
         match self.change(entry, &settings, stream).await {

@@ -215,9 +215,8 @@ impl Transmitter {
             }
         }
         for entry in self.table.all() {
-            let settings = entry.settings();
-            if settings.stream.status == Status::Disabled && settings.stream.untold {
-                // What was to be said last was among what is dropped.
+            if entry.settings().stream.untold {
+                // What was to be said last was not recorded, or was among what is dropped.
                 self.tell_status(&entry).await?;
             }
         }

@@ -42,6 +42,19 @@ async fn a_receiver_is_told_of_a_pause_last_of_all() {
     assert_eq!(pushes.len(), 1 + 10 + 2);
 }
 
+/// SEM-7: what is on its way when a stream is paused may be of the transmitter's own, and is not what tells of it.
+#[tokio::test(start_paused = true)]
+async fn a_verification_that_is_answered_after_a_pause_does_not_tell_of_it() {
+    let world = World::new().await;
+    world.network.answer(|_| ACCEPT.after(Duration::from_secs(2)));
+    let id = world.push_stream_unverified().await;
+    world.network.sent(1).await;
+    hold(&world, &id, Status::Paused).await;
+    let pushes = world.network.sent(2).await;
+    assert!(status_told(&pushes[0]).is_none());
+    assert_eq!(status_told(&pushes[1]).unwrap()["status"], "paused");
+}
+
 /// SEM-7: if it cannot be delivered, the next status replaces it.
 #[tokio::test(start_paused = true)]
 async fn a_status_that_could_not_be_told_is_replaced_by_the_next_one() {
