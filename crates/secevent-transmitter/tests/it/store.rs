@@ -24,8 +24,8 @@ pub(crate) struct TestStore {
     pub(crate) pages_held: watch::Sender<bool>,
     /// How many of them were asked for.
     pub(crate) pages_asked: watch::Sender<usize>,
-    /// What is recorded is committed only when this is unset.
-    pub(crate) commits_slowly: watch::Sender<bool>,
+    /// What is recorded for this queue is committed only when this is unset.
+    pub(crate) commits_slowly: watch::Sender<Option<Queue>>,
     /// Which hand-overs are withheld from the observer.
     withheld: Mutex<Option<Withheld>>,
     settled: Mutex<BTreeMap<Verb, usize>>,
@@ -62,7 +62,7 @@ impl TestStore {
             drop_fails: AtomicBool::default(),
             pages_held: watch::Sender::new(false),
             pages_asked: watch::Sender::new(0),
-            commits_slowly: watch::Sender::new(false),
+            commits_slowly: watch::Sender::new(None),
             withheld: Mutex::default(),
             settled: Mutex::default(),
             changed: Notify::new(),
@@ -126,10 +126,11 @@ impl TestStore {
 
 impl Outbox for TestStore {
     fn record(&self, events: Vec<NewEvent>) -> BoxFuture<'_, Result<Vec<Recorded>, StoreError>> {
-        if *self.commits_slowly.borrow() && events.iter().all(|event| event.owed[0].queue == Queue::Regular) {
+        let slow = *self.commits_slowly.borrow();
+        if slow.is_some() && events.iter().all(|event| Some(event.owed[0].queue) == slow) {
             let mut slowly = self.commits_slowly.subscribe();
             return Box::pin(async move {
-                let _ = slowly.wait_for(|slowly| !slowly).await;
+                let _ = slowly.wait_for(Option::is_none).await;
                 self.unless(&self.record_fails, || self.inner.record(events)).await
             });
         }
