@@ -28,6 +28,12 @@ pub fn event(uri: &str) -> (String, usize) {
     (with_markers(uri, MARKERS), CLAIMS_BYTES - 386)
 }
 
+/// The same about subjects that nothing else is about.
+pub fn event_about_others(uri: &str) -> (String, usize) {
+    let (body, pad) = event(uri);
+    (body.replace("user-{{sub}}", "else-{{sub}}"), pad)
+}
+
 /// The same without the time it was sent, so that it does not count among the latencies.
 pub fn event_without_time(uri: &str) -> (String, usize) {
     (with_markers(uri, r#""bench_seq":{{seq}},"bench_sub":{{sub}}"#), CLAIMS_BYTES - 366)

@@ -3,7 +3,7 @@
 use crate::outgoing::Place;
 use crate::push::{STORE_PAUSE, signature_of};
 use crate::stream::Target;
-use crate::table::Entry;
+use crate::table::{Entry, Settings};
 use crate::transmitter::{Transmitter, TransmitterError};
 use bytes::Bytes;
 use secevent::Timestamp;
@@ -187,24 +187,60 @@ impl Transmitter {
         // Reading takes a while. A stream that was paused, disabled or deleted meanwhile is sent nothing (SEM-16).
         let Some(settings) = may_send() else { return Ok(Vec::new()) };
         let again_at = self.clock.now().plus(self.config.poll_visibility);
-        let mut sets = Vec::new();
+        let taken: Vec<Delivery> = {
+            let mut outgoing = entry.outgoing();
+            std::iter::from_fn(|| outgoing.next_poll(now, again_at)).take(sets_max).collect()
+        };
+        let tokens = self.tokens(&settings, &taken).await.map_err(TransmitterError::Config)?;
         let mut again = Vec::new();
-        while sets.len() < sets_max {
-            let Some(delivery) = entry.outgoing().next_poll(now, again_at) else { break };
-            let place = (delivery.queue, delivery.sequence);
-            let (jti, token) = self.token(&settings, &delivery).await.map_err(TransmitterError::Config)?;
+        for (delivery, (_, token)) in taken.into_iter().zip(&tokens) {
             if delivery.attempts == 0 {
-                if let Some(signed) = signature_of(&token) {
-                    entry.outgoing().was_signed(place, signed);
+                if let Some(signed) = signature_of(token) {
+                    entry.outgoing().was_signed((delivery.queue, delivery.sequence), signed);
                 }
             } else {
                 entry.counts.retries.add(1);
                 again.push(delivery);
             }
-            sets.push((jti, token));
         }
         self.store_signatures(again, now);
-        Ok(sets)
+        Ok(tokens)
+    }
+
+    /// The identifiers and signed SETs of deliveries, many of them side by side.
+    async fn tokens(
+        &self,
+        settings: &Arc<Settings>,
+        deliveries: &[Delivery],
+    ) -> Result<Vec<(String, String)>, String> {
+        /// Deliveries that are worth the way to another thread.
+        const SHARE: usize = 16;
+        let mut shares = deliveries.chunks(SHARE);
+        let own = shares.next_back().unwrap_or_default();
+        let mut beside = Vec::new();
+        for share in shares {
+            let (this, settings, share) = (self.handle(), Arc::clone(settings), share.to_vec());
+            beside.push(tokio::spawn(async move { this.signed(&settings, &share).await }));
+        }
+        let last = self.signed(settings, own).await;
+        let mut tokens = Vec::with_capacity(deliveries.len());
+        for share in beside {
+            tokens.extend(share.await.map_err(|_| "the server is ending".to_owned())??);
+        }
+        tokens.extend(last?);
+        Ok(tokens)
+    }
+
+    async fn signed(
+        &self,
+        settings: &Settings,
+        deliveries: &[Delivery],
+    ) -> Result<Vec<(String, String)>, String> {
+        let mut tokens = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            tokens.push(self.token(settings, delivery).await?);
+        }
+        Ok(tokens)
     }
 
     /// What is handed out again are the same bytes, after a restart too (SEM-4).

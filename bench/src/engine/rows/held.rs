@@ -1,5 +1,5 @@
 //! Ten thousand events were held while the receiver was in trouble. Once it answers they go out, and fresh ones with
-//! them.
+//! them: about others, who do not have to wait, and about the same subjects, which wait for what was before them.
 
 use super::latency::RATE;
 use crate::clock;
@@ -19,14 +19,23 @@ pub(super) fn measure(bench: &Bench) -> Result<Report> {
     let mut report = Report::default();
     let held: u64 = bench.scaled(10_000, 1_000);
     // Fresh events have the sequence numbers behind the held ones, and say when they were sent.
-    let calm = drained(bench, held, false)?;
-    let troubled = drained(bench, held, true)?;
+    let calm = drained(bench, held, Cause::Pause)?;
+    let troubled = drained(bench, held, Cause::Trouble { fresh_of_others: true })?;
+    let same = drained(bench, held, Cause::Trouble { fresh_of_others: false })?;
     let what = |what: &str| format!("{held} held events once the receiver answers: {what}");
     let (base, burdened) = ((calm.rate, "/s"), (troubled.rate, "/s"));
     report.line(Line::ratio(&what("drain rate"), base, burdened, Some(AtLeast(0.8)), Some(AtLeast(0.95))));
     let (base, burdened) = ((troubled.fresh_after, "ms"), (troubled.fresh_meanwhile, "ms"));
     report.line(Line::ratio(&what("fresh events' p50 meanwhile"), base, burdened, Some(AtMost(2.0)), None));
-    for (name, run) in [("paused and let go", &calm), ("held by trouble", &troubled)] {
+    let (base, burdened) = ((same.fresh_after, "ms"), (same.fresh_meanwhile, "ms"));
+    let of_the_same = what("the same of fresh events about the held ones' subjects");
+    report.line(Line::ratio(&of_the_same, base, burdened, None, None));
+    let runs = [
+        ("paused and let go", &calm),
+        ("held by trouble", &troubled),
+        ("held by trouble, fresh events about the same", &same),
+    ];
+    for (name, run) in runs {
         report.raw(
             name,
             json!({
@@ -53,10 +62,17 @@ struct Drained {
     fresh_after: f64,
 }
 
-/// Holds events, by a pause or by a receiver that is not there, and lets them go. Fresh events come only where the
-/// receiver was in trouble: the other run shows how fast it goes normally, without them.
-fn drained(bench: &Bench, held: u64, by_trouble: bool) -> Result<Drained> {
-    bench.tell(if by_trouble { "held by trouble" } else { "held by a pause" });
+/// Why events are held. Fresh ones come only where the receiver was in trouble: the other run shows how fast it goes
+/// normally, without them.
+#[derive(Debug, Clone, Copy)]
+enum Cause {
+    Pause,
+    Trouble { fresh_of_others: bool },
+}
+
+/// Holds events, by a pause or by a receiver that is not there, and lets them go.
+fn drained(bench: &Bench, held: u64, cause: Cause) -> Result<Drained> {
+    bench.tell(&format!("held by {cause:?}"));
     let port = bench.free_port()?;
     let sink = Sink::start_logging(bench, port, &[])?;
     let product = Product::start(bench, &Setup::new(port))?;
@@ -67,13 +83,20 @@ fn drained(bench: &Bench, held: u64, by_trouble: bool) -> Result<Drained> {
     warm_up.run_all_accepted(bench)?;
     sink.wait_for_distinct(warm_up.count)?;
 
-    let sink = if by_trouble {
-        drop(sink);
-        None
-    } else {
-        product.set_status(&stream, "paused")?;
-        sink.reset()?;
-        Some(sink)
+    let fresh_body = match cause {
+        Cause::Trouble { fresh_of_others: true } => load::event_about_others(SESSION_REVOKED),
+        _ => load::event(SESSION_REVOKED),
+    };
+    let sink = match cause {
+        Cause::Trouble { .. } => {
+            drop(sink);
+            None
+        }
+        Cause::Pause => {
+            product.set_status(&stream, "paused")?;
+            sink.reset()?;
+            Some(sink)
+        }
     };
     let load = product.load(load::event_without_time(SESSION_REVOKED))?.lines(LINES).count(held / LINES);
     Load { connections: 4, first: HELD_FIRST, ..load }.run_all_accepted(bench)?;
@@ -84,7 +107,7 @@ fn drained(bench: &Bench, held: u64, by_trouble: bool) -> Result<Drained> {
         }
         None => {
             clock::sleep(Duration::from_secs(3));
-            let load = product.load(load::event(SESSION_REVOKED))?;
+            let load = product.load(fresh_body)?;
             let load = Load { first: HELD_FIRST + held, ..load }.paced(RATE, bench.scaled(15.0, 6.0));
             let fresh = load.start(bench)?;
             (Sink::start_logging(bench, port, &[])?, Some(fresh))

@@ -19,6 +19,8 @@ pub(super) struct Task {
     pub(super) streams: u64,
     pub(super) pace: Pace,
     pub(super) subjects: u64,
+    /// Events that are delivered before it counts.
+    pub(super) warm_up: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +33,7 @@ pub(super) enum Pace {
 
 impl Task {
     pub(super) fn new(algorithm: &'static str, pace: Pace) -> Self {
-        Self { algorithm, streams: 1, pace, subjects: SUBJECTS }
+        Self { algorithm, streams: 1, pace, subjects: SUBJECTS, warm_up: 0 }
     }
 }
 
@@ -132,6 +134,10 @@ fn run_product(bench: &Bench, task: Task) -> Result<Run> {
 
 fn go(bench: &Bench, task: Task, sink: &Sink, pid: u32, load: Load) -> Result<Run> {
     let load = Load { subjects: task.subjects, ..load };
+    if task.warm_up > 0 {
+        load.clone().count(task.warm_up).run_all_accepted(bench)?;
+        sink.wait_for_distinct(task.warm_up * task.streams)?;
+    }
     let load = match task.pace {
         Pace::All(count) => load.count(count),
         Pace::Steady(rate, seconds) => {
