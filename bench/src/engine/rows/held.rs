@@ -6,7 +6,7 @@ use crate::clock;
 use crate::engine::Bench;
 use crate::engine::figures::Bound::{AtLeast, AtMost};
 use crate::engine::figures::quantile;
-use crate::engine::load::{self, Load, SESSION_REVOKED, Seen, Sink};
+use crate::engine::load::{self, Load, SESSION_REVOKED, Seen, Sent, Sink};
 use crate::engine::product::{Product, Setup};
 use crate::engine::table::{Line, Report};
 use anyhow::{Context, Result};
@@ -44,6 +44,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Report> {
                 "fresh_meanwhile": run.fresh_count,
                 "fresh_p50_meanwhile_ms": run.fresh_meanwhile,
                 "fresh_p50_afterwards_ms": run.fresh_after,
+                "fresh_accept_p50_meanwhile_ms": run.accept_meanwhile,
             }),
         );
     }
@@ -60,6 +61,8 @@ struct Drained {
     fresh_meanwhile: f64,
     /// The same once the held ones are gone.
     fresh_after: f64,
+    /// What of the former was spent until they were accepted.
+    accept_meanwhile: f64,
 }
 
 /// Why events are held. Fresh ones come only where the receiver was in trouble: the other run shows how fast it goes
@@ -100,6 +103,8 @@ fn drained(bench: &Bench, held: u64, cause: Cause) -> Result<Drained> {
     };
     let load = product.load(load::event_without_time(SESSION_REVOKED))?.lines(LINES).count(held / LINES);
     Load { connections: 4, first: HELD_FIRST, ..load }.run_all_accepted(bench)?;
+    let folder = bench.new_folder()?;
+    let accepted = folder.path().join("accepted.log");
     let (sink, fresh) = match sink {
         Some(sink) => {
             product.set_status(&stream, "enabled")?;
@@ -108,23 +113,25 @@ fn drained(bench: &Bench, held: u64, cause: Cause) -> Result<Drained> {
         None => {
             clock::sleep(Duration::from_secs(3));
             let load = product.load(fresh_body)?;
-            let load = Load { first: HELD_FIRST + held, ..load }.paced(RATE, bench.scaled(15.0, 6.0));
+            let load = Load { first: HELD_FIRST + held, log: Some(accepted.clone()), ..load }
+                .paced(RATE, bench.scaled(15.0, 6.0));
             let fresh = load.start(bench)?;
             (Sink::start_logging(bench, port, &[])?, Some(fresh))
         }
     };
-    let mut all = held;
+    let (mut all, mut sent) = (held, Vec::new());
     if let Some(fresh) = fresh {
         all += fresh.output()?["ok"].as_u64().unwrap_or_default();
+        sent = Sent::read(&accepted)?;
     }
     sink.wait_for_distinct(all)?;
-    summed_up(&sink.log()?, HELD_FIRST..HELD_FIRST + held)
+    summed_up(&sink.log()?, &sent, HELD_FIRST..HELD_FIRST + held)
 }
 
 /// The sequence number of the first event that is held.
 const HELD_FIRST: u64 = 1_000_000;
 
-fn summed_up(log: &[Seen], held: std::ops::Range<u64>) -> Result<Drained> {
+fn summed_up(log: &[Seen], sent: &[Sent], held: std::ops::Range<u64>) -> Result<Drained> {
     let is_held = |seen: &&Seen| seen.sequence.is_some_and(|sequence| held.contains(&sequence));
     let reads = || log.iter().filter(is_held).map(|seen| seen.read_nanos);
     let (first, last) = reads().min().zip(reads().max()).context("no held event came")?;
@@ -136,6 +143,9 @@ fn summed_up(log: &[Seen], held: std::ops::Range<u64>) -> Result<Drained> {
     let meanwhile = latencies(&|sent| (first..=last).contains(&sent));
     // A little later, when what had gathered behind the held ones is gone too.
     let after = latencies(&|sent| sent > last + SETTLING_NANOS);
+    let accepting = sent.iter().filter(|sent| (first..=last).contains(&sent.sent_nanos));
+    let accepting: Vec<f64> =
+        accepting.map(|sent| sent.answered_nanos.saturating_sub(sent.sent_nanos) as f64 / 1e6).collect();
     let seconds = (last - first) as f64 / 1e9;
     Ok(Drained {
         rate: reads().count() as f64 / seconds,
@@ -143,6 +153,7 @@ fn summed_up(log: &[Seen], held: std::ops::Range<u64>) -> Result<Drained> {
         fresh_count: meanwhile.len(),
         fresh_meanwhile: quantile(&meanwhile, 0.5).unwrap_or(f64::NAN),
         fresh_after: quantile(&after, 0.5).unwrap_or(f64::NAN),
+        accept_meanwhile: quantile(&accepting, 0.5).unwrap_or(f64::NAN),
     })
 }
 
@@ -171,7 +182,7 @@ mod tests {
             seen(103, Some(2_500), 2_900),
             seen(104, Some(3_500), 3_504),
         ];
-        let drained = summed_up(&log, 100..102).unwrap();
+        let drained = summed_up(&log, &[], 100..102).unwrap();
         assert_eq!((drained.rate, drained.fresh_count), (2.0, 1));
         assert_eq!((drained.fresh_meanwhile, drained.fresh_after), (30.0, 4.0));
     }
