@@ -5,7 +5,7 @@ use secevent::{Audience, Issuer};
 use secevent_http::ClientConfig as OutgoingConfig;
 use secevent_jose::Algorithm;
 use secevent_server::{ClientConfig, MetricsAccess, Scope};
-use secevent_transmitter::{IssuerConfig, Overflow, PollOrder, TransmitterConfig};
+use secevent_transmitter::{Ending, Inactivity, IssuerConfig, Overflow, PollOrder, TransmitterConfig};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -108,6 +108,10 @@ struct Delivery {
     poll_order: Option<String>,
     dead_kept_seconds: Option<u64>,
     housekeeping_seconds: Option<u64>,
+    verification_interval_min_seconds: Option<u64>,
+    heartbeat_seconds: Option<u64>,
+    inactivity_timeout_seconds: Option<u64>,
+    inactivity_then: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -117,6 +121,8 @@ struct IssuerEntry {
     algorithm: Option<String>,
     default_subjects: String,
     events: Option<Vec<String>>,
+    #[serde(default)]
+    legacy: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -445,6 +451,28 @@ impl Delivery {
         seconds("pause_after_seconds", self.pause_after_seconds, &mut config.pause_after, 365 * DAY)?;
         seconds("dead_kept_seconds", self.dead_kept_seconds, &mut config.dead_kept, 365 * DAY)?;
         seconds("housekeeping_seconds", self.housekeeping_seconds, &mut config.housekeeping, DAY)?;
+        let interval = &mut config.verification_interval_min;
+        seconds("verification_interval_min_seconds", self.verification_interval_min_seconds, interval, DAY)?;
+        let optional = |name: &str, value: Option<u64>| {
+            let mut period = Duration::ZERO;
+            seconds(name, value, &mut period, 365 * DAY)?;
+            anyhow::Ok(Some(period).filter(|period| !period.is_zero()))
+        };
+        config.heartbeat = optional("heartbeat_seconds", self.heartbeat_seconds)?;
+        let timeout = optional("inactivity_timeout_seconds", self.inactivity_timeout_seconds)?;
+        let then = match self.inactivity_then.as_deref() {
+            None | Some("pause") => Ending::Pause,
+            Some("disable") => Ending::Disable,
+            Some("delete") => Ending::Delete,
+            Some(other) => {
+                bail!("delivery.inactivity_then is {other:?}: it must be pause, disable or delete")
+            }
+        };
+        ensure!(
+            timeout.is_some() || self.inactivity_then.is_none(),
+            "delivery.inactivity_then says nothing without delivery.inactivity_timeout_seconds"
+        );
+        config.inactivity = timeout.map(|timeout| Inactivity { timeout, then });
         let amount = |name: &str, value: Option<u64>, default: &mut u64, max: u64| {
             if let Some(value) = value {
                 ensure!((1..=max).contains(&value), "delivery.{name} is {value}: it must be 1 to {max}");
@@ -505,6 +533,7 @@ impl IssuerEntry {
             ensure!(!events.is_empty(), "issuer.events is empty: leave it out for all CAEP and RISC events");
             config.events = events;
         }
+        config.legacy = self.legacy;
         Ok(config)
     }
 }

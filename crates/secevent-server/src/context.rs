@@ -45,9 +45,16 @@ pub(crate) fn stream_id(query: Option<&str>) -> Result<Option<StreamId>, Problem
     }
 }
 
-/// The `stream_id` of a query that must have one.
-pub(crate) fn needed_stream_id(query: Option<&str>) -> Result<StreamId, Problem> {
-    stream_id(query)?.ok_or_else(|| Problem::bad_request("the query must name a `stream_id`"))
+impl Context {
+    /// The `stream_id` of a query that must have one. Old receivers do not name their only stream (LEGACY-09,
+    /// LEGACY-15).
+    pub(crate) fn needed_stream_id(&self, query: Option<&str>) -> Result<StreamId, Problem> {
+        match stream_id(query)? {
+            Some(id) => Ok(id),
+            None if self.tolerance.legacy => Ok(StreamId::IMPLICIT),
+            None => Err(Problem::bad_request("the query must name a `stream_id`")),
+        }
+    }
 }
 
 fn parameter(query: Option<&str>, name: &str) -> Option<String> {

@@ -208,6 +208,7 @@ impl From<ManageError> for Problem {
             ManageError::TooManyStreams(_) | ManageError::Busy => Self::conflict(error.to_string()),
             // Only the operator ends what the operator began (SEM-8).
             ManageError::Held => Self::refused(error.to_string()),
+            ManageError::TooOften(wait) => Self::too_often(wait, error.to_string()),
             ManageError::Ours(error) => Self::ours(&error),
             other => Self::conflict(other.to_string()),
         }

@@ -11,8 +11,11 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::{get, post};
-use secevent_ssf::{Tolerance, metadata::well_known_url};
+use secevent::Issuer;
+use secevent_ssf::Tolerance;
+use secevent_ssf::metadata::{Placement, WellKnown, well_known_url};
 use secevent_transmitter::Transmitter;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Bodies of requests at most, in bytes.
@@ -37,6 +40,14 @@ pub(crate) fn transmitter(
         let base = issuer.path().trim_end_matches('/').to_owned();
         let well_known = well_known_url(&issuer)[issuer.origin().len()..].to_owned();
         let resource = well_known.replace("ssf-configuration", "oauth-protected-resource");
+        let tolerance = Tolerance { legacy: config.legacy, ..tolerance };
+        let old_names = Router::new();
+        let old_names = match config.legacy {
+            false => old_names,
+            true => older_spellings(&issuer)
+                .into_iter()
+                .fold(old_names, |names, path| names.route(&path, get(metadata::old_configuration))),
+        };
         let context = Arc::new(Context {
             issuer,
             transmitter: Arc::clone(transmitter),
@@ -59,6 +70,7 @@ pub(crate) fn transmitter(
             .layer(axum::middleware::from_fn(to_its_end));
         let endpoints = Router::new()
             .route(&well_known, get(metadata::configuration))
+            .merge(old_names)
             .route(&resource, get(metadata::protected_resource))
             .route(&below("/jwks.json"), get(metadata::jwks))
             .merge(management)
@@ -68,6 +80,16 @@ pub(crate) fn transmitter(
         router = router.merge(endpoints);
     }
     bounded(router)
+}
+
+/// Where receivers from before SSF 1.0 look for metadata (E-31).
+fn older_spellings(issuer: &Issuer) -> BTreeSet<String> {
+    let all = WellKnown::ALL.into_iter().flat_map(|name| {
+        [Placement::Inserted, Placement::Appended].map(|placement| name.url(issuer, placement))
+    });
+    all.filter(|url| *url != well_known_url(issuer))
+        .map(|url| url[issuer.origin().len()..].to_owned())
+        .collect()
 }
 
 /// What holds for every endpoint: bodies are bounded, and what is not there is told as a problem.

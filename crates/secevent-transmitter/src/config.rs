@@ -44,6 +44,14 @@ pub struct TransmitterConfig {
     pub housekeeping: Duration,
     /// Streams that one client may have. Default: 10.
     pub streams_per_client_max: usize,
+    /// The time between two verification events that a receiver asks for, in whole seconds. Who asks sooner is asked
+    /// to come later (SSF-82). Default: zero, which bounds nothing.
+    pub verification_interval_min: Duration,
+    /// How often an enabled stream gets a verification event unasked, so that a receiver knows silence from trouble;
+    /// looked at as often as housekeeping is done. Default: never.
+    pub heartbeat: Option<Duration>,
+    /// What becomes of streams whose receivers are silent (SSF-84). Default: nothing.
+    pub inactivity: Option<Inactivity>,
     /// Threads that sign with RSA. Default: one for each processor.
     pub signing_threads: usize,
 }
@@ -69,6 +77,9 @@ impl TransmitterConfig {
             dead_kept: 30 * DAY,
             housekeeping: Duration::from_secs(60),
             streams_per_client_max: 10,
+            verification_interval_min: Duration::ZERO,
+            heartbeat: None,
+            inactivity: None,
             signing_threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
@@ -111,6 +122,28 @@ pub enum Overflow {
     Pause,
     /// It is owed nothing new until there is room again. What it misses is counted as dropped.
     Drop,
+}
+
+/// What becomes of a stream whose receiver is not heard of any more: it neither manages nor polls the stream, nor
+/// answers what is pushed to it. A stream that is pushed to gets a verification event after half the time, so that a
+/// receiver that is there is heard of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inactivity {
+    /// After how long, in whole seconds. After a start of the transmitter each receiver has half of it at least.
+    pub timeout: Duration,
+    /// What then.
+    pub then: Ending,
+}
+
+/// How a stream ends whose receiver is silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It is paused: it keeps what it is owed, and its receiver may enable it.
+    Pause,
+    /// It is disabled: it keeps nothing, and an operator may enable it (E-34).
+    Disable,
+    /// It is disabled, and deleted once its receiver has been told or had as much time again (E-22).
+    Delete,
 }
 
 /// What one poll's answer may hold about one subject (SEM-6).

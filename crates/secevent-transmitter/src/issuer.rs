@@ -15,12 +15,17 @@ pub struct IssuerConfig {
     pub algorithm: Algorithm,
     /// The event types that its streams can carry, as URIs, short names or patterns (`caep:*`).
     pub events: Vec<String>,
+    /// Whether its receivers are of the time before SSF 1.0: what they say is taken in their forms too, and their SETs
+    /// name the subject in the old place as well (LEGACY-14). Default: no. A receiver that is not gets an issuer of its
+    /// own (E-27).
+    pub legacy: bool,
 }
 
 impl IssuerConfig {
     /// An issuer with the defaults: RS256, all CAEP and RISC events that are not deprecated.
     pub fn new(url: Issuer) -> Self {
-        Self { url, algorithm: Algorithm::Rs256, events: vec!["caep:*".to_owned(), "risc:*".to_owned()] }
+        let events = vec!["caep:*".to_owned(), "risc:*".to_owned()];
+        Self { url, algorithm: Algorithm::Rs256, events, legacy: false }
     }
 }
 

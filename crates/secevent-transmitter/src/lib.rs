@@ -20,6 +20,7 @@
 //! The promise is *at least once, in order per subject*.
 
 mod accept;
+mod activity;
 mod age;
 mod ahead;
 mod config;
@@ -43,7 +44,7 @@ mod transmitter;
 mod window;
 
 pub use accept::{AcceptError, Accepted, Incoming};
-pub use config::{BacklogLimits, Overflow, PollOrder, TransmitterConfig};
+pub use config::{BacklogLimits, Ending, Inactivity, Overflow, PollOrder, TransmitterConfig};
 pub use figures::{Figures, NotReady, StreamFigures, Suspension};
 pub use issuer::IssuerConfig;
 pub use manage::{Client, ManageError};

@@ -14,6 +14,7 @@ use secevent_ssf::{
 };
 use secevent_store::{Backlog, StoreError, Version};
 use std::sync::Arc;
+use std::time::Duration;
 use tracing::warn;
 
 /// Why a stream is not what the receiver asked for.
@@ -29,12 +30,15 @@ pub enum ManageError {
     /// The client has as many streams as it may have.
     #[error("the client has {0} streams, and may not have more")]
     TooManyStreams(usize),
-    /// An operator set the stream's status, and ends it.
+    /// An operator set the stream's status, or the transmitter for good, and only an operator ends that (SEM-8, E-34).
     #[error("the operator has paused or disabled the stream")]
     Held,
     /// The stream is being changed by somebody else at this moment.
     #[error("the stream is being changed at this moment")]
     Busy,
+    /// The receiver asks for verification again too soon (SSF-82).
+    #[error("verification is asked for too often, the next request is carried out in {0:?}")]
+    TooOften(Duration),
     /// Our own trouble.
     #[error(transparent)]
     Ours(TransmitterError),
@@ -72,7 +76,9 @@ impl Transmitter {
         client: &Client,
         request: CreateStream,
     ) -> Result<StreamConfiguration, ManageError> {
-        self.issuer(issuer)?;
+        let config = self.issuer(issuer)?.config();
+        let rendered_as =
+            RenderedAs { iss: issuer.to_owned(), aud: client.audience.clone(), legacy: config.legacy };
         // One at a time: two requests at once must not both find room for the last stream.
         let _alone = self.creating.lock().await;
         let has = self.streams_of(issuer, &client.id).count();
@@ -92,16 +98,21 @@ impl Transmitter {
             status: Status::Enabled,
             reason: None,
             rendering: 1,
-            renderings: vec![(1, RenderedAs { iss: issuer.to_owned(), aud: client.audience.clone() })],
+            renderings: vec![(1, rendered_as)],
             created_at: self.clock.now(),
             held: false,
             untold: false,
+            active_at: None,
+            ending: false,
+            format: request.format,
             generation: 0,
             id,
         };
         let version = self.write(&stream, Version(0)).await?;
         let settings = self.settings(stream, version);
         let entry = self.table.insert(settings, self.config.pushes_per_stream_max);
+        let now = self.clock.now();
+        entry.activity.begin(now, now);
         // Some receivers wait for it before they trust the stream; it carries no state (SSF 1.0 section 8.1.4.2).
         // The stream is there without it, and its receiver can ask for another one.
         if let Err(error) = self.record_control(&entry, &Verification::default()).await {
@@ -151,6 +162,7 @@ impl Transmitter {
             Change::Keep => {}
             change => stream.description = change.set(),
         }
+        stream.format = request.format.or(stream.format);
         self.change(&entry, &settings, stream).await
     }
 
@@ -171,6 +183,7 @@ impl Transmitter {
             target,
             events_requested: request.events_requested,
             description: request.description,
+            format: request.format,
             ..settings.stream.clone()
         };
         self.change(&entry, &settings, stream).await
@@ -179,14 +192,18 @@ impl Transmitter {
     /// Deletes a stream. What was still owed to it is dropped, and counted as such.
     pub async fn delete_stream(&self, issuer: &str, client: &str, id: &StreamId) -> Result<(), ManageError> {
         let entry = self.stream_of(issuer, client, id)?;
+        self.end_stream(&entry).await
+    }
+
+    pub(crate) async fn end_stream(&self, entry: &Arc<Entry>) -> Result<(), ManageError> {
         let _alone = entry.changing.lock().await;
         let settings = entry.settings();
         self.store.put(&Stream::document(&settings.stream.id), settings.version, None).await?;
-        self.table.remove(&entry);
+        self.table.remove(entry);
         self.gone.take_over(&entry.counts);
         // A driver that is at work sees this and ends; nothing new is sent (SEM-16).
         let stopped = Stream { status: Status::Disabled, untold: false, ..settings.stream.clone() };
-        self.table.stop(&entry, Settings::new(stopped, settings.version, Vec::new()));
+        self.table.stop(entry, Settings::new(stopped, settings.version, Vec::new()));
         entry.outgoing().clear();
         if let Err(error) = self.store.drop_stream(settings.stream.number()).await {
             // The stream is gone all the same; the next start drops what is left.
@@ -216,7 +233,8 @@ impl Transmitter {
         let entry = self.stream_of(issuer, client, &request.stream_id)?;
         let _alone = entry.changing.lock().await;
         let settings = entry.settings();
-        if settings.stream.held && request.status == Status::Enabled {
+        let liveliness = |status: Status| Status::ALL.iter().rev().position(|other| *other == status);
+        if settings.stream.held && liveliness(request.status) > liveliness(settings.stream.status) {
             return Err(ManageError::Held);
         }
         self.change_status(&entry, request.status, request.reason, |stream| stream.untold = false).await?;
@@ -263,6 +281,8 @@ impl Transmitter {
             let problem = "is of a stream that is not enabled, so nothing can be sent to verify it";
             return Err(Invalid::new("stream_id", "E-14", problem).into());
         }
+        let interval = self.config.verification_interval_min;
+        entry.activity.verify(self.clock.now(), interval).map_err(ManageError::TooOften)?;
         self.record_control(&entry, &Verification { state: request.state }).await?;
         Ok(())
     }
@@ -278,7 +298,17 @@ impl Transmitter {
             let settings = entry.settings();
             settings.stream.client == client && settings.stream.issuer == issuer
         };
-        self.table.by_id(id.as_str()).filter(own).ok_or(ManageError::NoSuchStream)
+        let entry = match id.is_implicit() {
+            false => self.table.by_id(id.as_str()).filter(own),
+            // Receivers of SSE ID1 have one stream and do not name it (LEGACY-09).
+            true => {
+                let mut all = self.streams_of(issuer, client);
+                all.next().filter(|_| all.next().is_none())
+            }
+        };
+        let entry = entry.ok_or(ManageError::NoSuchStream)?;
+        entry.activity.heard(self.clock.now());
+        Ok(entry)
     }
 
     fn streams_of(&self, issuer: &str, client: &str) -> impl Iterator<Item = Arc<Entry>> {
@@ -351,10 +381,10 @@ impl Transmitter {
             events_supported: supported.ok(),
             events_requested: stream.events_requested.clone(),
             events_delivered: settings.events_delivered.clone(),
-            min_verification_interval_seconds: None,
-            inactivity_timeout_seconds: None,
+            min_verification_interval_seconds: seconds(self.config.verification_interval_min),
+            inactivity_timeout_seconds: self.config.inactivity.and_then(|it| seconds(it.timeout)),
             description: stream.description.clone(),
-            format: None,
+            format: stream.format.clone(),
         }
     }
 
@@ -373,6 +403,11 @@ impl Transmitter {
 /// Where a stream is polled: below its issuer, a URL for each stream (SSF 1.0 section 6.1.2).
 fn poll_url(issuer: &Issuer, id: &str) -> String {
     format!("{}/poll/{id}", issuer.as_str().trim_end_matches('/'))
+}
+
+/// Whole seconds, if there are any.
+fn seconds(duration: Duration) -> Option<u64> {
+    Some(duration.as_secs()).filter(|seconds| *seconds > 0)
 }
 
 fn issuer_of(url: &str) -> Issuer {

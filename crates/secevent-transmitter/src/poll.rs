@@ -46,6 +46,7 @@ impl Transmitter {
         if settings.stream.client != client || !matches!(settings.stream.target, Target::Poll { .. }) {
             return Err(PollError::NoSuchStream);
         }
+        entry.activity.heard(self.clock.now());
         if entry.has_much_to_settle() {
             return Err(TransmitterError::Store(StoreError::Busy).into());
         }

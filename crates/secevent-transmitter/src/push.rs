@@ -350,6 +350,7 @@ impl Transmitter {
     }
 
     fn was_answered(&self, entry: &Entry, place: Place) {
+        entry.activity.heard(self.clock.now());
         if entry.outgoing().pushed(place) {
             info!(stream.id = %entry.settings().stream.id, "The receiver is back");
         }

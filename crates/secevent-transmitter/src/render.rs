@@ -4,6 +4,9 @@
 use secevent::Audience;
 use secevent_store::{Delivery, Epoch, Jti, JtiCodec, Sequence, StreamNumber};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// How events become SETs for one stream. It never changes: other settings make a new one, with the next
 /// number, and deliveries that were recorded before keep theirs (SEM-3).
@@ -13,6 +16,9 @@ pub struct RenderedAs {
     pub iss: String,
     /// Their `aud`.
     pub aud: Audience,
+    /// Whether they name their subject inside the event too, as before SSF 1.0.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub legacy: bool,
 }
 
 /// The identifier of the delivery's SET.
@@ -46,9 +52,36 @@ pub(crate) fn claims(delivery: &Delivery, rendered_as: &RenderedAs, jti: &str, c
         write(&mut json, &event_id(delivery.epoch, delivery.sequence, codec));
     }
     json.push(b',');
-    json.extend_from_slice(&delivery.body);
+    match rendered_as.legacy.then(|| with_inner_subject(&delivery.body)).flatten() {
+        Some(body) => json.extend_from_slice(body.as_bytes()),
+        None => json.extend_from_slice(&delivery.body),
+    }
     json.push(b'}');
     json
+}
+
+/// A body whose event names the subject too, under `subject`, unless it has something there already (LEGACY-14).
+fn with_inner_subject(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow)]
+        sub_id: &'a RawValue,
+        #[serde(borrow)]
+        events: BTreeMap<Cow<'a, str>, &'a RawValue>,
+    }
+    let body = std::str::from_utf8(body).ok()?;
+    let whole = format!("{{{body}}}");
+    let read: Body<'_> = serde_json::from_str(&whole).ok()?;
+    let event = read.events.values().next()?.get();
+    let members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(event).ok()?;
+    if members.contains_key("subject") {
+        return None;
+    }
+    // The event is the last thing in the body, and closes behind it.
+    let inside = body.strip_suffix('}')?.strip_suffix(event)?;
+    let rest = event.strip_prefix('{')?;
+    let comma = if members.is_empty() { "" } else { "," };
+    Some(format!("{inside}{{\"subject\":{}{comma}{rest}}}", read.sub_id))
 }
 
 fn write(json: &mut Vec<u8>, value: &impl Serialize) {
@@ -61,6 +94,21 @@ mod tests {
     use bytes::Bytes;
     use secevent::{Profile, Set, Timestamp};
     use secevent_store::{Queue, Rendering, StoreKey};
+
+    // spec: LEGACY-14
+    #[test]
+    fn the_subject_is_named_in_the_old_place_too() {
+        let sub_id = r#""sub_id":{"format":"opaque","id":"a"}"#;
+        for (event, expected) in [
+            ("{}", r#"{"subject":{"format":"opaque","id":"a"}}"#),
+            (r#"{"a":1.50}"#, r#"{"subject":{"format":"opaque","id":"a"},"a":1.50}"#),
+        ] {
+            let body =
+                |event: &str| format!(r#""txn":"t",{sub_id},"events":{{"https://x.example/e":{event}}}"#);
+            assert_eq!(with_inner_subject(body(event).as_bytes()), Some(body(expected)));
+            assert_eq!(with_inner_subject(body(expected).as_bytes()), None, "it is there");
+        }
+    }
 
     #[test]
     fn claims_are_a_set_and_stay_the_same() {
@@ -80,8 +128,11 @@ mod tests {
             due_at: Timestamp::default(),
             signed: None,
         };
-        let rendered_as =
-            RenderedAs { iss: "https://tr.example".to_owned(), aud: "https://rp.example".into() };
+        let rendered_as = RenderedAs {
+            iss: "https://tr.example".to_owned(),
+            aud: "https://rp.example".into(),
+            legacy: false,
+        };
         let render = |delivery: &Delivery| claims(delivery, &rendered_as, &jti(delivery, &codec), &codec);
         let first = render(&delivery);
         let set = Set::read(&first, Profile::Ssf).unwrap();

@@ -21,7 +21,10 @@ impl Transmitter {
         reason: Option<String>,
     ) -> Result<(), ManageError> {
         let entry = self.table.by_id(id.as_str()).ok_or(ManageError::NoSuchStream)?;
-        self.change_and_tell(&entry, status, reason, status != Status::Enabled).await
+        self.change_and_tell(&entry, status, reason, |stream| {
+            (stream.held, stream.ending) = (status != Status::Enabled, false);
+        })
+        .await
     }
 
     /// Pauses a stream for a reason of our own, beside what is being done.
@@ -31,8 +34,7 @@ impl Transmitter {
         }
         let (this, entry) = (self.handle(), Arc::clone(entry));
         self.spawn(async move {
-            let held = entry.settings().stream.held;
-            match this.change_and_tell(&entry, Status::Paused, Some(reason), held).await {
+            match this.change_and_tell(&entry, Status::Paused, Some(reason), |_| {}).await {
                 Ok(()) => info!(stream.id = %entry.settings().stream.id, "A stream is paused"),
                 // Somebody changes it at this moment, or the store fails: if the reason lasts, it is tried again.
                 Err(error) => {
@@ -42,18 +44,21 @@ impl Transmitter {
         });
     }
 
-    async fn change_and_tell(
+    pub(crate) async fn change_and_tell(
         &self,
         entry: &Arc<Entry>,
         status: Status,
         reason: Option<String>,
-        held: bool,
+        also: impl FnOnce(&mut Stream),
     ) -> Result<(), ManageError> {
         let _alone = entry.changing.lock().await;
         let before = entry.settings().stream.status;
         let untold = status != before;
-        self.change_status(entry, status, reason, |stream| (stream.held, stream.untold) = (held, untold))
-            .await?;
+        self.change_status(entry, status, reason, |stream| {
+            stream.untold = untold;
+            also(stream);
+        })
+        .await?;
         if untold {
             self.tell_status(entry).await?;
         }

@@ -44,6 +44,15 @@ pub(crate) struct Stream {
     /// Whether its receiver is still to be told of the status (SEM-7).
     #[serde(default)]
     pub(crate) untold: bool,
+    /// When its receiver was last heard of, roughly, if that matters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) active_at: Option<Timestamp>,
+    /// Whether it is to be deleted, once its receiver has been told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) ending: bool,
+    /// The subject format that a receiver of SSE ID1 wants (LEGACY-10).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) format: Option<String>,
     /// How often its history was replayed as new SETs (SEM-1).
     #[serde(default)]
     pub(crate) generation: u16,

@@ -1,5 +1,6 @@
 //! The streams in memory, and the index that tells to which of them an event is owed.
 
+use crate::activity::Activity;
 use crate::counts::Counts;
 use crate::outgoing::Outgoing;
 use crate::pace::Pace;
@@ -35,6 +36,8 @@ pub(crate) struct Entry {
     /// What happened to it since this process started.
     pub(crate) counts: Counts,
     pub(crate) pace: Mutex<Pace>,
+    /// What was heard of its receiver, and asked of it.
+    pub(crate) activity: Activity,
     /// What its receiver has acknowledged by poll and is to be stored.
     pub(crate) settling: Mutex<Settling>,
     /// Whether it is known to be owed as much as it may be.
@@ -87,6 +90,7 @@ impl Entry {
             changing: tokio::sync::Mutex::default(),
             counts: Counts::default(),
             pace: Mutex::default(),
+            activity: Activity::default(),
             settling: Mutex::default(),
             overflowing: AtomicBool::new(false),
             changed: Notify::new(),

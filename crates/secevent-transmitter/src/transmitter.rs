@@ -189,7 +189,8 @@ impl Transmitter {
                 let stream: Stream = serde_json::from_slice(&document.body)
                     .map_err(|error| StoreError::Corrupt(format!("{}: {error}", document.name)))?;
                 let settings = self.settings(stream, document.version);
-                self.table.insert(settings, self.config.pushes_per_stream_max);
+                let entry = self.table.insert(settings, self.config.pushes_per_stream_max);
+                self.take_up_activity(&entry);
             }
             match documents.into_iter().last() {
                 Some(last) => after = Some(last.name),
@@ -320,6 +321,9 @@ async fn keep_house(transmitter: Weak<Transmitter>, mut closing: watch::Receiver
             tracing::warn!(%error, "What is owed could not be looked at, it is tried again later");
         }
         for entry in this.table.all() {
+            if let Err(error) = this.look_for_life(&entry).await {
+                tracing::warn!(%error, "A stream could not be looked after, it is tried again later");
+            }
             if let Err(error) = this.give_up_what_is_too_old(&entry).await {
                 tracing::warn!(%error, "What is too old could not be given up, it is tried again later");
                 break;

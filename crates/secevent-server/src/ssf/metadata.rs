@@ -14,6 +14,19 @@ use std::sync::Arc;
 
 /// `GET {host}/.well-known/ssf-configuration{issuer path}`
 pub(crate) async fn configuration(State(context): State<Arc<Context>>) -> Response {
+    public(metadata(&context).to_json())
+}
+
+/// The same under a name from before SSF 1.0, with what was known then (LEGACY-06, LEGACY-07).
+pub(crate) async fn old_configuration(State(context): State<Arc<Context>>) -> Response {
+    let mut metadata = metadata(&context);
+    metadata.spec_version = None;
+    let old = [Method::Push, Method::Poll].map(|method| method.risc_url().to_owned());
+    metadata.delivery_methods_supported.extend(old);
+    public(metadata.to_json())
+}
+
+fn metadata(context: &Context) -> TransmitterMetadata {
     let url = |path| Endpoint::parse_insecure(&context.url(path)).ok();
     let mut metadata = TransmitterMetadata::new(context.issuer.clone());
     metadata.spec_version = Some(SpecVersion::V1_0);
@@ -24,7 +37,7 @@ pub(crate) async fn configuration(State(context): State<Arc<Context>>) -> Respon
     metadata.verification_endpoint = url("/ssf/verify");
     metadata.authorization_schemes = vec![AuthorizationScheme::new(AuthorizationScheme::OAUTH)];
     metadata.default_subjects = Some(DefaultSubjects::All);
-    public(metadata.to_json())
+    metadata
 }
 
 /// `GET {issuer}/jwks.json`

@@ -2,7 +2,7 @@
 
 use super::answer;
 use crate::clients::Scope;
-use crate::context::{Context, json_body, needed_stream_id};
+use crate::context::{Context, json_body};
 use crate::problem::Problem;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
@@ -18,7 +18,7 @@ pub(crate) async fn read(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = context.clients.authenticate(&headers)?;
-    let id = needed_stream_id(query.as_deref())?;
+    let id = context.needed_stream_id(query.as_deref())?;
     let status = context.transmitter.stream_status(context.iss(), &caller.client.id, &id)?;
     caller.may(Scope::Read)?;
     Ok(answer(StatusCode::OK, status.to_json()))

@@ -5,13 +5,15 @@
 
 use super::{answer, done};
 use crate::clients::Scope;
-use crate::context::{Context, json_body, needed_stream_id, stream_id};
+use crate::context::{Context, json_body, stream_id};
 use crate::problem::Problem;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use secevent_ssf::{CreateStream, ReplaceStream, StreamConfiguration, UpdateStream};
+use secevent::Invalid;
+use secevent_ssf::{CreateStream, ReplaceStream, StreamConfiguration, StreamId, Supplied, UpdateStream};
+use secevent_transmitter::Client;
 use std::sync::Arc;
 
 /// `POST`: create a stream.
@@ -23,12 +25,45 @@ pub(crate) async fn create(
     let caller = context.clients.authenticate(&headers)?;
     let request = CreateStream::read(&json_body(&headers, &body)?, context.tolerance)?;
     caller.may(Scope::Manage)?;
+    if context.tolerance.legacy {
+        return create_or_replace(&context, caller.client, request).await;
+    }
     if !request.supplied.is_empty() {
         return Err(Problem::bad_request(
             "a new stream's iss, aud and event lists are the transmitter's to supply",
         ));
     }
     let created = context.transmitter.create_stream(context.iss(), &caller.client, request).await?;
+    Ok(answer(StatusCode::CREATED, created.to_json()))
+}
+
+/// What `POST` means to old receivers: they have one stream, which is made at first and replaced later (LEGACY-09). Who
+/// states `aud` gets it, as far as it is called so (LEGACY-11, E-17).
+async fn create_or_replace(
+    context: &Context,
+    mut client: Client,
+    request: CreateStream,
+) -> Result<Response, Problem> {
+    let CreateStream { delivery, events_requested, description, format, supplied } = request;
+    let supplied = Supplied { stream_id: None, ..supplied };
+    if context.transmitter.read_stream(context.iss(), &client.id, &StreamId::IMPLICIT).is_ok() {
+        let stream_id = StreamId::IMPLICIT;
+        let request = ReplaceStream { stream_id, delivery, events_requested, description, format, supplied };
+        let replaced = context.transmitter.replace_stream(context.iss(), &client.id, request).await?;
+        return Ok(answer(StatusCode::OK, replaced.to_json()));
+    }
+    if supplied.iss.as_deref().is_some_and(|iss| iss != context.iss()) {
+        return Err(Invalid::new("iss", "LEGACY-11", "is not the issuer that this is").into());
+    }
+    if let Some(asked) = supplied.aud {
+        if !asked.iter().all(|one| client.audience.contains(one)) {
+            return Err(Invalid::new("aud", "E-17", "has a name that the client does not have").into());
+        }
+        client.audience = asked;
+    }
+    let supplied = Supplied::default();
+    let request = CreateStream { delivery, events_requested, description, format, supplied };
+    let created = context.transmitter.create_stream(context.iss(), &client, request).await?;
     Ok(answer(StatusCode::CREATED, created.to_json()))
 }
 
@@ -47,6 +82,11 @@ pub(crate) async fn read(
         }
         None => {
             caller.may(Scope::Read)?;
+            let implicit = StreamId::IMPLICIT;
+            let only = context.transmitter.read_stream(context.iss(), &caller.client.id, &implicit);
+            if let (true, Ok(only)) = (context.tolerance.legacy, only) {
+                return Ok(answer(StatusCode::OK, only.to_json()));
+            }
             let all = context.transmitter.list_streams(context.iss(), &caller.client.id);
             StreamConfiguration::list_to_json(&all)
         }
@@ -89,7 +129,7 @@ pub(crate) async fn delete(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = context.clients.authenticate(&headers)?;
-    let id = needed_stream_id(query.as_deref())?;
+    let id = context.needed_stream_id(query.as_deref())?;
     context.transmitter.read_stream(context.iss(), &caller.client.id, &id)?;
     caller.may(Scope::Manage)?;
     context.transmitter.delete_stream(context.iss(), &caller.client.id, &id).await?;

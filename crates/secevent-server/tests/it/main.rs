@@ -7,6 +7,7 @@ mod admin;
 mod ailing;
 mod documents;
 mod ingest;
+mod legacy;
 mod management;
 mod polling;
 mod tokens;

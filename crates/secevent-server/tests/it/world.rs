@@ -65,7 +65,8 @@ impl World {
             algorithm: Algorithm::EdDsa,
             ..IssuerConfig::new(url.parse().unwrap())
         };
-        let issuers = vec![issuer("https://tr.example"), issuer("https://tr.example/tenant-a")];
+        let old = IssuerConfig { legacy: true, ..issuer("https://tr.example/old") };
+        let issuers = vec![issuer("https://tr.example"), issuer("https://tr.example/tenant-a"), old];
         let mut config = TransmitterConfig { signing_threads: 1, ..TransmitterConfig::new(issuers) };
         change(&mut config);
         let store = Arc::new(Ailing::new());

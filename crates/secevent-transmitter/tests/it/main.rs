@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
 
 mod accepting;
+mod activity;
 mod bounds;
 mod failures;
 mod fairness;
