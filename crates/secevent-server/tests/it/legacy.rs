@@ -1,9 +1,8 @@
 //! Receivers from before SSF 1.0, at an issuer that is declared to be for them (LEGACY-27).
 
+use crate::recipient::claims_of;
 use crate::world::{SESSION_REVOKED, World};
-use base64::Engine as _;
 use http::Method;
-use secevent_store::{Outbox as _, StreamNumber};
 use serde_json::{Value, json};
 
 const RISC_PUSH: &str = "https://schemas.openid.net/secevent/risc/delivery-method/push";
@@ -47,8 +46,9 @@ async fn a_request_as_apple_sends_it_is_granted() {
     for member in ["iss", "aud", "format", "delivery", "events_requested"] {
         assert_eq!(created[member], request[member]);
     }
-    let pending = world.store.backlog(StreamNumber(1)).await.unwrap().pending;
-    assert_eq!(pending, 1, "a verification event is on its way");
+    let verification = world.recipient.claims(1).await;
+    let (kind, said) = verification["events"].as_object().unwrap().iter().next().unwrap();
+    assert!(kind.ends_with("/verification") && said.get("state").is_none(), "nobody asked for it");
 
     for (member, value) in [("iss", json!("https://x.example")), ("aud", json!("https://x.example"))] {
         let mut wrong = request.clone();
@@ -99,14 +99,7 @@ async fn the_subject_stands_in_both_places() {
         json!({"type": "caep:session-revoked", "subject": subject, "data": {"reason_admin": {"en": "x"}}});
     assert_eq!(world.post(&world.token("producer").await, "/old/events", &event).await.status, 202);
     let sets = world.waiting(&token, "/old", &stream).await;
-    let claims: Vec<Value> = sets
-        .iter()
-        .map(|set| {
-            let payload = set.split('.').nth(1).unwrap();
-            let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap();
-            serde_json::from_slice(&payload).unwrap()
-        })
-        .collect();
+    let claims: Vec<Value> = sets.iter().map(|set| claims_of(set)).collect();
     let told = claims.iter().find(|claims| claims["events"].get(SESSION_REVOKED).is_some()).unwrap();
     let expected = json!({"subject": subject, "reason_admin": {"en": "x"}});
     assert_eq!((&told["sub_id"], &told["events"][SESSION_REVOKED]), (&subject, &expected));

@@ -1,6 +1,7 @@
 //! A server with two issuers and a few clients, and what its answers have in common.
 
 use crate::ailing::{Ailing, Copies};
+use crate::recipient::Recipient;
 use axum::Router;
 use axum::body::Body;
 use base64::Engine as _;
@@ -13,8 +14,9 @@ use secevent_server::{
     AdminConfig, ClientConfig, Clients, MetricsAccess, Scope, ServerConfig, TokenDigest, admin_router,
     transmitter_router,
 };
+use secevent_ssf::Transport;
 use secevent_store::Vault;
-use secevent_transmitter::{IssuerConfig, NoTransport, Transmitter, TransmitterConfig};
+use secevent_transmitter::{IssuerConfig, Transmitter, TransmitterConfig};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
@@ -36,6 +38,7 @@ pub(crate) struct World {
     clock: Arc<ManualClock>,
     pub(crate) store: Arc<Ailing>,
     pub(crate) copies: Arc<Copies>,
+    pub(crate) recipient: Arc<Recipient>,
 }
 
 #[derive(Debug)]
@@ -70,10 +73,11 @@ impl World {
         let mut config = TransmitterConfig { signing_threads: 1, ..TransmitterConfig::new(issuers) };
         change(&mut config);
         let store = Arc::new(Ailing::new());
+        let recipient = Arc::new(Recipient::new());
         let transmitter = Transmitter::start(
             config,
             Arc::clone(&store) as Arc<dyn secevent_store::Store>,
-            Arc::new(NoTransport),
+            Arc::clone(&recipient) as Arc<dyn Transport>,
             Arc::clone(&clock) as Arc<dyn Clock>,
             Vault::new(&[7; 32]),
             Vocabulary::standard().clone(),
@@ -107,7 +111,7 @@ impl World {
             backup: Some(Arc::clone(&copies) as Arc<dyn secevent_store::Backup>),
         };
         let admin = admin_router(config, &transmitter, &clients, Arc::clone(&clock) as Arc<dyn Clock>);
-        Self { router, admin, clock, store, copies }
+        Self { router, admin, clock, store, copies, recipient }
     }
 
     pub(crate) fn later(&self, seconds: i64) {
