@@ -52,6 +52,11 @@ impl Catalogue {
                     mistakes.push(format!("{} has an empty reason", requirement.id));
                 }
             }
+            for erratum in &document.erratum {
+                if erratum.binds() && erratum.part.is_none() {
+                    mistakes.push(format!("{} binds, and does not say which part", erratum.id));
+                }
+            }
         }
         mistakes
     }
@@ -80,9 +85,35 @@ impl Document {
         self.requirement.iter().map(|r| &r.id).chain(self.erratum.iter().map(|e| &e.id))
     }
 
-    pub(crate) fn has_finished(&self, requirement: &Requirement) -> bool {
-        self.finished.contains(&requirement.part)
+    /// What needs a test or a reason.
+    pub(crate) fn binding(&self) -> impl Iterator<Item = Binding<'_>> {
+        let musts = self.requirement.iter().filter(|row| row.level == Level::Must).map(|row| Binding {
+            id: &row.id,
+            part: row.part,
+            text: &row.text,
+            has_reason: row.reason.is_some(),
+        });
+        let errata = self.erratum.iter().filter(|erratum| erratum.binds()).map(|erratum| Binding {
+            id: &erratum.id,
+            part: erratum.part.unwrap_or(Part::Prose),
+            text: &erratum.behaviour,
+            has_reason: erratum.part == Some(Part::Prose),
+        });
+        musts.chain(errata)
     }
+
+    pub(crate) fn has_finished(&self, part: Part) -> bool {
+        self.finished.contains(&part)
+    }
+}
+
+/// A row that has to be kept: a MUST, or an erratum that others hold us to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Binding<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) part: Part,
+    pub(crate) text: &'a str,
+    pub(crate) has_reason: bool,
 }
 
 /// One row.
@@ -93,20 +124,14 @@ pub(crate) struct Requirement {
     level: Level,
     #[serde(rename = "role")]
     _role: Role,
-    pub(crate) part: Part,
+    part: Part,
     #[serde(rename = "section")]
     _section: String,
-    pub(crate) text: String,
+    text: String,
     #[serde(rename = "test")]
     _test: Option<String>,
     /// Why a MUST row has no test.
-    pub(crate) reason: Option<String>,
-}
-
-impl Requirement {
-    pub(crate) fn is_must(&self) -> bool {
-        self.level == Level::Must
-    }
+    reason: Option<String>,
 }
 
 /// How a point that the documents leave open, or get wrong, is settled here.
@@ -116,14 +141,21 @@ struct Erratum {
     id: String,
     #[serde(rename = "area")]
     _area: String,
-    #[serde(rename = "strength")]
-    _strength: String,
+    strength: String,
     #[serde(rename = "issue")]
     _issue: String,
-    #[serde(rename = "behaviour")]
-    _behaviour: String,
+    behaviour: String,
+    /// Where the behaviour shows.
+    part: Option<Part>,
     #[serde(rename = "thread")]
     _thread: String,
+}
+
+impl Erratum {
+    /// Whether the working group or the conformance suite holds us to it.
+    fn binds(&self) -> bool {
+        ["agreed", "suite"].iter().any(|strength| self.strength.contains(strength))
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -143,12 +175,13 @@ enum Role {
     Both,
 }
 
-/// The part of the product that a row is about.
+/// The part of the product that a row is about, and so where its test has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Part {
     /// Making, signing, parsing or checking a token; shown through the libraries, without HTTP.
     Token,
+    /// What a transmitter says and does; shown from outside, through its endpoints.
     Transmitter,
     Receiver,
     /// A statement that no test can show.

@@ -93,32 +93,40 @@ fn users(claims: &[Value]) -> Vec<&str> {
     claims.iter().filter_map(|claims| claims["sub_id"]["email"].as_str()).collect()
 }
 
-// spec: PUSH-02, PUSH-03, PUSH-04, SSF-34, SSF-38
-// spec: E-101, E-18
+// spec: PUSH-02, PUSH-03, PUSH-04, SSF-34, E-101
 #[tokio::test(start_paused = true)]
-async fn a_push_is_one_set_with_the_headers_that_were_agreed() {
+async fn a_push_is_one_set_with_the_headers_of_the_standard() {
     let feed = Feed::new().await;
-    let stream = feed.push_stream().await;
-    assert_eq!(stream["delivery"]["method"], "urn:ietf:rfc:8935");
+    assert_eq!(feed.push_stream().await["delivery"]["method"], "urn:ietf:rfc:8935");
+    feed.emit("caep:session-revoked", "alice").await;
+    for push in feed.world.recipient.pushed(2).await {
+        assert_eq!((push.method(), push.uri().scheme_str()), (&Method::POST, Some("https")));
+        assert_eq!(push.headers()["content-type"], "application/secevent+jwt");
+        assert_eq!(push.headers()["accept"], "application/json");
+        let text = std::str::from_utf8(push.body()).unwrap();
+        let base64url = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        assert!(
+            text.split('.').count() == 3 && text.split('.').all(|part| part.bytes().all(base64url)),
+            "{text}"
+        );
+    }
+}
+
+// spec: SSF-38, E-18
+#[tokio::test(start_paused = true)]
+async fn a_push_has_the_authorization_that_was_stated_or_none() {
+    let feed = Feed::new().await;
+    feed.push_stream().await;
     let without = json!({"delivery": {"method": PUSH, "endpoint_url": "https://rp.example/bare"}});
     feed.world.post(&feed.token, STREAM, &without).await.is_answer(201);
     feed.emit("caep:session-revoked", "alice").await;
     for push in feed.world.recipient.pushed(3).await {
-        assert_eq!((push.method(), push.uri().scheme_str()), (&Method::POST, Some("https")));
-        let header = |name: &str| push.headers().get(name).map(|value| value.to_str().unwrap());
-        assert_eq!(header("content-type"), Some("application/secevent+jwt"));
-        assert_eq!(header("accept"), Some("application/json"));
-        let expected = (push.uri().path() == "/events").then_some(CREDENTIAL);
-        assert_eq!(header("authorization"), expected, "who stated none gets none");
-        let text = std::str::from_utf8(push.body()).unwrap();
-        let is_base64url =
-            |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-        assert!(text.split('.').count() == 3 && text.split('.').all(is_base64url), "{text}");
+        let sent = push.headers().get("authorization").map(|value| value.to_str().unwrap());
+        assert_eq!(sent, (push.uri().path() == "/events").then_some(CREDENTIAL));
     }
 }
 
-// spec: PUSH-24
-// spec: E-93
+// spec: PUSH-24, E-93
 #[tokio::test(start_paused = true)]
 async fn a_refusal_that_nobody_knows_ends_that_set_and_not_the_stream() {
     let feed = Feed::new().await;
@@ -135,35 +143,45 @@ async fn a_refusal_that_nobody_knows_ends_that_set_and_not_the_stream() {
     assert_eq!(feed.world.get(&feed.token, &path).await.is_answer(200)["status"], "enabled");
 }
 
-// spec: SSF-21, SSF-27, SSF-47, SSF-74, SSF-75
-// spec: E-43, E-42, E-54
+// spec: SSF-21, SSF-47, SSF-74, SSF-75
 #[tokio::test(start_paused = true)]
-async fn what_a_set_says_is_what_was_promised() {
+async fn issuer_and_audience_are_those_of_the_stream_and_of_the_metadata() {
     let feed = Feed::new().await;
     let metadata = feed.world.get("", "/.well-known/ssf-configuration/tenant-a").await.json();
-    let pushed = feed.push_stream().await;
+    let stream = feed.push_stream().await;
+    feed.emit("caep:session-revoked", "alice").await;
+    for number in 1..=2 {
+        let claims = feed.world.recipient.claims(number).await;
+        assert_eq!(claims["iss"], "https://tr.example/tenant-a");
+        assert_eq!((&claims["iss"], &claims["iss"]), (&stream["iss"], &metadata["issuer"]));
+        assert_eq!(claims["aud"], stream["aud"]);
+    }
+    for method in [Method::PATCH, Method::PUT] {
+        let change = json!({"stream_id": stream["stream_id"], "aud": "https://other.example"}).to_string();
+        feed.world.send(method, &feed.token, STREAM, change).await.is_problem(400, "invalid_request");
+    }
+}
+
+// spec: SSF-27, E-42, E-43, E-54
+#[tokio::test(start_paused = true)]
+async fn one_cause_has_one_txn_on_every_stream_and_one_event_in_each_set() {
+    let feed = Feed::new().await;
+    feed.push_stream().await;
     let polled = feed.world.stream(&feed.token, "/tenant-a").await;
     let first = feed.emit("caep:session-revoked", "alice").await;
     let second = feed.emit("caep:session-revoked", "bob").await;
-    let sets = feed.drained(&polled).await;
-    let mut txns = Vec::new();
-    for number in 1..=3 {
-        let claims = feed.world.recipient.claims(number).await;
-        assert_eq!(claims["iss"], "https://tr.example/tenant-a");
-        assert_eq!((&claims["iss"], &claims["iss"]), (&pushed["iss"], &metadata["issuer"]));
-        assert_eq!((&claims["aud"], &claims["aud"]), (&pushed["aud"], &polled["aud"]));
-        assert_eq!(claims["events"].as_object().unwrap().len(), 1, "one event in a SET");
-        assert!(claims["iat"].is_i64() && claims["iat"].as_i64().unwrap() <= feed.world.now());
-        txns.push(claims["txn"].clone());
-    }
-    assert_eq!(txns[1..], [first["txn"].clone(), second["txn"].clone()]);
-    assert_ne!(txns[1], txns[2]);
-    let of_poll: Vec<&Value> =
-        sets.iter().filter(|set| is(set, SESSION_REVOKED)).map(|set| &set["txn"]).collect();
-    assert_eq!(of_poll, [&txns[1], &txns[2]], "one cause, one txn, on every stream");
-    for method in [Method::PATCH, Method::PUT] {
-        let change = json!({"stream_id": polled["stream_id"], "aud": "https://other.example"}).to_string();
-        feed.world.send(method, &feed.token, STREAM, change).await.is_problem(400, "invalid_request");
+    let of_poll = feed.drained(&polled).await;
+    let of_push = [feed.world.recipient.claims(2).await, feed.world.recipient.claims(3).await];
+    let txns = |sets: &[Value]| -> Vec<Value> {
+        let told = sets.iter().filter(|set| is(set, SESSION_REVOKED));
+        told.map(|set| set["txn"].clone()).collect()
+    };
+    assert_eq!(txns(&of_push), [first["txn"].clone(), second["txn"].clone()]);
+    assert_eq!(txns(&of_poll), txns(&of_push));
+    assert_ne!(first["txn"], second["txn"]);
+    for claims in of_poll.iter().chain(&of_push) {
+        assert_eq!(claims["events"].as_object().unwrap().len(), 1);
+        assert!(claims["iat"].as_i64().unwrap() <= feed.world.now(), "whole seconds, never ahead");
     }
 }
 
@@ -190,47 +208,64 @@ async fn what_is_said_to_be_delivered_is_delivered_and_nothing_else() {
     }
 }
 
-// spec: SSF-109, SSF-115, SSF-91
-// spec: E-01, E-04, E-05, E-10, E-11
+// spec: SSF-91, E-04, E-05
 #[tokio::test(start_paused = true)]
-async fn each_mistake_has_its_code() {
+async fn a_method_that_is_not_there_and_a_stream_too_many_have_their_codes() {
     let feed = Feed::with(|config| config.streams_per_client_max = 1).await;
     let (world, token) = (&feed.world, &feed.token);
-    let reader = world.token("reader").await;
     let delivery = json!({"delivery": {"method": "urn:x"}});
     world.post(token, STREAM, &delivery).await.is_problem(400, "invalid_request");
     assert_eq!(world.get(token, STREAM).await.is_answer(200), json!([]), "nothing was made");
     let stream = world.stream(token, "/tenant-a").await;
     world.post(token, STREAM, &json!({})).await.is_problem(409, "conflict");
-    for method in [Method::PATCH, Method::PUT] {
-        let send =
-            async |token: &str, body: &str| world.send(method.clone(), token, STREAM, body.to_owned()).await;
-        let own = json!({"stream_id": stream["stream_id"]}).to_string();
-        send("x", &own).await.is_problem(401, "authentication_failed");
-        send("x", ";{ broken").await.is_problem(401, "authentication_failed");
-        send(token, ";{ broken").await.is_problem(400, "invalid_request");
-        send(token, "{}").await.is_problem(400, "invalid_request");
-        send(&reader, &own).await.is_problem(404, "not_found");
-        send(token, r#"{"stream_id":"unknown"}"#).await.is_problem(404, "not_found");
-        let wrong = json!({"stream_id": stream["stream_id"], "iss": "https://other.example"}).to_string();
-        send(token, &wrong).await.is_problem(400, "invalid_request");
-        // Read, changed, and written back whole: events_delivered is compared as it was before.
-        let path = format!("{STREAM}?stream_id={}", stream["stream_id"].as_str().unwrap());
-        let mut whole = world.get(token, &path).await.is_answer(200);
-        whole["events_requested"] = json!([]);
-        assert_eq!(send(token, &whole.to_string()).await.is_answer(200)["events_delivered"], json!([]));
-    }
-    let form = "grant_type=client_credentials&scope=ssf.read";
+    assert_eq!(world.get(token, STREAM).await.is_answer(200), json!([stream]));
+}
+
+// spec: SSF-109, SSF-115, E-01
+#[tokio::test(start_paused = true)]
+async fn each_mistake_in_a_change_has_its_code() {
+    let feed = Feed::new().await;
+    let world = &feed.world;
+    let stream = world.stream(&feed.token, "/tenant-a").await;
+    let (reader, form) = (world.token("reader").await, "grant_type=client_credentials&scope=ssf.read");
     let weak = world.ask_for_token(&crate::world::basic("rp"), form).await.json();
     let weak = weak["access_token"].as_str().unwrap();
+    let own = json!({"stream_id": stream["stream_id"]}).to_string();
+    let unknown = json!({"stream_id": "unknown"}).to_string();
+    let wrong = json!({"stream_id": stream["stream_id"], "iss": "https://other.example"}).to_string();
     for method in [Method::PATCH, Method::PUT] {
-        let own = json!({"stream_id": stream["stream_id"]}).to_string();
-        world.send(method, weak, STREAM, own).await.is_problem(403, "access_denied");
+        for (token, body, status, err) in [
+            ("x", &*own, 401, "authentication_failed"),
+            ("x", ";{ broken", 401, "authentication_failed"),
+            (&feed.token, ";{ broken", 400, "invalid_request"),
+            (&feed.token, "{}", 400, "invalid_request"),
+            (&feed.token, &unknown, 404, "not_found"),
+            (&reader, &own, 404, "not_found"),
+            (weak, &own, 403, "access_denied"),
+            (&feed.token, &wrong, 400, "invalid_request"),
+        ] {
+            let answer = world.send(method.clone(), token, STREAM, body.to_owned()).await;
+            answer.is_problem(status, err);
+        }
+    }
+    assert_eq!(world.get(&feed.token, STREAM).await.is_answer(200), json!([stream]), "nothing changed");
+}
+
+// spec: E-10, E-11
+#[tokio::test(start_paused = true)]
+async fn a_configuration_can_be_read_changed_and_written_back() {
+    let feed = Feed::new().await;
+    let stream = feed.world.stream(&feed.token, "/tenant-a").await;
+    let path = format!("{STREAM}?stream_id={}", stream["stream_id"].as_str().unwrap());
+    for (method, wanted) in [(Method::PATCH, json!([])), (Method::PUT, json!([SESSION_REVOKED]))] {
+        let mut whole = feed.world.get(&feed.token, &path).await.is_answer(200);
+        whole["events_requested"] = wanted.clone();
+        let changed = feed.world.send(method, &feed.token, STREAM, whole.to_string()).await;
+        assert_eq!(changed.is_answer(200)["events_delivered"], wanted);
     }
 }
 
-// spec: SSF-121, SSF-128
-// spec: E-02, E-06
+// spec: SSF-121, SSF-128, E-02, E-06
 #[tokio::test(start_paused = true)]
 async fn what_is_not_there_is_not_there_and_a_bad_token_sees_nothing() {
     let feed = Feed::new().await;
@@ -250,8 +285,7 @@ async fn what_is_not_there_is_not_there_and_a_bad_token_sees_nothing() {
     assert_eq!(status, json!({"stream_id": id, "status": "enabled"}));
 }
 
-// spec: SSF-124, SSF-125, SSF-126, SSF-127
-// spec: E-36, E-23
+// spec: SSF-124, SSF-125, SSF-127, E-23, E-36
 #[tokio::test(start_paused = true)]
 async fn a_status_means_what_it_says() {
     let feed = Feed::new().await;
@@ -336,8 +370,7 @@ async fn what_an_operator_changes_is_told_before_the_silence_and_after_it() {
     assert!(is(&feed.world.recipient.claims(4).await, SESSION_REVOKED));
 }
 
-// spec: SSF-156, INTEROP-10, INTEROP-14
-// spec: E-35, E-14
+// spec: SSF-156, INTEROP-10, INTEROP-14, E-14, E-35
 #[tokio::test(start_paused = true)]
 async fn a_verification_is_there_at_once_before_any_backlog() {
     let feed = Feed::new().await;
@@ -405,41 +438,48 @@ async fn who_is_silent_is_paused_and_told_and_who_polls_is_not() {
     assert_eq!(told.last().unwrap()["events"][UPDATED]["status"], "paused");
 }
 
-// spec: INTEROP-06, INTEROP-07, INTEROP-13, INTEROP-25
-// spec: E-25, E-26, E-48, E-82, E-85
+// spec: INTEROP-06, INTEROP-07, INTEROP-13, E-48
 #[tokio::test(start_paused = true)]
-async fn a_receiver_finds_everything_by_the_metadata() {
+async fn streams_and_keys_are_where_the_metadata_says() {
     let feed = Feed::new().await;
     let world = &feed.world;
     let metadata = world.get("", "/.well-known/ssf-configuration/tenant-a").await.json();
-    assert!(metadata.get("events_supported").is_none());
-    assert!(["ALL", "NONE"].contains(&metadata["default_subjects"].as_str().unwrap()));
     let below = |member: &str| {
         let url = metadata[member].as_str().unwrap();
         url.strip_prefix("https://tr.example").unwrap().to_owned()
     };
-    let streams = below("configuration_endpoint");
-    for (request, method) in [
-        (json!({}), POLL),
-        (json!({"delivery": {"method": PUSH, "endpoint_url": "https://rp.example/"}}), PUSH),
-    ] {
-        let created = world.post(&feed.token, &streams, &request).await.is_answer(201);
-        assert_eq!(created["delivery"]["method"], method);
+    let push = json!({"delivery": {"method": PUSH, "endpoint_url": "https://rp.example/"}});
+    for (request, method) in [(json!({}), POLL), (push, PUSH)] {
+        let created = world.post(&feed.token, &below("configuration_endpoint"), &request).await;
+        assert_eq!(created.is_answer(201)["delivery"]["method"], method);
     }
     let keys = world.get("", &below("jwks_uri")).await.json();
     let pushed = world.recipient.pushed(1).await;
-    let header = pushed[0].body().split(|byte| *byte == b'.').next().unwrap();
-    let header = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, header).unwrap();
-    let header: Value = serde_json::from_slice(&header).unwrap();
-    assert!(keys["keys"].as_array().unwrap().iter().any(|key| key["kid"] == header["kid"]));
+    let signed = secevent_jose::Compact::parse(std::str::from_utf8(pushed[0].body()).unwrap()).unwrap();
+    let kid = signed.header().kid();
+    assert!(keys["keys"].as_array().unwrap().iter().any(|key| key["kid"].as_str() == kid));
+}
 
+// spec: INTEROP-25, E-82, E-85
+#[tokio::test(start_paused = true)]
+async fn a_token_is_got_where_the_resource_says_and_has_to_be_good_and_sufficient() {
+    let feed = Feed::new().await;
+    let world = &feed.world;
     let resource = world.get("", "/.well-known/oauth-protected-resource/tenant-a").await.json();
     assert_eq!(resource["authorization_servers"], json!(["https://tr.example"]));
-    // Validity, expiry and sufficiency of the token.
-    world.get("nonsense", &streams).await.is_problem(401, "authentication_failed");
-    world.get(&feed.producer, &streams).await.is_problem(403, "access_denied");
+    world.get("nonsense", STREAM).await.is_problem(401, "authentication_failed");
+    world.get(&feed.producer, STREAM).await.is_problem(403, "access_denied");
+    assert_eq!(world.get(&feed.token, STREAM).await.is_answer(200), json!([]));
     world.later(3600);
-    world.get(&feed.token, &streams).await.is_problem(401, "authentication_failed");
+    world.get(&feed.token, STREAM).await.is_problem(401, "authentication_failed");
+}
+
+// spec: E-25, E-26
+#[tokio::test(start_paused = true)]
+async fn the_metadata_states_the_default_subjects_and_no_events() {
+    let metadata = World::new().await.get("", "/.well-known/ssf-configuration").await.json();
+    assert!(metadata.get("events_supported").is_none());
+    assert_eq!(metadata["default_subjects"], "ALL");
 }
 
 // spec: POLL-03, POLL-06, POLL-21, POLL-30
