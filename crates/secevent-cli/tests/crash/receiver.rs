@@ -3,7 +3,7 @@
 use crate::caller::claims_of;
 use crate::clock::Instant;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -14,8 +14,9 @@ use serde_json::Value;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
 
 /// One SET that was offered to one stream.
 #[derive(Clone, Debug)]
@@ -149,6 +150,8 @@ pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
     pub(crate) journal: Arc<Journal>,
     pub(crate) manners: Arc<Mutex<Manners>>,
+    /// How many connections are open.
+    open: watch::Sender<usize>,
 }
 
 impl Receiver {
@@ -156,23 +159,45 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let manners = Manners { chance: StdRng::seed_from_u64(seed), trouble };
-        let receiver = Self { address, journal: Arc::default(), manners: Arc::new(Mutex::new(manners)) };
+        let receiver = Self {
+            address,
+            journal: Arc::default(),
+            manners: Arc::new(Mutex::new(manners)),
+            open: watch::Sender::default(),
+        };
         let serving = receiver.clone();
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let receiver = serving.clone();
+                receiver.open.send_modify(|open| *open += 1);
                 tokio::spawn(async move {
                     let service = service_fn(|request| receiver.take(request));
                     let connection = hyper::server::conn::http1::Builder::new();
                     // Connections end when either side hangs up; that is what is tested.
                     let _ = connection.serve_connection(TokioIo::new(socket), service).await;
+                    receiver.open.send_modify(|open| *open -= 1);
                 });
             }
         });
         receiver
     }
 
+    /// Waits until everything is read that a server sent which has ended: on a busy machine that may take longer than
+    /// the next one takes to start.
+    pub(crate) async fn hear_out(&self) {
+        // Connections are taken in their order: when this one is answered, those of the server are known.
+        let mut last = TcpStream::connect(self.address).await.unwrap();
+        last.write_all(b"GET /anybody HTTP/1.1\r\nHost: receiver\r\nConnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        last.read_to_end(&mut Vec::new()).await.unwrap();
+        let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
+    }
+
     async fn take(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, HungUp> {
+        if request.method() == Method::GET {
+            return Ok(Response::new(Full::default()));
+        }
         let stream = request.uri().path().trim_start_matches('/').to_owned();
         let body = request.into_body().collect().await.map_err(|_| HungUp)?.to_bytes();
         let claims = claims_of(std::str::from_utf8(&body).unwrap());

@@ -126,6 +126,7 @@ impl World {
 
     /// Starts the server. An error is how it ended before it was ready.
     pub(crate) async fn start(&mut self, start: &Start) -> Result<Server, ExitStatus> {
+        self.receiver.hear_out().await;
         self.logs.push(Log::default());
         self.receiver.journal.begin_life(self.life());
         Server::start(self.path(), start, &self.logs[self.life()]).await
