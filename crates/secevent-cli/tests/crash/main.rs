@@ -5,6 +5,7 @@
 //! - [`kills`]: SIGKILL at each named step of an event's way.
 //! - [`power`]: the files as a power cut leaves them, rebuilt from what the process wrote and synced. It takes the
 //!   place of C library calls, which is done here as Linux does it.
+//! - [`full`]: the disk is full for a while.
 //! - [`restore`]: an older copy of the store is put back.
 //!
 //! [`checks`] has what must be true after each of them.
@@ -17,6 +18,8 @@ mod checks;
 mod clock;
 #[cfg(target_os = "linux")]
 mod disk;
+#[cfg(target_os = "linux")]
+mod full;
 mod kills;
 mod operator;
 #[cfg(target_os = "linux")]

@@ -131,7 +131,7 @@ impl Past {
 }
 
 /// Builds the library that keeps the journal.
-fn library(into: &Path) -> PathBuf {
+pub(crate) fn library(into: &Path) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/crash/powercut.c");
     let library = into.join("powercut.so");
     let mut compiler = Command::new("cc");

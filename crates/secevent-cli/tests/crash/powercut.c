@@ -8,6 +8,7 @@
  *
  *   POWERCUT_DIRECTORY  the directory, as an absolute path without links
  *   POWERCUT_JOURNAL    the journal, in another directory
+ *   POWERCUT_FULL       if stated, a file: as long as it is there, the disk is full, and no file gets longer
  *
  * Processes that follow each other can keep one journal. An entry is a head of six numbers of 64 bits, in the machine's byte order, and then `length` bytes. Everything but
  * a sync is done and told under one lock, so the order of the entries is the order of the effects. A sync is told
@@ -26,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -57,6 +59,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int journal = -1;
 static char directory[PATH_MAX];
 static size_t directory_length;
+static const char *full;
 /* The number of the opening by which a descriptor came to be, or 0. */
 static uint64_t opening_of[FILES_MAX];
 static uint64_t openings;
@@ -67,6 +70,7 @@ __attribute__((constructor)) static void begin(void) {
     if (named == NULL || path == NULL || strlen(named) >= sizeof directory) {
         return;
     }
+    full = getenv("POWERCUT_FULL");
     strcpy(directory, named);
     directory_length = strlen(directory);
     /* One journal can be kept by several processes, one after the other. */
@@ -151,6 +155,15 @@ static int open_file(int at, const char *path, int flags, mode_t mode) {
     return fd;
 }
 
+/* Whether there is no room for a file to end there. */
+static int is_too_long(int fd, off64_t end) {
+    if (full == NULL || syscall(SYS_faccessat, AT_FDCWD, full, F_OK) != 0) {
+        return 0;
+    }
+    struct stat status;
+    return fstat(fd, &status) == 0 && end > status.st_size;
+}
+
 #define MODE(flags)                                                                                                    \
     mode_t mode = 0;                                                                                                   \
     if (((flags) & (O_CREAT | __O_TMPFILE)) != 0) {                                                                    \
@@ -201,6 +214,10 @@ ssize_t write(int fd, const void *bytes, size_t length) {
     if (file == 0) {
         return syscall(SYS_write, fd, bytes, length);
     }
+    if (is_too_long(fd, (off64_t)syscall(SYS_lseek, fd, 0, SEEK_CUR) + (off64_t)length)) {
+        errno = ENOSPC;
+        return -1;
+    }
     pthread_mutex_lock(&lock);
     uint64_t begun = now();
     ssize_t written = syscall(SYS_write, fd, bytes, length);
@@ -216,6 +233,10 @@ ssize_t pwrite64(int fd, const void *bytes, size_t length, off64_t offset) {
     uint64_t file = watched(fd);
     if (file == 0) {
         return syscall(SYS_pwrite64, fd, bytes, length, offset);
+    }
+    if (is_too_long(fd, offset + (off64_t)length)) {
+        errno = ENOSPC;
+        return -1;
     }
     pthread_mutex_lock(&lock);
     uint64_t begun = now();
@@ -235,6 +256,10 @@ int ftruncate64(int fd, off64_t length) {
     uint64_t file = watched(fd);
     if (file == 0) {
         return (int)syscall(SYS_ftruncate, fd, length);
+    }
+    if (is_too_long(fd, length)) {
+        errno = ENOSPC;
+        return -1;
     }
     pthread_mutex_lock(&lock);
     uint64_t begun = now();

@@ -63,6 +63,23 @@ impl Producer {
         Ok(())
     }
 
+    /// Posts until the server takes no more, which is before so many posts.
+    pub(crate) async fn post_until_refused(&mut self, posts_max: usize, caller: &Caller) -> Result<(), Gone> {
+        for post in 0..posts_max {
+            self.prepare(&[post % Self::SUBJECTS]);
+            if self.offer_last(caller).await? != 202 {
+                return Ok(());
+            }
+        }
+        panic!("it takes {posts_max} posts");
+    }
+
+    /// Repeats the last post until it is taken.
+    pub(crate) async fn insist(&mut self, caller: &Caller) -> Result<(), Gone> {
+        while self.offer_last(caller).await? != 202 {}
+        Ok(())
+    }
+
     /// Posts one last event about each subject. A stream is sent it when all that came before is settled.
     pub(crate) async fn close(&mut self, caller: &Caller) -> Result<Vec<EventName>, Gone> {
         let subjects: Vec<usize> = (0..Self::SUBJECTS).collect();
@@ -94,6 +111,11 @@ impl Producer {
     const SUBJECTS: usize = 2;
 
     async fn ask(&mut self, subjects: &[usize], caller: &Caller) -> Result<(), Gone> {
+        self.prepare(subjects);
+        self.send_last(caller).await
+    }
+
+    fn prepare(&mut self, subjects: &[usize]) {
         let mut events: Vec<EventName> = Vec::new();
         for subject in subjects {
             let subject = format!("p{}s{subject}", self.number);
@@ -112,19 +134,28 @@ impl Producer {
             answer: Value::Null,
         };
         self.posts.push(Asked::now(post));
-        self.send_last(caller).await
     }
 
     async fn send_last(&mut self, caller: &Caller) -> Result<(), Gone> {
+        let status = self.offer_last(caller).await?;
+        assert_eq!(status, 202, "{:?}", self.posts.last());
+        Ok(())
+    }
+
+    /// Sends the last post, which may be refused for want of room.
+    async fn offer_last(&mut self, caller: &Caller) -> Result<u16, Gone> {
         let post = self.posts.last_mut().unwrap();
         post.what.sent += 1;
         let Post { key, body, many, .. } = &post.what;
         let (status, answer) = caller.events(key, body.clone(), *many).await?;
+        if status == 503 {
+            return Ok(status);
+        }
         assert_eq!(status, 202, "{key}: {answer}");
         let told = answer["events"].as_array().map_or(1, Vec::len);
         assert_eq!(told, post.what.events.len(), "{key}: {answer}");
         (post.answered, post.what.answer) = (Some(Instant::now()), answer);
-        Ok(())
+        Ok(status)
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct Start {
     pub(crate) kill_at: Option<(String, u64)>,
     /// The library that is loaded before all others, and the journal that it writes.
     pub(crate) power: Option<(PathBuf, PathBuf)>,
+    /// A file that fills the disk as long as it is there; this needs the library too.
+    pub(crate) full: Option<PathBuf>,
 }
 
 /// A `secevent serve` that may end at any moment.
@@ -71,6 +73,9 @@ impl Server {
         if let Some((library, journal)) = &start.power {
             command.env("LD_PRELOAD", library).env("POWERCUT_JOURNAL", journal);
             command.env("POWERCUT_DIRECTORY", directory.canonicalize().unwrap());
+        }
+        if let Some(full) = &start.full {
+            command.env("POWERCUT_FULL", full);
         }
         let mut child = command.spawn().unwrap();
         let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
