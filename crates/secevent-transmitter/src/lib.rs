@@ -22,6 +22,7 @@
 mod accept;
 mod age;
 mod ahead;
+mod clients;
 mod config;
 mod counts;
 mod figures;

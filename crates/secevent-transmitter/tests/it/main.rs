@@ -18,5 +18,6 @@ mod signatures;
 mod statuses;
 mod store;
 mod streams;
+mod switch;
 mod trouble;
 mod world;
