@@ -111,6 +111,10 @@ pub enum TypRule {
     LogoutTokenOrUntyped,
     /// An OAuth access token (RFC 9068), which is never a SET.
     AccessToken,
+    /// The same, or untyped: for authorization servers older than the type.
+    AccessTokenOrUntyped,
+    /// What a client shows to prove who it is (RFC 7523): mostly untyped, or typed as such.
+    ClientAssertion,
 }
 
 impl TypRule {
@@ -138,6 +142,8 @@ impl TypRule {
             Self::LogoutToken => ("logout+jwt", false),
             Self::LogoutTokenOrUntyped => ("logout+jwt", true),
             Self::AccessToken => ("at+jwt", false),
+            Self::AccessTokenOrUntyped => ("at+jwt", true),
+            Self::ClientAssertion => ("client-authentication+jwt", true),
         }
     }
 

@@ -96,6 +96,17 @@ impl Transmitter {
         Ok(())
     }
 
+    /// Lets the streams of clients rest that nobody knows any more, until they are switched on. Unlike a switch this is
+    /// not kept: who is known is to be said at each start. Returns whose streams they are.
+    pub fn rest_unknown(&self, is_known: impl Fn(&str) -> bool) -> BTreeSet<String> {
+        let clients = self.table.all().into_iter().map(|entry| entry.settings().stream.client.clone());
+        let unknown: BTreeSet<String> = clients.filter(|client| !is_known(client)).collect();
+        for client in &unknown {
+            self.turn(client, false);
+        }
+        unknown
+    }
+
     /// Whether a client may have events of this type.
     pub(crate) fn client_may_have(&self, client: &str, uri: &str) -> bool {
         self.clients.read().events.get(client).is_none_or(|allowed| allowed.contains(uri))

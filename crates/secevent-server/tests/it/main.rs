@@ -5,9 +5,14 @@
 mod access;
 mod admin;
 mod ailing;
+mod assertions;
+mod clients;
 mod documents;
+mod elsewhere;
+mod external;
 mod ingest;
 mod management;
+mod matrix;
 mod polling;
 mod tokens;
 mod world;
