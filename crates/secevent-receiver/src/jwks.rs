@@ -114,15 +114,7 @@ impl JwksCache {
         transport: Arc<dyn Transport>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self {
-            transport,
-            clock,
-            whose,
-            place,
-            algorithms,
-            state: Mutex::default(),
-            fetching: Arc::default(),
-        }
+        Self { transport, clock, whose, place, algorithms, state: Mutex::default(), fetching: Arc::default() }
     }
 
     /// The keys, fetched if there are none or if they are out of date.

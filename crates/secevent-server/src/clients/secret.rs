@@ -11,9 +11,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use subtle::{Choice, ConstantTimeEq as _};
 
-/// A new secret, to be shown once.
+/// A new secret, to be shown once. It begins with a letter or digit, so that no command line takes it for a flag.
 pub(crate) fn generate() -> String {
-    URL_SAFE_NO_PAD.encode(rand::rng().random::<[u8; 32]>())
+    loop {
+        let secret = URL_SAFE_NO_PAD.encode(rand::rng().random::<[u8; 32]>());
+        if secret.starts_with(|first: char| first.is_ascii_alphanumeric()) {
+            return secret;
+        }
+    }
 }
 
 /// The key under which secrets are digested (SEM-21). It is drawn once and sealed in the store, so that it outlives a
