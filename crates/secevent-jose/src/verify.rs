@@ -348,6 +348,24 @@ mod tests {
     }
 
     #[test]
+    fn no_set_is_an_access_token_or_shows_who_a_client_is() {
+        use TypRule::{AccessToken, AccessTokenOrUntyped, ClientAssertion};
+        for (typ, admitting) in [
+            (Some("at+jwt"), &[AccessToken, AccessTokenOrUntyped][..]),
+            (Some("application/at+jwt"), &[AccessToken, AccessTokenOrUntyped]),
+            (Some("client-authentication+jwt"), &[ClientAssertion]),
+            (Some("JWT"), &[AccessTokenOrUntyped, ClientAssertion]),
+            (None, &[AccessTokenOrUntyped, ClientAssertion]),
+            (Some("secevent+jwt"), &[]),
+            (Some("logout+jwt"), &[]),
+        ] {
+            for rule in [AccessToken, AccessTokenOrUntyped, ClientAssertion] {
+                assert_eq!(rule.admits(typ), admitting.contains(&rule), "{rule:?} {typ:?}");
+            }
+        }
+    }
+
+    #[test]
     fn every_refusal_has_its_code() {
         let kid = || Excerpt::from("k");
         for (error, code) in [
