@@ -184,6 +184,9 @@ impl Server {
             member: Option<String>,
         }
         let status = response.status();
+        if status == StatusCode::NO_CONTENT {
+            return Ok(Value::Null);
+        }
         if status.is_success() {
             let text = check(response.body(), Limits { bytes_max: ANSWER_BYTES_MAX, ..Limits::BODY });
             return text.ok().and_then(|text| serde_json::from_str(text).ok()).ok_or_else(|| {

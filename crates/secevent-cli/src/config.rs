@@ -1,10 +1,13 @@
 //! The configuration file, `secevent.toml`: read, checked as a whole, and turned into what the parts need.
 
+mod clients;
+
 use anyhow::{Context as _, bail, ensure};
-use secevent::{Audience, Issuer};
+use clients::{Authorization, AuthorizationServerEntry, ClientEntry};
+use secevent::Issuer;
 use secevent_http::ClientConfig as OutgoingConfig;
 use secevent_jose::Algorithm;
-use secevent_server::{ClientConfig, MetricsAccess, Scope};
+use secevent_server::{AuthorizationServerConfig, ClientConfig, ClientLimits, Limits, MetricsAccess};
 use secevent_transmitter::{Ending, Inactivity, IssuerConfig, Overflow, PollOrder, TransmitterConfig};
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -28,6 +31,11 @@ pub(crate) struct File {
     issuers: Vec<IssuerEntry>,
     #[serde(default, rename = "client")]
     clients: Vec<ClientEntry>,
+    #[serde(default)]
+    authorization: Authorization,
+    #[serde(default, rename = "authorization_server")]
+    authorization_servers: Vec<AuthorizationServerEntry>,
+    limits: Option<ClientLimits>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -126,15 +134,6 @@ struct IssuerEntry {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ClientEntry {
-    id: String,
-    secret: SecretSource,
-    scopes: Vec<String>,
-    audience: Option<OneOrMany>,
-}
-
-#[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum OneOrMany {
     One(String),
@@ -152,6 +151,9 @@ pub(crate) struct Settings {
     pub(crate) outgoing: OutgoingConfig,
     pub(crate) transmitter: TransmitterConfig,
     pub(crate) clients: Vec<ClientConfig>,
+    pub(crate) built_in_authorization: bool,
+    pub(crate) authorization_servers: Vec<AuthorizationServerConfig>,
+    pub(crate) limits: Limits,
     pub(crate) allow_plain_http: bool,
 }
 
@@ -278,9 +280,14 @@ impl File {
             let twice = issuers[..place].iter().any(|other| other.url == issuer.url);
             ensure!(!twice, "issuer.url {} is declared twice", issuer.url);
         }
+        let built_in_authorization = self.authorization.built_in(!self.authorization_servers.is_empty())?;
+        let authorization_servers = self.authorization_servers.into_iter();
+        let authorization_servers =
+            authorization_servers.map(|entry| entry.settle(&issuer_url)).collect::<anyhow::Result<_>>()?;
+        let limits = clients::limits(self.limits.as_ref())?;
         let mut clients = Vec::new();
         for entry in self.clients {
-            let client = entry.settle()?;
+            let client = entry.settle(built_in_authorization)?;
             let twice = clients.iter().any(|other: &ClientConfig| other.id == client.id);
             ensure!(!twice, "client.id {:?} is declared twice", client.id);
             clients.push(client);
@@ -300,6 +307,9 @@ impl File {
             outgoing,
             transmitter,
             clients,
+            built_in_authorization,
+            authorization_servers,
+            limits,
             allow_plain_http,
         })
     }
@@ -538,30 +548,6 @@ impl IssuerEntry {
     }
 }
 
-impl ClientEntry {
-    fn settle(self) -> anyhow::Result<ClientConfig> {
-        let at = |what: &str| format!("client {:?}: {what}", self.id);
-        ensure!(!self.id.is_empty(), "client.id must not be empty");
-        let secret = self.secret.read(&format!("client.secret of {:?}", self.id))?;
-        ensure!(secret.len() >= 16, at("secret must have 16 characters or more, or it can be guessed"));
-        let scope = |name: &String| {
-            let known = Scope::ALL.map(Scope::name).join(", ");
-            Scope::named(name).with_context(|| at(&format!("there is no scope {name:?}; known are {known}")))
-        };
-        let scopes = self.scopes.iter().map(scope).collect::<anyhow::Result<Vec<_>>>()?;
-        let audience = match self.audience {
-            Some(OneOrMany::One(name)) => Audience::One(name),
-            Some(OneOrMany::Many(names)) if !names.is_empty() => Audience::Many(names),
-            // Who only sends events or administers receives no SETs, and needs no name in them.
-            None if scopes.iter().all(|scope| matches!(scope, Scope::Write | Scope::Admin)) => {
-                Audience::One(self.id.clone())
-            }
-            _ => bail!(at("audience is missing: state what the receiver is called in the `aud` of its SETs")),
-        };
-        Ok(ClientConfig { id: self.id, secret, scopes, audience })
-    }
-}
-
 impl SecretSource {
     fn read(&self, place: &str) -> anyhow::Result<String> {
         match self {
@@ -610,6 +596,7 @@ pub(crate) fn master_key(text: &str) -> anyhow::Result<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use secevent_server::Scope;
 
     const GOOD: &str = r#"
         [server]
@@ -632,7 +619,7 @@ mod tests {
         let settings = File::parse(GOOD).unwrap().settle(Overrides::default()).unwrap();
         assert_eq!(settings.public_url, "https://events.example.com");
         assert_eq!(settings.transmitter.issuers[0].algorithm, Algorithm::Es256);
-        assert_eq!(settings.clients[0].scopes, [Scope::Manage]);
+        assert_eq!(settings.clients[0].settings.scopes, [Scope::Manage]);
         assert!(!format!("{settings:?}").contains("0123456789abcdef"), "secrets do not print");
         let moved = Overrides { listen: Some("127.0.0.1:9".parse().unwrap()), ..Overrides::default() };
         assert_eq!(File::parse(GOOD).unwrap().listen(&moved).port(), 9);

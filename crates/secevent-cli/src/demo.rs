@@ -167,11 +167,8 @@ async fn start_transmitter(folder: &Path, secrets: &Secrets) -> anyhow::Result<N
         dev: true,
         ..Overrides::default()
     })?;
-    let client = |id: &str, secret: &str, scope| ClientConfig {
-        id: id.to_owned(),
-        secret: secret.to_owned(),
-        scopes: vec![scope],
-        audience: Audience::One(AUDIENCE.to_owned()),
+    let client = |id: &str, secret: &str, scope| {
+        ClientConfig::new(id, secret, vec![scope], Audience::One(AUDIENCE.to_owned()))
     };
     settings.clients.push(client(PRODUCER, &secrets.producer, Scope::Write));
     settings.clients.push(client(SHOP, &secrets.shop, Scope::Manage));

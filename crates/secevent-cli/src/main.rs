@@ -3,6 +3,7 @@
 mod access;
 mod admin;
 mod backup;
+mod client;
 mod clock;
 mod config;
 mod dead;
@@ -47,6 +48,9 @@ enum Command {
     /// Deliver a part of a stream's history again.
     #[command(subcommand)]
     Replay(replay::Command),
+    /// Look after clients: who may call the server, and what each may do.
+    #[command(subcommand)]
+    Client(client::Command),
     Backup(backup::Backup),
     /// Make, sign, verify, decode and lint tokens; no server needed.
     #[command(subcommand)]
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
         Command::Streams(args) => streams::run(&args),
         Command::Dead(command) => dead::run(&command),
         Command::Replay(command) => replay::run(&command),
+        Command::Client(command) => client::run(&command),
         Command::Backup(args) => backup::run(&args),
         Command::Set(command) => set::run(command),
     }

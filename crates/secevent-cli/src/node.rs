@@ -9,7 +9,8 @@ use rand::RngExt as _;
 use secevent::{Clock, Issuer, Vocabulary};
 use secevent_http::Client;
 use secevent_server::{
-    AdminConfig, Clients, ServerConfig, TokenDigest, admin_router, serve, transmitter_router,
+    AdminConfig, ClientPorts, Clients, ClientsConfig, ServerConfig, TokenDigest, admin_router, serve,
+    transmitter_router,
 };
 use secevent_sqlite::SqliteStore;
 use secevent_ssf::{StreamId, Transport};
@@ -64,19 +65,32 @@ impl Node {
         let vault = Vault::new(&vault_key(&settings.master_key, &settings.database)?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let client = Client::new(settings.outgoing).context("the outgoing network cannot be set up")?;
+        let transport = between(Arc::new(client));
         let transmitter = Transmitter::start(
             settings.transmitter,
             Arc::clone(&store) as Arc<dyn Store>,
-            between(Arc::new(client)),
+            Arc::clone(&transport),
             Arc::clone(&clock),
-            vault,
+            vault.clone(),
             Vocabulary::standard().clone(),
             rand::rng().random(),
         )
         .await
         .context("the transmitter cannot start")?;
-        let clients = Clients::new(settings.clients, &settings.public_url, Arc::clone(&clock))?;
-        let clients = Arc::new(clients);
+        let clients = ClientsConfig {
+            public_url: settings.public_url.clone(),
+            clients: settings.clients,
+            built_in: settings.built_in_authorization,
+            authorization_servers: settings.authorization_servers,
+            limits: settings.limits,
+        };
+        let ports = ClientPorts {
+            store: Arc::clone(&store) as Arc<dyn Store>,
+            vault,
+            transport,
+            clock: Arc::clone(&clock),
+        };
+        let clients = Clients::open(clients, ports, &transmitter).await?;
         let config =
             ServerConfig { public_url: settings.public_url, allow_plain_http: settings.allow_plain_http };
         let (stop, _) = watch::channel(false);

@@ -135,10 +135,6 @@ async fn admin_listener(listen: Option<AdminListen>) -> anyhow::Result<Option<Tc
 fn dev_client() -> ClientConfig {
     let secret = format!("{:032x}", rand::rng().random::<u128>());
     eprintln!("development client: SECEVENT_CLIENT=dev SECEVENT_SECRET={secret}");
-    ClientConfig {
-        id: "dev".to_owned(),
-        secret,
-        scopes: Scope::ALL.to_vec(),
-        audience: Audience::One("https://receiver.example".to_owned()),
-    }
+    let audience = Audience::One("https://receiver.example".to_owned());
+    ClientConfig::new("dev", secret, Scope::ALL.to_vec(), audience)
 }

@@ -111,6 +111,10 @@ pub enum TypRule {
     LogoutTokenOrUntyped,
     /// An OAuth access token (RFC 9068), which is never a SET.
     AccessToken,
+    /// The same, or untyped: for authorization servers older than the type.
+    AccessTokenOrUntyped,
+    /// What a client shows to prove who it is (RFC 7523): mostly untyped, or typed as such.
+    ClientAssertion,
 }
 
 impl TypRule {
@@ -138,6 +142,8 @@ impl TypRule {
             Self::LogoutToken => ("logout+jwt", false),
             Self::LogoutTokenOrUntyped => ("logout+jwt", true),
             Self::AccessToken => ("at+jwt", false),
+            Self::AccessTokenOrUntyped => ("at+jwt", true),
+            Self::ClientAssertion => ("client-authentication+jwt", true),
         }
     }
 
@@ -336,6 +342,24 @@ mod tests {
             (Some(""), &[]),
         ] {
             for rule in [SecurityEvent, SecurityEventOrUntyped, LogoutToken, LogoutTokenOrUntyped] {
+                assert_eq!(rule.admits(typ), admitting.contains(&rule), "{rule:?} {typ:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_set_is_an_access_token_or_shows_who_a_client_is() {
+        use TypRule::{AccessToken, AccessTokenOrUntyped, ClientAssertion};
+        for (typ, admitting) in [
+            (Some("at+jwt"), &[AccessToken, AccessTokenOrUntyped][..]),
+            (Some("application/at+jwt"), &[AccessToken, AccessTokenOrUntyped]),
+            (Some("client-authentication+jwt"), &[ClientAssertion]),
+            (Some("JWT"), &[AccessTokenOrUntyped, ClientAssertion]),
+            (None, &[AccessTokenOrUntyped, ClientAssertion]),
+            (Some("secevent+jwt"), &[]),
+            (Some("logout+jwt"), &[]),
+        ] {
+            for rule in [AccessToken, AccessTokenOrUntyped, ClientAssertion] {
                 assert_eq!(rule.admits(typ), admitting.contains(&rule), "{rule:?} {typ:?}");
             }
         }

@@ -1,4 +1,4 @@
-//! The keys of one transmitter, fetched when they are needed and kept while they are good.
+//! The keys of one party, fetched when they are needed and kept while they are good.
 
 use crate::source::{Peer, Source};
 use crate::transmitter::{get, metadata};
@@ -7,7 +7,7 @@ use http::HeaderMap;
 use http::header::CACHE_CONTROL;
 use secevent::{Clock, Timestamp};
 use secevent_jose::{Algorithms, IssuerKeys, JwkSet};
-use secevent_ssf::{Endpoint, Transport};
+use secevent_ssf::{BoxFuture, Endpoint, Transport};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,24 +16,37 @@ use tracing::{info, warn};
 
 /// The keys cannot be had at the moment: that is nobody's fault and will pass.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the transmitter's keys cannot be had: {0}")]
+#[error("the keys cannot be had: {0}")]
 pub struct KeysUnavailable(String);
 
-/// The keys of one transmitter.
+/// The keys of one party: a transmitter, say, or an authorization server.
 ///
-/// They are fetched from the `jwks_uri` of its metadata, or from where its source says, and kept for as long
+/// They are fetched from the `jwks_uri` of its metadata, or from where is said otherwise, and kept for as long
 /// as its `Cache-Control` says, within bounds. A token with a `kid` that is not there has them fetched anew,
 /// but not more often than once in [`JwksCache::COOL_DOWN`], so that tokens of strangers cannot make us a
 /// nuisance. While one caller fetches, the others wait for him. Old keys stay in use until new ones have come.
 pub struct JwksCache {
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
-    peer: Peer,
-    keys_at: Option<Endpoint>,
+    whose: String,
+    place: Place,
     algorithms: Algorithms,
     state: Mutex<State>,
     /// Held by the one who fetches.
     fetching: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Finds where keys are, when they are wanted: an error says why not.
+pub type Locate = dyn Fn() -> BoxFuture<'static, Result<Endpoint, String>> + Send + Sync;
+
+/// Where keys are.
+enum Place {
+    /// There.
+    At(Endpoint),
+    /// Where a transmitter's metadata says.
+    Metadata(Peer),
+    /// Where somebody finds out.
+    Found(Box<Locate>),
 }
 
 #[derive(Default)]
@@ -65,15 +78,43 @@ impl JwksCache {
 
     /// The keys of this source, none of them fetched yet.
     pub fn new(source: &Source, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            transport,
-            clock,
-            peer: source.peer.clone(),
-            keys_at: source.keys_at.clone(),
-            algorithms: source.algorithms,
-            state: Mutex::default(),
-            fetching: Arc::default(),
-        }
+        let place = match &source.keys_at {
+            Some(endpoint) => Place::At(endpoint.clone()),
+            None => Place::Metadata(source.peer.clone()),
+        };
+        Self::of(source.peer.issuer.to_string(), place, source.algorithms, transport, clock)
+    }
+
+    /// The keys that `whose` publishes at this endpoint.
+    pub fn at(
+        whose: impl Into<String>,
+        endpoint: Endpoint,
+        algorithms: Algorithms,
+        transport: Arc<dyn Transport>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self::of(whose.into(), Place::At(endpoint), algorithms, transport, clock)
+    }
+
+    /// The keys that `whose` publishes where `locate` finds them. It is asked again when they are not there any more.
+    pub fn located_by(
+        whose: impl Into<String>,
+        locate: Box<Locate>,
+        algorithms: Algorithms,
+        transport: Arc<dyn Transport>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self::of(whose.into(), Place::Found(locate), algorithms, transport, clock)
+    }
+
+    fn of(
+        whose: String,
+        place: Place,
+        algorithms: Algorithms,
+        transport: Arc<dyn Transport>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { transport, clock, whose, place, algorithms, state: Mutex::default(), fetching: Arc::default() }
     }
 
     /// The keys, fetched if there are none or if they are out of date.
@@ -147,13 +188,13 @@ impl JwksCache {
         match fetched {
             Ok((keys, age)) => {
                 let keys = Arc::new(keys);
-                info!(issuer = %self.peer.issuer, keys = keys.keys().keys().len(), "Fetched the transmitter's keys");
+                info!(issuer = %self.whose, keys = keys.keys().keys().len(), "Fetched the keys of a peer");
                 state.fresh_until = now.plus(age);
                 state.keys = Some(Arc::clone(&keys));
                 Fetch::New(keys)
             }
             Err(error) => {
-                warn!(issuer = %self.peer.issuer, %error, "The transmitter's keys could not be fetched");
+                warn!(issuer = %self.whose, %error, "The keys of a peer could not be fetched");
                 // Perhaps they have moved.
                 state.located = None;
                 Fetch::Failed(error)
@@ -171,18 +212,23 @@ impl JwksCache {
         }
         let body: &Bytes = response.body();
         let keys = JwkSet::from_json(body).map_err(|error| unavailable(&error))?;
-        let keys = IssuerKeys::new(self.peer.issuer.as_str(), keys).allow_only(self.algorithms);
+        let keys = IssuerKeys::new(self.whose.as_str(), keys).allow_only(self.algorithms);
         Ok((keys, age(response.headers())))
     }
 
     async fn locate(&self) -> Result<Endpoint, KeysUnavailable> {
-        if let Some(endpoint) = self.keys_at.clone().or_else(|| self.state().located.clone()) {
-            return Ok(endpoint);
-        }
-        let metadata = metadata(&self.peer, &*self.transport).await;
-        let metadata = metadata.map_err(|error| KeysUnavailable(error.to_string()))?;
-        let no_keys = || KeysUnavailable("the transmitter's metadata names no jwks_uri".to_owned());
-        let endpoint = metadata.jwks_uri.ok_or_else(no_keys)?;
+        let located = self.state().located.clone();
+        let endpoint = match (&self.place, located) {
+            (Place::At(endpoint), _) => return Ok(endpoint.clone()),
+            (_, Some(endpoint)) => return Ok(endpoint),
+            (Place::Metadata(peer), None) => {
+                let metadata = metadata(peer, &*self.transport).await;
+                let metadata = metadata.map_err(|error| KeysUnavailable(error.to_string()))?;
+                let no_keys = || KeysUnavailable("the transmitter's metadata names no jwks_uri".to_owned());
+                metadata.jwks_uri.ok_or_else(no_keys)?
+            }
+            (Place::Found(locate), None) => locate().await.map_err(KeysUnavailable)?,
+        };
         self.state().located = Some(endpoint.clone());
         Ok(endpoint)
     }
@@ -194,7 +240,7 @@ impl JwksCache {
 
 impl fmt::Debug for JwksCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JwksCache").field("issuer", &self.peer.issuer).finish_non_exhaustive()
+        f.debug_struct("JwksCache").field("whose", &self.whose).finish_non_exhaustive()
     }
 }
 

@@ -115,7 +115,7 @@ mod verify;
 pub use counts::Counts;
 pub use credentials::Credentials;
 pub use handle::{HandleError, Handler, HandlingSettings};
-pub use jwks::{JwksCache, KeysUnavailable};
+pub use jwks::{JwksCache, KeysUnavailable, Locate};
 pub use poll::PollSettings;
 pub use push::{PushEndpoint, Unauthenticated};
 pub use receiver::{Ports, Receiver, ReceiverConfig, StartError, SubscribeError, Subscription};

@@ -4,6 +4,7 @@
 //! this crate; what they ask for is carried out by the transmitter.
 
 mod backup;
+mod clients;
 mod dead;
 mod figures;
 mod guard;
@@ -88,6 +89,11 @@ pub fn admin_router(
         .route("/admin/v1/streams/{stream}/replays", post(replays::start))
         .route("/admin/v1/replays", get(replays::list))
         .route("/admin/v1/replays/{replay}", get(replays::read).delete(replays::cancel))
+        .route("/admin/v1/clients", get(clients::list).post(clients::create))
+        .route("/admin/v1/clients/{client}", get(clients::read).put(clients::update).delete(clients::delete))
+        .route("/admin/v1/clients/{client}/disable", post(clients::disable))
+        .route("/admin/v1/clients/{client}/enable", post(clients::enable))
+        .route("/admin/v1/clients/{client}/secret", post(clients::rotate))
         .route("/admin/v1/backup", post(backup::write));
     if metrics != MetricsAccess::Off {
         router = router.route("/metrics", get(metrics::read));

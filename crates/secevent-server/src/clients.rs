@@ -1,236 +1,256 @@
-//! Who may call: clients, their secrets, and the access tokens that they get for them.
+//! Who may call: clients, how they prove who they are, and the access tokens that they bring.
+//!
+//! A client is declared in configuration, or made through the admin API and kept in the store. It gets its access
+//! tokens from the authorization server of this program, for a secret or for a signed assertion; or from one
+//! elsewhere that configuration names. What a client may do is looked up at each request, never read from a token
+//! alone: a client that is switched off is refused at once.
 
-use crate::checked::Checked;
-use crate::problem::Problem;
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
-use secevent::{Audience, Clock, Timestamp};
-use secevent_jose::{Algorithm, Compact, IssuerKeys, JwkSet, KeyError, Signer, SigningKey, TypRule};
-use serde::{Deserialize, Serialize};
+mod access_token;
+mod assertion;
+mod caller;
+mod checked;
+mod external;
+mod keys;
+mod limits;
+mod registry;
+mod scope;
+mod secret;
+mod settings;
+
+pub(crate) use access_token::{Shown, TokenError};
+pub(crate) use assertion::ASSERTION_TYPE;
+pub(crate) use caller::{Caller, Producer, bearer, invalid_token};
+pub use external::AuthorizationServerConfig;
+pub use limits::{ClientLimits, Limits, Rate};
+pub(crate) use registry::{Changed, Client, GRACE_MAX, NotChanged};
+pub use scope::Scope;
+pub use settings::{ClientConfig, ClientSettings, SubjectLimits};
+
+use access_token::BuiltIn;
+use assertion::ReplayGuard;
+use caller::Said;
+use checked::Checked;
+use external::ExternalServer;
+use limits::Bucket;
+use secevent::{Clock, Invalid};
+use secevent_jose::KeyError;
+use secevent_ssf::Transport;
+use secevent_store::{Store, StoreError, Unsealable, Vault};
+use secevent_transmitter::Transmitter;
+use secret::{DigestKey, NoDigestKey};
+use settings::{Rights, World};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
-use subtle::ConstantTimeEq as _;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, RwLock};
+use tracing::warn;
 
-/// What a client may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Scope {
-    /// Read streams, and poll (`ssf.read`).
-    Read,
-    /// Read and change streams, and poll (`ssf.manage`).
-    Manage,
-    /// Send events to be transmitted (`events.write`).
-    Write,
-    /// Administer the server, on its admin listener (`admin`).
-    Admin,
-}
-
-impl Scope {
-    /// Every scope.
-    pub const ALL: [Self; 4] = [Self::Read, Self::Manage, Self::Write, Self::Admin];
-
-    /// Its name in OAuth.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Read => "ssf.read",
-            Self::Manage => "ssf.manage",
-            Self::Write => "events.write",
-            Self::Admin => "admin",
-        }
-    }
-
-    /// The scope of this name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|scope| scope.name() == name)
-    }
-
-    /// Whether this one allows what `wanted` allows: to manage includes to read.
-    fn includes(self, wanted: Self) -> bool {
-        self == wanted || (self == Self::Manage && wanted == Self::Read)
-    }
-}
-
-/// A client, as configuration declares it.
-#[derive(Clone)]
-pub struct ClientConfig {
-    /// Its id.
-    pub id: String,
-    /// Its secret.
-    pub secret: String,
-    /// What it may do.
-    pub scopes: Vec<Scope>,
-    /// What it is called in the `aud` of its SETs.
-    pub audience: Audience,
-}
-
-impl fmt::Debug for ClientConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientConfig")
-            .field("id", &self.id)
-            .field("scopes", &self.scopes)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A caller whose access token was checked.
+/// Who may call, as configuration says.
 #[derive(Clone, Debug)]
-pub(crate) struct Caller {
-    pub(crate) client: secevent_transmitter::Client,
-    scopes: Vec<Scope>,
+pub struct ClientsConfig {
+    /// The URL under which the world sees this server: the name of its authorization server.
+    pub public_url: String,
+    /// The clients that configuration declares. Others are made through the admin API.
+    pub clients: Vec<ClientConfig>,
+    /// Whether this program gives access tokens itself. Default: yes.
+    pub built_in: bool,
+    /// Authorization servers elsewhere whose access tokens are taken. Default: none.
+    pub authorization_servers: Vec<AuthorizationServerConfig>,
+    /// How often each client may ask, unless its own settings say otherwise.
+    pub limits: Limits,
 }
 
-impl Caller {
-    /// Refuses a caller without this scope (RFC 6750 section 3.1).
-    pub(crate) fn may(&self, wanted: Scope) -> Result<(), Problem> {
-        if self.scopes.iter().any(|scope| scope.includes(wanted)) {
-            return Ok(());
+impl ClientsConfig {
+    /// These clients, with the defaults for the rest.
+    pub fn new(public_url: impl Into<String>, clients: Vec<ClientConfig>) -> Self {
+        Self {
+            public_url: public_url.into(),
+            clients,
+            built_in: true,
+            authorization_servers: Vec::new(),
+            limits: Limits::default(),
         }
-        let name = wanted.name();
-        let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{name}\"");
-        Err(Problem::forbidden(challenge, format!("the access token needs the scope {name}")))
     }
+}
+
+/// What clients need of the world around.
+#[derive(Clone)]
+pub struct ClientPorts {
+    /// Where those are kept that were made at run time.
+    pub store: Arc<dyn Store>,
+    /// Seals what is secret there.
+    pub vault: Vault,
+    /// How the keys of others are fetched.
+    pub transport: Arc<dyn Transport>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Why there are no clients.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientsError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A stored secret cannot be opened.
+    #[error(transparent)]
+    Sealed(#[from] Unsealable),
+    /// There is no key for access tokens.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A client's settings make no sense.
+    #[error("client {id:?}: {breach}")]
+    Client {
+        /// Which one.
+        id: String,
+        /// What is wrong.
+        breach: Invalid,
+    },
+    /// The configuration of authorization makes no sense.
+    #[error("{0}")]
+    Config(String),
 }
 
 /// All clients, and the authorization server that gives them access tokens.
 pub struct Clients {
-    by_id: HashMap<String, ClientConfig>,
-    signer: Signer,
-    keys: IssuerKeys,
-    /// The name of this server: `iss` and `aud` of the access tokens.
+    by_id: RwLock<HashMap<String, Arc<Client>>>,
+    /// Held by whoever changes a client.
+    changing: tokio::sync::Mutex<()>,
+    /// Counts what makes earlier access tokens of a client worthless.
+    generations: AtomicU64,
+    digests: DigestKey,
+    /// The URL under which the world sees this server.
     server: String,
-    checked: Checked<Arc<AccessToken>>,
-    clock: Arc<dyn Clock>,
+    built_in: Option<BuiltIn>,
+    external: Vec<ExternalServer>,
+    checked: Checked<Arc<Said>>,
+    assertions: ReplayGuard,
+    /// For those who ask for tokens under names that nobody has.
+    strangers: Vec<Bucket>,
+    stranger: RandomState,
+    limits: Limits,
+    transmitter: Arc<Transmitter>,
+    ports: ClientPorts,
 }
 
-/// How long an access token is good for. The interoperability profile allows an hour at most.
-pub(crate) const TOKEN_LIFETIME: Duration = Duration::from_secs(600);
-
-/// Why no access token is given (RFC 6749 section 5.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TokenError {
-    InvalidClient,
-    InvalidScope,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct AccessToken {
-    iss: String,
-    aud: String,
-    sub: String,
-    client_id: String,
-    scope: String,
-    iat: Timestamp,
-    exp: Timestamp,
-}
+/// Buckets that strangers share, each by the name that it comes under.
+const STRANGERS: usize = 256;
 
 impl Clients {
-    /// These clients of the server that the world sees under this URL. The key of the access tokens is made anew at
-    /// each start: tokens are short-lived, and clients ask again when one is refused.
-    pub fn new(
-        clients: impl IntoIterator<Item = ClientConfig>,
-        public_url: &str,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, KeyError> {
-        let server = public_url.trim_end_matches('/');
-        // A key of its own, and a type of its own: no access token is a SET, and no SET is an access token.
-        let key = SigningKey::generate(Algorithm::EdDsa)?;
-        Ok(Self {
-            by_id: clients.into_iter().map(|client| (client.id.clone(), client)).collect(),
-            keys: IssuerKeys::new(server, JwkSet::new([key.public().clone()])),
-            signer: Signer::new(key, "at+jwt"),
-            server: server.to_owned(),
+    /// Takes up the clients that configuration declares and those that the store keeps.
+    ///
+    /// The key of the access tokens is made anew at each start: tokens are short-lived, and clients ask again when one
+    /// is refused.
+    pub async fn open(
+        config: ClientsConfig,
+        ports: ClientPorts,
+        transmitter: &Arc<Transmitter>,
+    ) -> Result<Arc<Self>, ClientsError> {
+        let server = config.public_url.trim_end_matches('/').to_owned();
+        let digests = DigestKey::open(&*ports.store, &ports.vault).await.map_err(|error| match error {
+            NoDigestKey::Store(error) => ClientsError::Store(error),
+            NoDigestKey::Sealed(error) => ClientsError::Sealed(error),
+        })?;
+        if !config.built_in && config.authorization_servers.is_empty() {
+            let problem =
+                "the built-in authorization server is off, and there is no other: nobody could get a token";
+            return Err(ClientsError::Config(problem.to_owned()));
+        }
+        let mut external: Vec<ExternalServer> = Vec::new();
+        for server_config in config.authorization_servers {
+            let issuer = server_config.issuer.as_str();
+            if issuer == server || external.iter().any(|other| other.issuer() == issuer) {
+                return Err(ClientsError::Config(format!(
+                    "the authorization server {issuer} is there twice"
+                )));
+            }
+            external.push(ExternalServer::new(server_config, &ports));
+        }
+        let clients = Self {
+            by_id: RwLock::default(),
+            changing: tokio::sync::Mutex::default(),
+            generations: AtomicU64::new(1),
+            digests,
+            built_in: config.built_in.then(|| BuiltIn::new(&server)).transpose()?,
+            server,
+            external,
             checked: Checked::new(),
-            clock,
-        })
+            assertions: ReplayGuard::default(),
+            strangers: (0..STRANGERS).map(|_| Bucket::new(config.limits.tokens)).collect(),
+            stranger: RandomState::new(),
+            limits: config.limits,
+            transmitter: Arc::clone(transmitter),
+            ports,
+        };
+        clients.read_stored().await?;
+        clients.declare(config.clients).await?;
+        clients.rest_unknown();
+        Ok(Arc::new(clients))
     }
 
-    /// An access token for a client that shows its secret, with the scopes that it asks for or all it has.
-    pub(crate) fn grant(
+    /// The names of the authorization servers whose tokens are taken.
+    pub(crate) fn authorization_servers(&self) -> Vec<&str> {
+        let built_in = self.built_in.is_some().then_some(self.server.as_str());
+        built_in.into_iter().chain(self.external.iter().map(ExternalServer::issuer)).collect()
+    }
+
+    /// Whether this program gives access tokens itself.
+    pub(crate) fn gives_tokens(&self) -> bool {
+        self.built_in.is_some()
+    }
+
+    /// The URL under which the world sees this server.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
+    }
+
+    pub(crate) fn now(&self) -> secevent::Timestamp {
+        self.ports.clock.now()
+    }
+
+    /// Streams of clients that are gone from configuration are sent nothing: nobody answers for them any more.
+    fn rest_unknown(&self) {
+        for client in self.transmitter.rest_unknown(|client| self.find(client).is_some()) {
+            warn!(
+                client,
+                "There are streams of a client that is not known any more: nothing is sent to them"
+            );
+        }
+    }
+
+    /// What a stranger's requests for tokens are counted by.
+    fn strangers_bucket(&self, id: &str) -> &Bucket {
+        let place = usize::try_from(self.stranger.hash_one(id) % 256).unwrap_or(0);
+        &self.strangers[place % STRANGERS]
+    }
+
+    fn rights(
         &self,
         id: &str,
-        secret: &str,
-        scope: Option<&str>,
-    ) -> Result<(String, String), TokenError> {
-        let client = self.by_id.get(id);
-        // The comparison takes as long for a client that does not exist.
-        let expected = client.map_or("", |client| client.secret.as_str());
-        let good: bool = expected.as_bytes().ct_eq(secret.as_bytes()).into();
-        let client =
-            client.filter(|client| good && !client.secret.is_empty()).ok_or(TokenError::InvalidClient)?;
-        let granted: Vec<&str> = match scope {
-            None => client.scopes.iter().map(|scope| scope.name()).collect(),
-            Some(asked) => {
-                let allowed = |name: &str| {
-                    let asked = Scope::named(name).ok_or(TokenError::InvalidScope)?;
-                    let has = client.scopes.iter().any(|scope| scope.includes(asked));
-                    if has { Ok(asked.name()) } else { Err(TokenError::InvalidScope) }
-                };
-                asked.split_whitespace().map(allowed).collect::<Result<_, _>>()?
-            }
+        settings: &ClientSettings,
+        issuers: Option<&[String]>,
+    ) -> Result<Rights, Invalid> {
+        let world = World {
+            vocabulary: self.transmitter.vocabulary(),
+            issuers,
+            limits: self.limits,
+            transport: &self.ports.transport,
+            clock: &self.ports.clock,
         };
-        let scope = granted.join(" ");
-        let now = self.clock.now();
-        let token = AccessToken {
-            iss: self.server.clone(),
-            aud: self.server.clone(),
-            sub: id.to_owned(),
-            client_id: id.to_owned(),
-            scope: scope.clone(),
-            iat: now.floor_to_second(),
-            exp: now.plus(TOKEN_LIFETIME).floor_to_second(),
-        };
-        let payload = serde_json::to_vec(&token).expect("an access token is text and numbers");
-        let token = self.signer.sign(&payload).expect("EdDSA does not fail");
-        Ok((token, scope))
-    }
-
-    /// The caller that a request's `Authorization` names. Tokens are taken from nowhere else (INTEROP-24).
-    pub(crate) fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
-        let nothing = || {
-            // Without credentials no error code is told (RFC 6750 section 3.1).
-            Problem::unauthenticated("Bearer realm=\"secevent\"".to_owned(), "a bearer token is needed")
-        };
-        let value = headers.get(AUTHORIZATION).ok_or_else(nothing)?;
-        value.to_str().map_err(|_| invalid_token())?;
-        let token = bearer(headers).ok_or_else(nothing)?;
-        self.caller(token).ok_or_else(invalid_token)
-    }
-
-    fn caller(&self, token: &str) -> Option<Caller> {
-        let token = self.checked.get(token, self.clock.now(), |said| said.exp, || self.check(token))?;
-        // A client that is gone from configuration is refused at once, whatever its token says.
-        let client = self.by_id.get(&token.client_id)?;
-        let scopes = token.scope.split_whitespace().filter_map(Scope::named);
-        let still = |scope: &Scope| client.scopes.iter().any(|has| has.includes(*scope));
-        Some(Caller {
-            client: secevent_transmitter::Client { id: client.id.clone(), audience: client.audience.clone() },
-            scopes: scopes.filter(still).collect(),
-        })
-    }
-
-    /// What a token says that we signed for ourselves.
-    fn check(&self, token: &str) -> Option<Arc<AccessToken>> {
-        let compact = Compact::parse(token).ok()?;
-        let verified = self.keys.verify(&compact, TypRule::AccessToken).ok()?;
-        let token: AccessToken = serde_json::from_slice(verified.payload()).ok()?;
-        (token.iss == self.server && token.aud == self.server).then(|| Arc::new(token))
+        Rights::of(id, settings, &world)
     }
 }
 
-/// The bearer token of a request, if it has one (RFC 6750 section 2.1).
-pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-fn invalid_token() -> Problem {
-    let challenge = "Bearer error=\"invalid_token\"".to_owned();
-    Problem::unauthenticated(challenge, "the bearer token is not valid: ask for a new one")
+impl fmt::Debug for ClientPorts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientPorts(..)")
+    }
 }
 
 impl fmt::Debug for Clients {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Clients").field("clients", &self.by_id.len()).finish_non_exhaustive()
+        f.debug_struct("Clients").field("server", &self.server).finish_non_exhaustive()
     }
 }

@@ -18,8 +18,6 @@ pub(crate) struct Context {
     pub(crate) clients: Arc<Clients>,
     /// What is forgiven in the messages of receivers.
     pub(crate) tolerance: Tolerance,
-    /// Where access tokens are given: the authorization server's issuer.
-    pub(crate) authorization_server: String,
 }
 
 impl Context {

@@ -1,6 +1,6 @@
 //! Events come in over HTTP: one as JSON, or many as lines of JSON.
 
-use crate::clients::Scope;
+use crate::clients::{Producer, Scope};
 use crate::context::{Context, is_type};
 use crate::problem::Problem;
 use crate::ssf::answer;
@@ -22,10 +22,10 @@ const KEY_BYTES_MAX: usize = 256;
 /// `POST {issuer}/events`: 202 once the event, or all of them, are durable.
 pub(crate) async fn ingest(
     State(context): State<Arc<Context>>,
+    Producer(caller): Producer,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let caller = context.clients.authenticate(&headers)?;
     let kind = headers.get(CONTENT_TYPE).map_or("application/json", |kind| kind.to_str().unwrap_or_default());
     let many = is_type(kind, "application/x-ndjson");
     if !many && !is_type(kind, "application/json") {
@@ -34,6 +34,11 @@ pub(crate) async fn ingest(
     let (lines, events) =
         if many { lines(&context, &body)? } else { (Vec::new(), vec![event(&context, &body)?]) };
     caller.may(Scope::Write)?;
+    for (place, event) in events.iter().enumerate() {
+        let line = lines.get(place).map_or_else(String::new, |line| format!("line {line}"));
+        caller.may_send(event, &line)?;
+    }
+    caller.count_events(events.len(), context.clients.now())?;
     let key = idempotency_key(&headers)?.map(|key| (key, &body[..]));
     let accepted = context.transmitter.accept(context.iss(), &caller.client.id, key, &events).await;
     let accepted = accepted.map_err(|error| match error {

@@ -6,7 +6,6 @@
 //! The public listener serves [`transmitter_router`]; operators have a listener of their own, [`admin_router`].
 
 mod admin;
-mod checked;
 mod clients;
 mod context;
 mod ingest;
@@ -14,10 +13,14 @@ mod oauth;
 mod problem;
 mod receive;
 mod router;
+mod routes;
 mod server;
 mod ssf;
 
 pub use admin::{AdminConfig, MetricsAccess, TokenDigest, admin_router};
-pub use clients::{ClientConfig, Clients, Scope};
+pub use clients::{
+    AuthorizationServerConfig, ClientConfig, ClientLimits, ClientPorts, ClientSettings, Clients,
+    ClientsConfig, ClientsError, Limits, Rate, Scope, SubjectLimits,
+};
 pub use receive::receiver_router;
-pub use server::{ServerConfig, serve, transmitter_router};
+pub use server::{ServerConfig, serve, transmitter_paths, transmitter_router};

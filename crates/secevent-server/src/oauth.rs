@@ -1,33 +1,30 @@
 //! Access tokens for client credentials (RFC 6749 section 4.4).
 
-use crate::clients::{Clients, TOKEN_LIFETIME, TokenError};
+use crate::clients::{ASSERTION_TYPE, Clients, Scope, Shown, TokenError};
 use crate::context::{form_pairs, is_type};
+use crate::problem::Problem;
 use crate::ssf::{answer, metadata};
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use secevent_jose::{Algorithm, Algorithms};
 use serde_json::json;
 use std::sync::Arc;
 
-/// The authorization server of this program.
-#[derive(Debug)]
-pub(crate) struct AuthorizationServer {
-    pub(crate) issuer: String,
-    pub(crate) clients: Arc<Clients>,
-}
-
 /// `GET /.well-known/oauth-authorization-server` (RFC 8414)
-pub(crate) async fn configuration(State(server): State<Arc<AuthorizationServer>>) -> Response {
-    let scopes = crate::clients::Scope::ALL.map(crate::clients::Scope::name);
+pub(crate) async fn configuration(State(clients): State<Arc<Clients>>) -> Response {
+    let scopes = Scope::ALL.map(Scope::name);
+    let algorithms: Vec<&str> = Algorithms::DEFAULT.iter().map(Algorithm::as_str).collect();
     let document = json!({
-        "issuer": server.issuer,
-        "token_endpoint": format!("{}/oauth/token", server.issuer),
+        "issuer": clients.server(),
+        "token_endpoint": format!("{}/oauth/token", clients.server()),
         "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt"],
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
         "scopes_supported": scopes,
         "response_types_supported": [],
     });
@@ -35,11 +32,7 @@ pub(crate) async fn configuration(State(server): State<Arc<AuthorizationServer>>
 }
 
 /// `POST /oauth/token`
-pub(crate) async fn token(
-    State(server): State<Arc<AuthorizationServer>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+pub(crate) async fn token(State(clients): State<Arc<Clients>>, headers: HeaderMap, body: Bytes) -> Response {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !is_type(kind, "application/x-www-form-urlencoded") {
         return refusal("invalid_request", "the body must be application/x-www-form-urlencoded");
@@ -61,24 +54,40 @@ pub(crate) async fn token(
         Some(_) => return refusal("unsupported_grant_type", "only client_credentials is supported"),
         None => return refusal("invalid_request", "grant_type is required and missing"),
     }
-    let credentials = match (headers.get(AUTHORIZATION), value("client_id"), value("client_secret")) {
-        (Some(_), _, Some(_)) => return refusal("invalid_request", "use one way to authenticate, not two"),
-        (Some(basic), _, None) => basic_credentials(basic),
-        (None, Some(id), Some(secret)) => Some((id.to_owned(), secret.to_owned())),
-        _ => None,
+    let assertion = value("client_assertion").or_else(|| value("client_assertion_type"));
+    let id = value("client_id").map(str::to_owned);
+    let shown = match (headers.get(AUTHORIZATION), value("client_secret"), assertion) {
+        (Some(basic), None, None) => basic_credentials(basic),
+        (None, Some(secret), None) => id.map(|id| Shown::Secret { id, secret: secret.to_owned() }),
+        (None, None, Some(_)) => match (value("client_assertion_type"), value("client_assertion")) {
+            (Some(ASSERTION_TYPE), Some(assertion)) => {
+                Some(Shown::Assertion { id, assertion: assertion.to_owned() })
+            }
+            (Some(ASSERTION_TYPE), None) => return refusal("invalid_request", "client_assertion is missing"),
+            _ => return refusal("invalid_request", "client_assertion_type must be the one of RFC 7523"),
+        },
+        (None, None, None) => None,
+        _ => return refusal("invalid_request", "use one way to authenticate, not two"),
     };
-    let Some((id, secret)) = credentials else { return unknown_client() };
-    match server.clients.grant(&id, &secret, value("scope")) {
-        Ok((token, scope)) => {
+    let Some(shown) = shown else { return unknown_client() };
+    match clients.grant(shown, value("scope")).await {
+        Ok(granted) => {
             let granted = json!({
-                "access_token": token,
+                "access_token": granted.token,
                 "token_type": "Bearer",
-                "expires_in": TOKEN_LIFETIME.as_secs(),
-                "scope": scope,
+                "expires_in": granted.lifetime.as_secs(),
+                "scope": granted.scope,
             });
             answer(StatusCode::OK, granted.to_string())
         }
         Err(TokenError::InvalidClient) => unknown_client(),
+        Err(TokenError::TooOften(wait)) => {
+            Problem::too_often(wait, "the client's requests for tokens come too often").into_response()
+        }
+        Err(TokenError::Unavailable) => {
+            Problem::unavailable("the client cannot be authenticated at the moment, try again")
+                .into_response()
+        }
         Err(TokenError::InvalidScope) => {
             refusal("invalid_scope", "the client does not have a scope that it asks for")
         }
@@ -86,7 +95,7 @@ pub(crate) async fn token(
 }
 
 /// Id and secret of a `Basic` header: each is form-encoded before they are joined (RFC 6749 section 2.3.1).
-fn basic_credentials(value: &HeaderValue) -> Option<(String, String)> {
+fn basic_credentials(value: &HeaderValue) -> Option<Shown> {
     let (scheme, encoded) = value.to_str().ok()?.split_once(' ')?;
     let decoded = STANDARD.decode(encoded.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
     let decoded = String::from_utf8(decoded).ok()?;
@@ -97,7 +106,7 @@ fn basic_credentials(value: &HeaderValue) -> Option<(String, String)> {
         let one_name = text.replace('&', "%26").replace('=', "%3D");
         form_pairs(one_name.as_bytes()).into_iter().next().map_or_else(String::new, |(name, _)| name)
     };
-    Some((plain(id), plain(secret)))
+    Some(Shown::Secret { id: plain(id), secret: plain(secret) })
 }
 
 fn unknown_client() -> Response {

@@ -1,5 +1,6 @@
 //! Errors on the wire: RFC 9457 problem documents, in one place.
 
+use crate::clients::invalid_token;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
@@ -77,6 +78,12 @@ impl Problem {
         Self { challenge: Some(challenge.into()), ..problem }
     }
 
+    /// The caller may do this, but not with what it says: one of the restrictions of its client stands against it.
+    pub(crate) fn forbidden_by(rule: &'static str, member: String, detail: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::FORBIDDEN, "This is not allowed", "access_denied", detail);
+        Self { rule: Some(rule), member: Some(member.into()), ..problem }
+    }
+
     /// There is nothing there, as far as this caller may know.
     pub(crate) fn not_found(detail: &'static str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "There is no such thing", "not_found", detail)
@@ -85,6 +92,12 @@ impl Problem {
     /// The state of things does not allow it.
     pub(crate) fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "The request conflicts with what is there", "conflict", detail)
+    }
+
+    /// What the caller saw is not what is there any more.
+    pub(crate) fn precondition_failed() -> Self {
+        let detail = "it was changed since the caller read it; read it again";
+        Self::new(StatusCode::PRECONDITION_FAILED, "It was changed meanwhile", "precondition_failed", detail)
     }
 
     /// The body is of a type that is not read here.
@@ -122,7 +135,7 @@ impl Problem {
     }
 
     /// The caller asks too often.
-    fn too_often(wait: Duration, detail: impl Into<String>) -> Self {
+    pub(crate) fn too_often(wait: Duration, detail: impl Into<String>) -> Self {
         // Whoever comes a moment too early is sent away again: whole seconds, rounded up.
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let seconds = u32::try_from(seconds.max(1)).unwrap_or(u32::MAX);
@@ -219,6 +232,8 @@ impl From<PollError> for Problem {
     fn from(error: PollError) -> Self {
         match error {
             PollError::NoSuchStream => Self::not_found("there is no such stream"),
+            // It was switched off while it waited: its token is not good any more.
+            PollError::SwitchedOff => invalid_token(),
             PollError::TooOften(wait) => Self::too_often(wait, "polls that do not wait come too often"),
             PollError::Ours(error) => Self::ours(&error),
             other => Self::conflict(other.to_string()),

@@ -3,8 +3,9 @@
 use crate::clients::Clients;
 use crate::context::Context;
 use crate::ingest;
-use crate::oauth::{self, AuthorizationServer};
+use crate::oauth;
 use crate::problem::Problem;
+use crate::routes::Routes;
 use crate::ssf::{metadata, poll, status, stream, verification};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -26,37 +27,32 @@ pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) fn transmitter(
     transmitter: &Arc<Transmitter>,
     clients: &Arc<Clients>,
-    public_url: &str,
     tolerance: Tolerance,
-) -> Router {
-    let public_url = public_url.trim_end_matches('/');
-    let server = AuthorizationServer { issuer: public_url.to_owned(), clients: Arc::clone(clients) };
-    let mut router = Router::new()
-        .route("/oauth/token", post(oauth::token))
-        .route("/.well-known/oauth-authorization-server", get(oauth::configuration))
-        .with_state(Arc::new(server));
+) -> Routes {
+    let mut routes = Routes::new();
+    if clients.gives_tokens() {
+        routes = authorization_server(clients);
+    }
     for config in transmitter.issuers() {
         let issuer = config.url.clone();
         let base = issuer.path().trim_end_matches('/').to_owned();
         let well_known = well_known_url(&issuer)[issuer.origin().len()..].to_owned();
         let resource = well_known.replace("ssf-configuration", "oauth-protected-resource");
         let tolerance = Tolerance { legacy: config.legacy, ..tolerance };
-        let old_names = Router::new();
-        let old_names = match config.legacy {
-            false => old_names,
-            true => older_spellings(&issuer)
-                .into_iter()
-                .fold(old_names, |names, path| names.route(&path, get(metadata::old_configuration))),
-        };
+        let mut old_names = Routes::new();
+        if config.legacy {
+            for path in older_spellings(&issuer) {
+                old_names = old_names.route(&path, get(metadata::old_configuration));
+            }
+        }
         let context = Arc::new(Context {
             issuer,
             transmitter: Arc::clone(transmitter),
             clients: Arc::clone(clients),
             tolerance,
-            authorization_server: public_url.to_owned(),
         });
         let below = |path: &str| format!("{base}{path}");
-        let management = Router::new()
+        let management = Routes::new()
             .route(
                 &below("/ssf/stream"),
                 get(stream::read)
@@ -67,8 +63,8 @@ pub(crate) fn transmitter(
             )
             .route(&below("/ssf/status"), get(status::read).post(status::set))
             .route(&below("/ssf/verify"), post(verification::verify))
-            .layer(axum::middleware::from_fn(to_its_end));
-        let endpoints = Router::new()
+            .with(|router| router.layer(axum::middleware::from_fn(to_its_end)));
+        let endpoints = Routes::new()
             .route(&well_known, get(metadata::configuration))
             .merge(old_names)
             .route(&resource, get(metadata::protected_resource))
@@ -77,9 +73,17 @@ pub(crate) fn transmitter(
             .route(&below("/poll/{stream}"), post(poll::poll))
             .route(&below("/events"), post(ingest::ingest))
             .with_state(context);
-        router = router.merge(endpoints);
+        routes = routes.merge(endpoints);
     }
-    bounded(router)
+    routes.with(bounded)
+}
+
+/// The authorization server of this program.
+fn authorization_server(clients: &Arc<Clients>) -> Routes {
+    Routes::new()
+        .route("/oauth/token", post(oauth::token))
+        .route("/.well-known/oauth-authorization-server", get(oauth::configuration))
+        .with_state(Arc::clone(clients))
 }
 
 /// Where receivers from before SSF 1.0 look for metadata (E-31).

@@ -2,6 +2,7 @@
 
 use crate::clients::Clients;
 use crate::router;
+use crate::routes::Routes;
 use axum::Router;
 use secevent_ssf::Tolerance;
 use secevent_transmitter::Transmitter;
@@ -23,9 +24,22 @@ pub fn transmitter_router(
     transmitter: &Arc<Transmitter>,
     clients: &Arc<Clients>,
 ) -> Router {
-    let public_url = config.public_url.trim_end_matches('/');
+    routes(config, transmitter, clients).into_router()
+}
+
+/// The paths that [`transmitter_router`] serves, as patterns: whoever writes a gate before it, or a test of every
+/// endpoint, takes them from here.
+pub fn transmitter_paths(
+    config: &ServerConfig,
+    transmitter: &Arc<Transmitter>,
+    clients: &Arc<Clients>,
+) -> Vec<String> {
+    routes(config, transmitter, clients).into_paths()
+}
+
+fn routes(config: &ServerConfig, transmitter: &Arc<Transmitter>, clients: &Arc<Clients>) -> Routes {
     let tolerance = Tolerance { plain_http: config.allow_plain_http, ..Tolerance::NONE };
-    router::transmitter(transmitter, clients, public_url, tolerance)
+    router::transmitter(transmitter, clients, tolerance)
 }
 
 /// Serves until `stop` ends; then takes no new connection, and lets requests that are under way end.

@@ -94,6 +94,16 @@ impl Incoming {
         Ok(Self { uri: definition.uri().to_owned(), subject, data, occurred_at, txn })
     }
 
+    /// The event type's URI.
+    pub fn event_type(&self) -> &str {
+        &self.uri
+    }
+
+    /// Whom it is about.
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
     /// The claims that all SETs of this event share, as the inside of a JSON object. `txn` comes first if the
     /// producer named one, which is how [`render::claims`] tells.
     pub(crate) fn body(&self, accepted_at: Timestamp) -> Bytes {

@@ -64,6 +64,8 @@ pub struct StreamFigures {
     pub again: u64,
     /// Pushes that are on their way.
     pub in_flight: usize,
+    /// Whether its client is switched off, so that nothing is sent.
+    pub switched_off: bool,
     /// How many may be.
     pub window: usize,
     /// What the store knows of it. None if only what is in memory was asked for.
@@ -202,6 +204,7 @@ fn figures_of(entry: &Arc<Entry>) -> StreamFigures {
         retries: entry.counts.retries.get(),
         again: entry.counts.again.get(),
         in_flight: outgoing.on_their_way(),
+        switched_off: entry.is_off(),
         window: outgoing.window(),
         backlog: None,
         pending: outgoing.load().pending,

@@ -23,6 +23,7 @@ mod accept;
 mod activity;
 mod age;
 mod ahead;
+mod clients;
 mod config;
 mod counts;
 mod figures;

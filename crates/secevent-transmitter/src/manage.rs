@@ -113,6 +113,7 @@ impl Transmitter {
         let entry = self.table.insert(settings, self.config.pushes_per_stream_max);
         let now = self.clock.now();
         entry.activity.begin(now, now);
+        entry.switch(self.client_is_on(&client.id));
         // Some receivers wait for it before they trust the stream; it carries no state (SSF 1.0 section 8.1.4.2).
         // The stream is there without it, and its receiver can ask for another one.
         if let Err(error) = self.record_control(&entry, &Verification::default()).await {
@@ -372,7 +373,11 @@ impl Transmitter {
     fn configuration(&self, settings: &Settings) -> StreamConfiguration {
         let stream = &settings.stream;
         let rendered_as = stream.rendered_as(stream.rendering()).expect("a stream has its current rendering");
-        let supported = self.issuer(&stream.issuer).map(|issuer| issuer.events_supported().to_vec());
+        let supported = self.issuer(&stream.issuer).map(|issuer| {
+            // What the receiver may not have is not supported, as far as it is concerned.
+            let may = |event: &&String| self.client_may_have(&stream.client, event);
+            issuer.events_supported().iter().filter(may).cloned().collect()
+        });
         StreamConfiguration {
             stream_id: stream.stream_id(),
             iss: issuer_of(&stream.issuer),

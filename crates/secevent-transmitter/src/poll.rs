@@ -21,6 +21,9 @@ pub enum PollError {
     /// The client has no such stream that is polled.
     #[error("there is no such stream")]
     NoSuchStream,
+    /// The client is switched off.
+    #[error("the client is switched off")]
+    SwitchedOff,
     /// The receiver asks for nothing again and again, without waiting for something.
     #[error("polls that do not wait come too often, the next one is answered in {0:?}")]
     TooOften(Duration),
@@ -46,6 +49,9 @@ impl Transmitter {
         if settings.stream.client != client || !matches!(settings.stream.target, Target::Poll { .. }) {
             return Err(PollError::NoSuchStream);
         }
+        if entry.is_off() {
+            return Err(PollError::SwitchedOff);
+        }
         entry.activity.heard(self.clock.now());
         if entry.has_much_to_settle() {
             return Err(TransmitterError::Store(StoreError::Busy).into());
@@ -61,7 +67,14 @@ impl Transmitter {
             changed.as_mut().enable();
 
             let now = self.clock.now();
+            if entry.is_off() {
+                return Err(PollError::SwitchedOff);
+            }
             let sets = if sets_max == 0 { Vec::new() } else { self.hand_out(&entry, sets_max, now).await? };
+            if entry.is_off() {
+                // Signing takes a while. What was taken for this answer is handed out again in its time.
+                return Err(PollError::SwitchedOff);
+            }
             // To acknowledge and want nothing is answered at once, which the standard leaves open (E-95).
             let answer = !sets.is_empty() || request.return_immediately || sets_max == 0 || self.is_closing();
             if answer || tokio::time::Instant::now() >= give_up_at {
@@ -175,7 +188,8 @@ impl Transmitter {
     ) -> Result<Vec<(String, String)>, TransmitterError> {
         let may_send = || {
             let settings = entry.settings();
-            (settings.stream.status == Status::Enabled || settings.stream.untold).then_some(settings)
+            let sends = settings.stream.status == Status::Enabled || settings.stream.untold;
+            (sends && !entry.is_off()).then_some(settings)
         };
         if may_send().is_none() {
             return Ok(Vec::new());

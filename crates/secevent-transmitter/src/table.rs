@@ -8,7 +8,7 @@ use crate::stream::{NoPushTarget, PushTarget, Stream, Target};
 use secevent_ssf::Status;
 use secevent_store::{Queue, Settlement, StreamNumber, Vault, Version};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use tokio::sync::Notify;
 
@@ -40,6 +40,8 @@ pub(crate) struct Entry {
     pub(crate) activity: Activity,
     /// What its receiver has acknowledged by poll and is to be stored.
     pub(crate) settling: Mutex<Settling>,
+    /// Whether its client is switched off.
+    off: AtomicBool,
     /// Whether it is known to be owed as much as it may be.
     pub(crate) overflowing: AtomicBool,
     /// Rings when there is something to send, or when settings change.
@@ -92,6 +94,7 @@ impl Entry {
             pace: Mutex::default(),
             activity: Activity::default(),
             settling: Mutex::default(),
+            off: AtomicBool::new(false),
             overflowing: AtomicBool::new(false),
             changed: Notify::new(),
         }
@@ -100,6 +103,16 @@ impl Entry {
     /// The settings as they are now.
     pub(crate) fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Switches it off or on, with its client.
+    pub(crate) fn switch(&self, on: bool) {
+        self.off.store(!on, Ordering::SeqCst);
+    }
+
+    /// Whether its client is switched off: then it is owed and sent nothing, whatever its status.
+    pub(crate) fn is_off(&self) -> bool {
+        self.off.load(Ordering::SeqCst)
     }
 
     /// Whether it keeps what it is owed in this queue. A disabled stream keeps nothing but what it is told last.
@@ -183,7 +196,8 @@ impl Table {
     pub(crate) fn matching(&self, issuer: &str, event: &str) -> Vec<Arc<Entry>> {
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
         let numbers = inner.by_event.get(issuer).and_then(|events| events.get(event));
-        numbers.into_iter().flatten().filter_map(|number| inner.by_number.get(number).cloned()).collect()
+        let entries = numbers.into_iter().flatten().filter_map(|number| inner.by_number.get(number));
+        entries.filter(|entry| !entry.is_off()).cloned().collect()
     }
 
     /// All streams, in the order of their numbers.

@@ -1,5 +1,6 @@
 //! The transmitter: what all its parts share, how it starts and how it ends.
 
+use crate::clients::ClientRules;
 use crate::config::{PollOrder, TransmitterConfig};
 use crate::counts::Counts;
 use crate::issuer::{IssuerConfig, IssuerState};
@@ -53,6 +54,7 @@ pub struct Transmitter {
     pub(crate) vocabulary: Vocabulary,
     pub(crate) codec: JtiCodec,
     pub(crate) table: Table,
+    pub(crate) clients: ClientRules,
     pub(crate) signing: SigningPool,
     pub(crate) shares: Shares,
     pub(crate) accepted: AtomicU64,
@@ -96,6 +98,7 @@ impl Transmitter {
             gone: Counts::default(),
             signing: SigningPool::new(config.signing_threads),
             table: Table::default(),
+            clients: ClientRules::default(),
             chance: Mutex::new(chance),
             creating: tokio::sync::Mutex::default(),
             drivers: watch::Sender::new(0),
@@ -111,6 +114,7 @@ impl Transmitter {
             codec,
             issuers,
         });
+        transmitter.read_switches().await?;
         transmitter.read_streams().await?;
         transmitter.take_up_what_is_owed().await?;
         transmitter.store.observe(Arc::new(Observer(Arc::downgrade(&transmitter))));
@@ -191,6 +195,7 @@ impl Transmitter {
                 let settings = self.settings(stream, document.version);
                 let entry = self.table.insert(settings, self.config.pushes_per_stream_max);
                 self.take_up_activity(&entry);
+                entry.switch(self.client_is_on(&entry.settings().stream.client));
             }
             match documents.into_iter().last() {
                 Some(last) => after = Some(last.name),
@@ -238,8 +243,10 @@ impl Transmitter {
     /// nothing.
     pub(crate) fn settings(&self, stream: Stream, version: Version) -> Settings {
         let supported = self.issuers.get(&stream.issuer).map_or(&[][..], IssuerState::events_supported);
-        let asked =
-            |event: &&String| stream.events_requested.as_ref().is_some_and(|asked| asked.contains(event));
+        let asked = |event: &&String| {
+            stream.events_requested.as_ref().is_some_and(|asked| asked.contains(event))
+                && self.client_may_have(&stream.client, event)
+        };
         let events_delivered = supported.iter().filter(asked).cloned().collect();
         Settings::new(stream, version, events_delivered)
     }

@@ -40,7 +40,7 @@ impl fmt::Debug for TokenDigest {
 
 /// Lets a request through or answers it. What changed something is logged with the name of who asked for it.
 pub(crate) async fn admit(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
-    let operator = match admin.admits(&request) {
+    let operator = match admin.admits(request.uri(), request.headers()).await {
         Ok(operator) => operator,
         Err(problem) => return problem.into_response(),
     };
@@ -55,19 +55,19 @@ pub(crate) async fn admit(State(admin): State<Arc<Admin>>, request: Request, nex
 
 impl Admin {
     /// Who asks. Where everybody may ask, nobody in particular.
-    fn admits(&self, request: &Request) -> Result<String, Problem> {
-        let host = called(request.uri(), request.headers())?;
+    async fn admits(&self, uri: &Uri, headers: &HeaderMap) -> Result<String, Problem> {
+        let host = called(uri, headers)?;
         if !is_ours(&host, self.config.address, &self.config.names) {
             return Err(Problem::misdirected());
         }
         // A page of another site may send requests from the browser of somebody who is near this listener.
-        for origin in request.headers().get_all(ORIGIN) {
+        for origin in headers.get_all(ORIGIN) {
             let own = [format!("http://{host}"), format!("https://{host}")];
             if !own.iter().any(|own| origin.as_bytes().eq_ignore_ascii_case(own.as_bytes())) {
                 return Err(Problem::refused("requests from pages of other sites are refused"));
             }
         }
-        let open = match request.uri().path() {
+        let open = match uri.path() {
             "/healthz" | "/readyz" => true,
             "/metrics" => self.config.metrics == MetricsAccess::Open,
             _ => false,
@@ -76,10 +76,11 @@ impl Admin {
             return Ok(String::new());
         }
         let local = self.config.local_token.as_ref();
-        if local.is_some_and(|local| bearer(request.headers()).is_some_and(|token| local.is_of(token))) {
+        if local.is_some_and(|local| bearer(headers).is_some_and(|token| local.is_of(token))) {
             return Ok("the command line".to_owned());
         }
-        let caller = self.clients.authenticate(request.headers())?;
+        let caller = self.clients.authenticate(headers).await?;
+        caller.count_request(self.clients.now())?;
         caller.may(Scope::Admin)?;
         Ok(caller.client.id)
     }

@@ -102,6 +102,7 @@ fn tell(figures: &StreamFigures) -> Value {
         "status": figures.status,
         "reason": figures.reason,
         "held": figures.held,
+        "client_disabled": figures.switched_off,
         "suspended": figures.suspended.map(tell_suspension),
         "pending": figures.pending,
         "in_flight": figures.in_flight,

@@ -54,7 +54,7 @@ pub(crate) async fn protected_resource(State(context): State<Arc<Context>>) -> R
     let scopes: Vec<&str> = scopes.map(Scope::name).collect();
     let metadata = json!({
         "resource": context.iss(),
-        "authorization_servers": [context.authorization_server],
+        "authorization_servers": context.clients.authorization_servers(),
         "scopes_supported": scopes,
         "bearer_methods_supported": ["header"],
     });

@@ -97,7 +97,10 @@ async fn a_client_finds_its_way_to_a_token() {
             "issuer": "https://tr.example",
             "token_endpoint": "https://tr.example/oauth/token",
             "grant_types_supported": ["client_credentials"],
-            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "token_endpoint_auth_methods_supported":
+                ["client_secret_basic", "client_secret_post", "private_key_jwt"],
+            "token_endpoint_auth_signing_alg_values_supported":
+                ["RS256", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"],
             "scopes_supported": ["ssf.read", "ssf.manage", "events.write", "admin"],
             "response_types_supported": [],
         })

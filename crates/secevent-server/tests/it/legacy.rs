@@ -3,16 +3,28 @@
 use crate::recipient::claims_of;
 use crate::world::{SESSION_REVOKED, World};
 use http::Method;
+use secevent_jose::Algorithm;
+use secevent_server::MetricsAccess;
+use secevent_transmitter::{IssuerConfig, TransmitterConfig};
 use serde_json::{Value, json};
 
 const RISC_PUSH: &str = "https://schemas.openid.net/secevent/risc/delivery-method/push";
 const RISC_POLL: &str = "https://schemas.openid.net/secevent/risc/delivery-method/poll";
 const STREAM: &str = "/old/ssf/stream";
 
+async fn world_with_old_issuer() -> World {
+    let change = |config: &mut TransmitterConfig| {
+        let url = "https://tr.example/old".parse().unwrap();
+        let (algorithm, legacy) = (Algorithm::EdDsa, true);
+        config.issuers.push(IssuerConfig { algorithm, legacy, ..IssuerConfig::new(url) });
+    };
+    World::with(change, MetricsAccess::Token).await
+}
+
 // spec: LEGACY-06, LEGACY-07, LEGACY-27, SSF-60
 #[tokio::test]
 async fn metadata_is_found_under_its_older_names() {
-    let world = World::new().await;
+    let world = world_with_old_issuer().await;
     let metadata = world.get("", "/.well-known/ssf-configuration/old").await.json();
     assert_eq!(metadata["spec_version"], "1_0");
     for name in ["ssf_configuration", "sse-configuration", "risc-configuration"] {
@@ -33,7 +45,7 @@ async fn metadata_is_found_under_its_older_names() {
 // spec: LEGACY-07, LEGACY-10, LEGACY-11, LEGACY-13
 #[tokio::test]
 async fn a_request_as_apple_sends_it_is_granted() {
-    let world = World::new().await;
+    let world = world_with_old_issuer().await;
     let token = world.token("rp").await;
     let request = json!({
         "iss": "https://tr.example/old",
@@ -64,7 +76,7 @@ async fn a_request_as_apple_sends_it_is_granted() {
 // spec: LEGACY-08, LEGACY-09, LEGACY-15
 #[tokio::test]
 async fn the_only_stream_need_not_be_named() {
-    let world = World::new().await;
+    let world = world_with_old_issuer().await;
     let token = world.token("rp").await;
     let status = "/old/ssf/status";
     world.send(Method::DELETE, &token, STREAM, "").await.is_problem(404, "not_found");
@@ -91,7 +103,7 @@ async fn the_only_stream_need_not_be_named() {
 // spec: LEGACY-14
 #[tokio::test]
 async fn the_subject_stands_in_both_places() {
-    let world = World::new().await;
+    let world = world_with_old_issuer().await;
     let token = world.token("rp").await;
     let stream = world.stream(&token, "/old").await;
     let subject = json!({"format": "email", "email": "alice@example.com"});
@@ -108,7 +120,7 @@ async fn the_subject_stands_in_both_places() {
 // spec: LEGACY-27
 #[tokio::test]
 async fn a_strict_issuer_takes_none_of_it() {
-    let world = World::new().await;
+    let world = world_with_old_issuer().await;
     let token = world.token("rp").await;
     for request in [
         json!({"delivery": {"method": RISC_POLL}}),

@@ -5,11 +5,16 @@
 mod access;
 mod admin;
 mod ailing;
+mod assertions;
+mod clients;
 mod documents;
+mod elsewhere;
+mod external;
 mod feed;
 mod ingest;
 mod legacy;
 mod management;
+mod matrix;
 mod polling;
 mod recipient;
 mod tokens;

@@ -1,6 +1,7 @@
 //! A server with two issuers and a few clients, and what its answers have in common.
 
 use crate::ailing::{Ailing, Copies};
+use crate::elsewhere::Elsewhere;
 use crate::recipient::Recipient;
 use axum::Router;
 use axum::body::Body;
@@ -11,8 +12,8 @@ use http_body_util::BodyExt as _;
 use secevent::{Clock, Timestamp, Vocabulary};
 use secevent_jose::Algorithm;
 use secevent_server::{
-    AdminConfig, ClientConfig, Clients, MetricsAccess, Scope, ServerConfig, TokenDigest, admin_router,
-    transmitter_router,
+    AdminConfig, ClientConfig, ClientPorts, Clients, ClientsConfig, MetricsAccess, Scope, ServerConfig,
+    TokenDigest, admin_router, transmitter_paths, transmitter_router,
 };
 use secevent_ssf::Transport;
 use secevent_store::Vault;
@@ -30,12 +31,18 @@ pub(crate) const POLL: &str = "urn:ietf:rfc:8936";
 pub(crate) const CREDENTIAL: &str = "Bearer credential-of-rp";
 /// The token that the command line on the server's machine has.
 pub(crate) const LOCAL: &str = "local-token";
+/// When it begins.
+const START: i64 = 1_795_000_000;
 const SECRETS: [&str; 3] = ["credential-of-rp", "top-secret", LOCAL];
 
 pub(crate) struct World {
     router: Router,
     admin: Router,
     clock: Arc<ManualClock>,
+    /// The paths of the public listener.
+    pub(crate) paths: Vec<String>,
+    /// Other servers, as far as there are any.
+    pub(crate) elsewhere: Arc<Elsewhere>,
     pub(crate) store: Arc<Ailing>,
     pub(crate) copies: Arc<Copies>,
     pub(crate) recipient: Arc<Recipient>,
@@ -63,16 +70,35 @@ impl World {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut TransmitterConfig), metrics: MetricsAccess) -> Self {
-        let clock = Arc::new(ManualClock(AtomicI64::new(1_795_000_000)));
+        Self::start(change, metrics, |_| {}, Arc::new(Ailing::new()), START).await
+    }
+
+    /// A world with other clients, or other words about them.
+    pub(crate) async fn with_clients(change: impl FnOnce(&mut ClientsConfig)) -> Self {
+        let many = |config: &mut TransmitterConfig| config.streams_per_client_max = 10_000;
+        Self::start(many, MetricsAccess::Token, change, Arc::new(Ailing::new()), START).await
+    }
+
+    /// The next process on the same store.
+    pub(crate) async fn restarted(&self, change: impl FnOnce(&mut ClientsConfig)) -> Self {
+        Self::start(|_| {}, MetricsAccess::Token, change, Arc::clone(&self.store), self.now()).await
+    }
+
+    async fn start(
+        change: impl FnOnce(&mut TransmitterConfig),
+        metrics: MetricsAccess,
+        change_clients: impl FnOnce(&mut ClientsConfig),
+        store: Arc<Ailing>,
+        now: i64,
+    ) -> Self {
+        let clock = Arc::new(ManualClock(AtomicI64::new(now)));
         let issuer = |url: &str| IssuerConfig {
             algorithm: Algorithm::EdDsa,
             ..IssuerConfig::new(url.parse().unwrap())
         };
-        let old = IssuerConfig { legacy: true, ..issuer("https://tr.example/old") };
-        let issuers = vec![issuer("https://tr.example"), issuer("https://tr.example/tenant-a"), old];
+        let issuers = vec![issuer("https://tr.example"), issuer("https://tr.example/tenant-a")];
         let mut config = TransmitterConfig { signing_threads: 1, ..TransmitterConfig::new(issuers) };
         change(&mut config);
-        let store = Arc::new(Ailing::new());
         let recipient = Arc::new(Recipient::new());
         let transmitter = Transmitter::start(
             config,
@@ -83,13 +109,10 @@ impl World {
             Vocabulary::standard().clone(),
             [42; 32],
         );
-        let client = |id: &str, scopes: &[Scope]| ClientConfig {
-            id: id.to_owned(),
-            secret: format!("top-secret={id}&more"),
-            scopes: scopes.to_vec(),
-            audience: "https://rp.example".into(),
+        let client = |id: &str, scopes: &[Scope]| {
+            ClientConfig::new(id, secret(id), scopes.to_vec(), "https://rp.example".into())
         };
-        let clients = [
+        let clients = vec![
             client("rp", &[Scope::Manage]),
             client("other", &[Scope::Manage]),
             client("reader", &[Scope::Read]),
@@ -98,10 +121,19 @@ impl World {
         ];
         let public_url = "https://tr.example";
         let transmitter = transmitter.await.unwrap();
-        let clients = Clients::new(clients, public_url, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
-        let clients = Arc::new(clients);
+        let elsewhere = Arc::new(Elsewhere::default());
+        let ports = ClientPorts {
+            store: Arc::clone(&store) as Arc<dyn secevent_store::Store>,
+            vault: Vault::new(&[7; 32]),
+            transport: Arc::clone(&elsewhere) as Arc<dyn Transport>,
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        };
+        let mut clients_config = ClientsConfig::new(public_url, clients);
+        change_clients(&mut clients_config);
+        let clients = Clients::open(clients_config, ports, &transmitter).await.unwrap();
         let config = ServerConfig { public_url: public_url.to_owned(), allow_plain_http: false };
         let router = transmitter_router(&config, &transmitter, &clients);
+        let paths = transmitter_paths(&config, &transmitter, &clients);
         let copies = Arc::new(Copies::default());
         let config = AdminConfig {
             address: "127.0.0.1:8081".parse().unwrap(),
@@ -111,7 +143,7 @@ impl World {
             backup: Some(Arc::clone(&copies) as Arc<dyn secevent_store::Backup>),
         };
         let admin = admin_router(config, &transmitter, &clients, Arc::clone(&clock) as Arc<dyn Clock>);
-        Self { router, admin, clock, store, copies, recipient }
+        Self { router, admin, clock, paths, elsewhere, store, copies, recipient }
     }
 
     pub(crate) fn later(&self, seconds: i64) {

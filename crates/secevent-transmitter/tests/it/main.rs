@@ -19,5 +19,6 @@ mod signatures;
 mod statuses;
 mod store;
 mod streams;
+mod switch;
 mod trouble;
 mod world;

@@ -1,0 +1,256 @@
+//! `[[client]]`, `[authorization]`, `[[authorization_server]]` and `[limits]`: who may call, who vouches for that, and
+//! how often.
+
+use super::{OneOrMany, SecretSource};
+use anyhow::{Context as _, bail, ensure};
+use secevent::{Audience, Issuer};
+use secevent_jose::Algorithm;
+use secevent_server::{
+    AuthorizationServerConfig, ClientConfig, ClientLimits, ClientSettings, Limits, Scope, SubjectLimits,
+};
+use secevent_ssf::Endpoint;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ClientEntry {
+    id: String,
+    secret: Option<SecretSource>,
+    scopes: Vec<String>,
+    audience: Option<OneOrMany>,
+    issuers: Option<Vec<String>>,
+    events: Option<Vec<String>>,
+    subjects: Option<SubjectLimits>,
+    token_lifetime_seconds: Option<u32>,
+    jwks: Option<Value>,
+    jwks_uri: Option<String>,
+    algorithms: Option<Vec<String>>,
+    limits: Option<ClientLimits>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Authorization {
+    built_in: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AuthorizationServerEntry {
+    issuer: String,
+    audience: String,
+    jwks_uri: Option<String>,
+    algorithms: Option<Vec<String>>,
+    #[serde(default)]
+    untyped_tokens: bool,
+    client_claim: Option<String>,
+    #[serde(default)]
+    scopes: BTreeMap<String, Scope>,
+    clients: Option<Vec<String>>,
+}
+
+impl ClientEntry {
+    /// Checks a client as far as that can be done without knowing event types and issuers: the server does the rest,
+    /// before it starts.
+    pub(super) fn settle(self, built_in: bool) -> anyhow::Result<ClientConfig> {
+        let at = |what: &str| format!("client {:?}: {what}", self.id);
+        ensure!(!self.id.is_empty(), "client.id must not be empty");
+        let by_keys = self.jwks.is_some() || self.jwks_uri.is_some();
+        let secret = match &self.secret {
+            Some(_) if by_keys => {
+                bail!(at("secret and keys are both there: state one way to prove who it is"))
+            }
+            Some(source) => {
+                let secret = source.read(&format!("client.secret of {:?}", self.id))?;
+                ensure!(
+                    secret.len() >= 16,
+                    at("secret must have 16 characters or more, or it can be guessed")
+                );
+                Some(secret)
+            }
+            None if built_in && !by_keys => {
+                bail!(at("secret is missing: state one, or jwks or jwks_uri for a client that signs"))
+            }
+            None => None,
+        };
+        let scope = |name: &String| {
+            let known = Scope::ALL.map(Scope::name).join(", ");
+            Scope::named(name).with_context(|| at(&format!("there is no scope {name:?}; known are {known}")))
+        };
+        let scopes = self.scopes.iter().map(scope).collect::<anyhow::Result<Vec<_>>>()?;
+        let audience = match self.audience {
+            Some(OneOrMany::One(name)) => Some(Audience::One(name)),
+            Some(OneOrMany::Many(names)) if !names.is_empty() => Some(Audience::Many(names)),
+            // Who only sends events or administers receives no SETs, and needs no name in them.
+            None if scopes.iter().all(|scope| matches!(scope, Scope::Write | Scope::Admin)) => None,
+            _ => bail!(at("audience is missing: state what the receiver is called in the `aud` of its SETs")),
+        };
+        let settings = ClientSettings {
+            scopes,
+            audience,
+            issuers: self.issuers,
+            events: self.events,
+            subjects: self.subjects,
+            token_lifetime_seconds: self.token_lifetime_seconds,
+            jwks: self.jwks,
+            jwks_uri: self.jwks_uri,
+            algorithms: self.algorithms,
+            limits: self.limits,
+        };
+        Ok(ClientConfig { id: self.id, secret, settings })
+    }
+}
+
+impl Authorization {
+    /// Whether this program gives access tokens itself. `elsewhere` tells whether somebody else does.
+    pub(super) fn built_in(&self, elsewhere: bool) -> anyhow::Result<bool> {
+        let built_in = self.built_in.unwrap_or(true);
+        ensure!(
+            built_in || elsewhere,
+            "authorization.built_in is false, and there is no [[authorization_server]]: nobody could get a token"
+        );
+        Ok(built_in)
+    }
+}
+
+impl AuthorizationServerEntry {
+    pub(super) fn settle(
+        self,
+        parse: &impl Fn(&str) -> Result<Issuer, secevent::Invalid>,
+    ) -> anyhow::Result<AuthorizationServerConfig> {
+        let name = self.issuer.clone();
+        let at = |what: String| format!("authorization_server {name:?}: {what}");
+        let issuer = parse(&self.issuer)
+            .map_err(|error| anyhow::anyhow!("authorization_server.issuer {name:?} {}", error.problem()))?;
+        ensure!(!self.audience.is_empty(), at("audience must not be empty".to_owned()));
+        let mut config = AuthorizationServerConfig::new(issuer, self.audience);
+        if let Some(uri) = &self.jwks_uri {
+            let endpoint = match self.issuer.starts_with("https:") {
+                true => uri.parse(),
+                false => Endpoint::parse_insecure(uri),
+            };
+            let endpoint = endpoint.map_err(|error: secevent::Invalid| {
+                anyhow::anyhow!(at(format!("jwks_uri {}", error.problem())))
+            })?;
+            config.jwks_uri = Some(endpoint);
+        }
+        if let Some(names) = self.algorithms {
+            ensure!(!names.is_empty(), at("algorithms is empty: leave it out for the usual ones".to_owned()));
+            let read = |name: &String| {
+                let known = name.parse::<Algorithm>();
+                known.map_err(|error| anyhow::anyhow!(at(format!("algorithms: {error}"))))
+            };
+            config.algorithms =
+                names.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?.into_iter().collect();
+        }
+        config.untyped_tokens = self.untyped_tokens;
+        config.client_claim = self.client_claim.unwrap_or(config.client_claim);
+        config.scopes = self.scopes;
+        config.clients = self.clients;
+        Ok(config)
+    }
+}
+
+/// `[limits]`: what holds for clients that say nothing of their own.
+pub(super) fn limits(limits: Option<&ClientLimits>) -> anyhow::Result<Limits> {
+    Limits::default().with(limits).map_err(|error| anyhow::anyhow!("{} {}", error.member(), error.problem()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{File, Overrides, Settings};
+    use secevent_server::{Rate, Scope};
+
+    const GOOD: &str = r#"
+        [server]
+        public_url = "https://events.example.com"
+        [secrets]
+        key = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+        [authorization]
+        built_in = true
+        [[authorization_server]]
+        issuer = "https://as.example"
+        audience = "https://events.example.com"
+        untyped_tokens = true
+        client_claim = "azp"
+        scopes = { "events-reader" = "ssf.read" }
+        clients = ["signer"]
+        [limits]
+        requests_per_second = 20
+        events_per_second = 100
+        [[issuer]]
+        url = "https://events.example.com"
+        default_subjects = "ALL"
+        [[client]]
+        id = "signer"
+        jwks_uri = "https://signer.example/jwks.json"
+        algorithms = ["ES256"]
+        scopes = ["ssf.manage", "events.write"]
+        audience = "https://signer.example"
+        issuers = ["https://events.example.com"]
+        events = ["caep:*"]
+        subjects = { email_domains = ["example.com"], issuers = ["https://idp.example"] }
+        token_lifetime_seconds = 300
+        limits = { tokens_per_second = 2, tokens_burst = 4 }
+    "#;
+
+    fn settle(text: &str) -> anyhow::Result<Settings> {
+        File::parse(text).and_then(|file| file.settle(Overrides::default()))
+    }
+
+    #[test]
+    fn what_is_said_of_clients_is_what_they_get() {
+        let settings = settle(GOOD).unwrap();
+        let server = &settings.authorization_servers[0];
+        assert!(settings.built_in_authorization && server.untyped_tokens);
+        assert_eq!((server.issuer.as_str(), server.client_claim.as_str()), ("https://as.example", "azp"));
+        assert_eq!(server.scopes["events-reader"], Scope::Read);
+        assert_eq!(server.clients.as_deref(), Some(&["signer".to_owned()][..]));
+        assert_eq!(settings.limits.requests, Rate { per_second: 20, burst: 1_000 });
+        assert_eq!(settings.limits.events, Some(Rate { per_second: 100, burst: 100 }));
+        let client = &settings.clients[0];
+        assert_eq!((client.id.as_str(), &client.secret), ("signer", &None));
+        assert_eq!(client.settings.events.as_deref(), Some(&["caep:*".to_owned()][..]));
+        assert_eq!(client.settings.subjects.as_ref().unwrap().issuers, ["https://idp.example"]);
+        assert_eq!(client.settings.token_lifetime_seconds, Some(300));
+        assert_eq!(client.settings.limits.unwrap().tokens_burst, Some(4));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_the_place_and_the_fix() {
+        for (from, to, told) in [
+            ("built_in = true", "built_in = \"yes\"", "built_in"),
+            (
+                "issuer = \"https://as",
+                "issuer = \"http://as",
+                "authorization_server.issuer \"http://as.example\"",
+            ),
+            ("untyped_tokens", "untyped", "unknown field `untyped`"),
+            ("\"ssf.read\" }", "\"all\" }", "there is no scope \"all\""),
+            (
+                "requests_per_second = 20",
+                "requests_per_second = 0",
+                "limits.requests_per_second is 0: it must be 1",
+            ),
+            ("events_per_second = 100", "events_burst = 100", "limits.events_burst says nothing without"),
+            (
+                "jwks_uri = \"https://signer",
+                "secret = \"0123456789abcdef\"\njwks_uri = \"https://signer",
+                "both there",
+            ),
+            ("jwks_uri = \"https://signer.example/jwks.json\"", "", "secret is missing: state one, or jwks"),
+            ("{ tokens_per_second", "{ tokens", "unknown field `tokens`"),
+        ] {
+            let refused = settle(&GOOD.replacen(from, to, 1)).unwrap_err();
+            assert!(format!("{refused:#}").contains(told), "{told}: {refused:#}");
+        }
+        let alone = GOOD.replacen("built_in = true", "built_in = false", 1);
+        assert!(!settle(&alone).unwrap().built_in_authorization);
+        let (before, rest) = alone.split_once("[[authorization_server]]").unwrap();
+        let (_, after) = rest.split_once("[limits]").unwrap();
+        let refused = settle(&format!("{before}[limits]{after}")).unwrap_err();
+        assert!(refused.to_string().contains("there is no [[authorization_server]]"), "{refused}");
+    }
+}

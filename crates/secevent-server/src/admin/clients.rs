@@ -1,0 +1,224 @@
+//! Clients as operators see them: made, changed, switched off, deleted. Secrets are shown once, when they are made.
+
+use super::Admin;
+use super::request::{Members, Query, RULE};
+use super::time;
+use crate::clients::{Changed, Client, ClientSettings, GRACE_MAX, NotChanged};
+use crate::problem::Problem;
+use crate::ssf::{answer, done};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{ETAG, IF_MATCH};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use secevent::Invalid;
+use secevent_store::StoreError;
+use secevent_transmitter::TransmitterError;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long an old secret lives on, unless more is said.
+const GRACE: Duration = Duration::from_secs(24 * 3600);
+
+/// What settings have.
+const SETTINGS: [&str; 10] = [
+    "scopes",
+    "audience",
+    "issuers",
+    "events",
+    "subjects",
+    "token_lifetime_seconds",
+    "jwks",
+    "jwks_uri",
+    "algorithms",
+    "limits",
+];
+
+type Named = Result<Path<String>, PathRejection>;
+
+/// `GET /admin/v1/clients`: some, behind the one named by `after`, by id.
+pub(crate) async fn list(
+    State(admin): State<Arc<Admin>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let query = Query::read(query.as_deref(), &["after", "limit"])?;
+    let limit = query.limit()?;
+    let clients = admin.clients.list(query.text("after"), limit);
+    let next = (clients.len() == limit).then(|| clients.last().map(|last| last.id.clone())).flatten();
+    let told: Vec<Value> = clients.iter().map(|client| admin.tell_client(client)).collect();
+    let mut told = json!({ "clients": told });
+    if let Some(next) = next {
+        told["next"] = next.into();
+    }
+    Ok(answer(StatusCode::OK, told.to_string()))
+}
+
+/// `POST /admin/v1/clients`: makes one. Its secret is in this answer and nowhere else.
+pub(crate) async fn create(
+    State(admin): State<Arc<Admin>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let mut members = Members::read(&headers, &body, &[&["id", "secret"][..], &SETTINGS].concat())?;
+    let id = members.text("id")?.ok_or_else(|| Invalid::new("id", RULE, "is required and missing"))?;
+    let with_secret = match members.value("secret") {
+        None | Some(Value::Bool(true)) => true,
+        Some(Value::Bool(false)) => false,
+        Some(_) => {
+            return Err(Invalid::new("secret", RULE, "must be true or false: secrets are generated").into());
+        }
+    };
+    let settings = settings(&mut members)?;
+    let created = admin.clients.create(&id, settings, with_secret).await?;
+    Ok(admin.tell_changed(StatusCode::CREATED, &created))
+}
+
+/// `GET /admin/v1/clients/{client}`
+pub(crate) async fn read(
+    State(admin): State<Arc<Admin>>,
+    path: Named,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    Query::read(query.as_deref(), &[])?;
+    let client = admin.clients.find(&id_of(path)?).ok_or(NotChanged::NoSuchClient)?;
+    Ok(admin.tell_changed(StatusCode::OK, &Changed { client, secret: None }))
+}
+
+/// `PUT /admin/v1/clients/{client}`: replaces its settings. Its secrets stay.
+pub(crate) async fn update(
+    State(admin): State<Arc<Admin>>,
+    path: Named,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let id = id_of(path)?;
+    let settings = settings(&mut Members::read(&headers, &body, &SETTINGS)?)?;
+    let updated = admin.clients.update(&id, settings, seen(&headers)?).await?;
+    Ok(admin.tell_changed(StatusCode::OK, &updated))
+}
+
+/// `DELETE /admin/v1/clients/{client}`: with its streams, and all that they are owed.
+pub(crate) async fn delete(
+    State(admin): State<Arc<Admin>>,
+    path: Named,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    admin.clients.delete(&id_of(path)?, seen(&headers)?).await?;
+    Ok(done(StatusCode::NO_CONTENT))
+}
+
+/// `POST /admin/v1/clients/{client}/disable`: the kill switch.
+pub(crate) async fn disable(State(admin): State<Arc<Admin>>, path: Named) -> Result<Response, Problem> {
+    let client = admin.clients.switch(&id_of(path)?, false).await?;
+    Ok(admin.tell_changed(StatusCode::OK, &Changed { client, secret: None }))
+}
+
+/// `POST /admin/v1/clients/{client}/enable`
+pub(crate) async fn enable(State(admin): State<Arc<Admin>>, path: Named) -> Result<Response, Problem> {
+    let client = admin.clients.switch(&id_of(path)?, true).await?;
+    Ok(admin.tell_changed(StatusCode::OK, &Changed { client, secret: None }))
+}
+
+/// `POST /admin/v1/clients/{client}/secret`: gives it a new one. The old one stays good for `grace_seconds`.
+pub(crate) async fn rotate(
+    State(admin): State<Arc<Admin>>,
+    path: Named,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let id = id_of(path)?;
+    let mut members = Members::read(&headers, &body, &["grace_seconds"])?;
+    let grace = members.whole("grace_seconds")?.map_or(GRACE, Duration::from_secs);
+    if grace > GRACE_MAX {
+        let problem = format!("must be 0 to {}", GRACE_MAX.as_secs());
+        return Err(Invalid::new("grace_seconds", RULE, problem).into());
+    }
+    let rotated = admin.clients.rotate(&id, grace).await?;
+    Ok(admin.tell_changed(StatusCode::OK, &rotated))
+}
+
+impl Admin {
+    fn tell_changed(&self, status: StatusCode, changed: &Changed) -> Response {
+        let mut told = self.tell_client(&changed.client);
+        if let Some(secret) = &changed.secret {
+            told["secret"] = secret.as_str().into();
+        }
+        let mut response = answer(status, told.to_string());
+        let etag = changed.client.etag(self.clients.is_enabled(&changed.client.id));
+        if let Ok(etag) = HeaderValue::from_str(&etag) {
+            response.headers_mut().insert(ETAG, etag);
+        }
+        response
+    }
+
+    fn tell_client(&self, client: &Client) -> Value {
+        let secrets = client.secrets.iter().map(|secret| json!({ "until": secret.until.map(time::told) }));
+        let mut told = json!({
+            "id": client.id,
+            "enabled": self.clients.is_enabled(&client.id),
+            "declared": client.stored.is_none(),
+            "created_at": client.stored.map(|stored| time::told(stored.created_at)),
+            "secrets": secrets.collect::<Vec<_>>(),
+            "streams": self.transmitter.streams_of_client(&client.id),
+        });
+        let settings = serde_json::to_value(&client.settings).expect("settings are text and numbers");
+        if let (Some(told), Value::Object(settings)) = (told.as_object_mut(), settings) {
+            told.extend(settings);
+        }
+        told
+    }
+}
+
+/// The client that the path names.
+fn id_of(path: Named) -> Result<String, Problem> {
+    path.map(|Path(id)| id).map_err(|_| NotChanged::NoSuchClient.into())
+}
+
+/// What the operator saw last, if the request says so.
+fn seen(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
+    value.to_str().map(Some).map_err(|_| Problem::bad_request("If-Match must be an ETag"))
+}
+
+fn settings(members: &mut Members) -> Result<ClientSettings, Invalid> {
+    let scopes = member(members, "scopes")?;
+    Ok(ClientSettings {
+        scopes: scopes.ok_or_else(|| Invalid::new("scopes", RULE, "is required and missing"))?,
+        audience: member(members, "audience")?,
+        issuers: member(members, "issuers")?,
+        events: member(members, "events")?,
+        subjects: member(members, "subjects")?,
+        token_lifetime_seconds: member(members, "token_lifetime_seconds")?,
+        jwks: members.value("jwks"),
+        jwks_uri: member(members, "jwks_uri")?,
+        algorithms: member(members, "algorithms")?,
+        limits: member(members, "limits")?,
+    })
+}
+
+fn member<T: DeserializeOwned>(members: &mut Members, name: &str) -> Result<Option<T>, Invalid> {
+    let Some(value) = members.value(name) else { return Ok(None) };
+    // It is the operator's own text: what is said of it stays with the operator.
+    let read = serde_json::from_value(value).map(Some);
+    read.map_err(|error| Invalid::new(name, RULE, format!("is not what it should be: {error}")))
+}
+
+impl From<NotChanged> for Problem {
+    fn from(error: NotChanged) -> Self {
+        match error {
+            NotChanged::Invalid(breach) => Self::invalid(&breach),
+            NotChanged::NoSuchClient => Self::not_found("there is no such client"),
+            NotChanged::Stale => Self::precondition_failed(),
+            NotChanged::Ours(TransmitterError::Store(StoreError::Conflict)) => {
+                Self::conflict("the client or one of its streams is being changed at this moment")
+            }
+            NotChanged::Ours(error) => Self::ours(&error),
+            NotChanged::Exists | NotChanged::Declared | NotChanged::NoSecret | NotChanged::TooMany(_) => {
+                Self::conflict(error.to_string())
+            }
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The authorization server of this program: access tokens for client credentials (RFC 6749 section 4.4).
+
+use super::caller::Said;
+use super::scope::Scope;
+use super::secret::is_one_of;
+use super::{Client, Clients};
+use secevent::Timestamp;
+use secevent_jose::{Algorithm, Compact, IssuerKeys, JwkSet, KeyError, Signer, SigningKey, TypRule};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::info;
+
+/// What signs access tokens, and checks them.
+pub(super) struct BuiltIn {
+    signer: Signer,
+    keys: IssuerKeys,
+}
+
+/// How a client shows who it is.
+pub(crate) enum Shown {
+    /// By its secret.
+    Secret {
+        /// Its id.
+        id: String,
+        /// The secret.
+        secret: String,
+    },
+    /// By a signed assertion (RFC 7523).
+    Assertion {
+        /// The `client_id` beside it, if there is one.
+        id: Option<String>,
+        /// The assertion.
+        assertion: String,
+    },
+}
+
+/// An access token that is given.
+pub(crate) struct Granted {
+    pub(crate) token: String,
+    pub(crate) scope: String,
+    pub(crate) lifetime: Duration,
+}
+
+/// Why no access token is given (RFC 6749 section 5.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TokenError {
+    /// The client is not known, or did not show that it is the one.
+    InvalidClient,
+    /// It does not have what it asks for.
+    InvalidScope,
+    /// It asks too often.
+    TooOften(Duration),
+    /// Whether it is the one cannot be told at the moment.
+    Unavailable,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct AccessToken {
+    iss: String,
+    aud: String,
+    sub: String,
+    client_id: String,
+    scope: String,
+    iat: Timestamp,
+    exp: Timestamp,
+    /// The client's generation: whatever makes its tokens worthless counts it up.
+    generation: u64,
+}
+
+impl BuiltIn {
+    pub(super) fn new(server: &str) -> Result<Self, KeyError> {
+        // A key of its own, and a type of its own: no access token is a SET, and no SET is an access token.
+        let key = SigningKey::generate(Algorithm::EdDsa)?;
+        let keys = IssuerKeys::new(server, JwkSet::new([key.public().clone()]));
+        Ok(Self { signer: Signer::new(key, "at+jwt"), keys })
+    }
+
+    /// What a token says that we signed for ourselves.
+    pub(super) fn check(&self, compact: &Compact<'_>, now: Timestamp) -> Option<Said> {
+        let verified = self.keys.verify(compact, TypRule::AccessToken).ok()?;
+        let token: AccessToken = serde_json::from_slice(verified.payload()).ok()?;
+        let ours = token.iss == self.keys.issuer() && token.aud == self.keys.issuer();
+        (ours && now < token.exp).then(|| Said {
+            scopes: token.scope.split_whitespace().filter_map(Scope::named).collect(),
+            client: token.client_id,
+            generation: Some(token.generation),
+            until: token.exp,
+        })
+    }
+}
+
+impl Clients {
+    /// An access token for a client that shows who it is, with the scopes that it asks for or all it has.
+    pub(crate) async fn grant(&self, shown: Shown, scope: Option<&str>) -> Result<Granted, TokenError> {
+        let built_in = self.built_in.as_ref().ok_or(TokenError::InvalidClient)?;
+        let client = match shown {
+            Shown::Secret { id, secret } => self.by_secret(&id, &secret)?,
+            Shown::Assertion { id, assertion } => self.by_assertion(id.as_deref(), &assertion).await?,
+        };
+        let granted: Vec<&str> = match scope {
+            None => client.rights.scopes.iter().map(|scope| scope.name()).collect(),
+            Some(asked) => {
+                let allowed = |name: &str| {
+                    let asked = Scope::named(name).ok_or(TokenError::InvalidScope)?;
+                    let has = client.rights.scopes.iter().any(|scope| scope.includes(asked));
+                    if has { Ok(asked.name()) } else { Err(TokenError::InvalidScope) }
+                };
+                asked.split_whitespace().map(allowed).collect::<Result<_, _>>()?
+            }
+        };
+        let scope = granted.join(" ");
+        let (now, lifetime) = (self.now(), client.rights.token_lifetime);
+        let token = AccessToken {
+            iss: self.server.clone(),
+            aud: self.server.clone(),
+            sub: client.id.clone(),
+            client_id: client.id.clone(),
+            scope: scope.clone(),
+            iat: now.floor_to_second(),
+            exp: now.plus(lifetime).floor_to_second(),
+            generation: client.generation,
+        };
+        let payload = serde_json::to_vec(&token).expect("an access token is text and numbers");
+        let token = built_in.signer.sign(&payload).expect("EdDSA does not fail");
+        Ok(Granted { token, scope, lifetime })
+    }
+
+    /// The client of this id, if this is its secret. The same is done for one that does not exist.
+    fn by_secret(&self, id: &str, secret: &str) -> Result<Arc<Client>, TokenError> {
+        let now = self.now();
+        let client = self.find(id);
+        self.count_token_request(id, client.as_deref(), now)?;
+        let kept = client.as_ref().map_or(&[][..], |client| &client.secrets[..]);
+        let good = is_one_of(&self.digests.digest(id, secret), kept, now);
+        match client.filter(|_| good).filter(|client| self.is_enabled(&client.id)) {
+            Some(client) => Ok(client),
+            None => {
+                info!(client = ?id.chars().take(64).collect::<String>(), "A client is given no access token");
+                Err(TokenError::InvalidClient)
+            }
+        }
+    }
+
+    /// Counts a request for a token by the name that it comes under. Nobody can use up what is another name's without
+    /// naming it, and a name that nobody has is not told from one that somebody has.
+    pub(super) fn count_token_request(
+        &self,
+        id: &str,
+        client: Option<&Client>,
+        now: Timestamp,
+    ) -> Result<(), TokenError> {
+        let bucket = client.map_or_else(|| self.strangers_bucket(id), |client| &client.buckets.tokens);
+        bucket.take(1, now).map_err(TokenError::TooOften)
+    }
+}

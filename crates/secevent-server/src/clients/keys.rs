@@ -1,0 +1,90 @@
+//! Keys of others, against which their tokens are checked: at hand, or fetched when they are needed.
+
+use super::settings::{ClientSettings, World};
+use secevent::Invalid;
+use secevent_jose::{Algorithms, Compact, IssuerKeys, JwkSet, TypRule, VerifyError};
+use secevent_receiver::{JwksCache, KeysUnavailable};
+use secevent_ssf::Endpoint;
+use std::sync::Arc;
+
+/// The public keys by which a client proves who it is.
+pub(crate) enum ClientKeys {
+    /// These.
+    Here(IssuerKeys),
+    /// Those that it publishes.
+    Published(Arc<JwksCache>),
+}
+
+/// Why a token is not believed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotVerified {
+    #[error(transparent)]
+    Refused(#[from] VerifyError),
+    #[error(transparent)]
+    Unavailable(#[from] KeysUnavailable),
+}
+
+impl ClientKeys {
+    pub(crate) fn of(
+        id: &str,
+        settings: &ClientSettings,
+        algorithms: Algorithms,
+        world: &World<'_>,
+    ) -> Result<Option<Self>, Invalid> {
+        let wrong = |member: &str, problem: String| Invalid::new(member, "client", problem);
+        match (&settings.jwks, &settings.jwks_uri) {
+            (None, None) if settings.algorithms.is_some() => {
+                Err(wrong("algorithms", "says nothing without jwks or jwks_uri".to_owned()))
+            }
+            (None, None) => Ok(None),
+            (Some(_), Some(_)) => {
+                Err(wrong("jwks_uri", "is there beside jwks: state one of them".to_owned()))
+            }
+            (Some(jwks), None) => {
+                let keys =
+                    JwkSet::from_json(jwks.to_string()).map_err(|error| wrong("jwks", error.to_string()))?;
+                if let Some(skipped) = keys.skipped().first() {
+                    return Err(wrong("jwks", format!("has a key that cannot be used: {}", skipped.reason)));
+                }
+                if keys.keys().is_empty() {
+                    return Err(wrong("jwks", "has no key".to_owned()));
+                }
+                Ok(Some(Self::Here(IssuerKeys::new(id, keys).allow_only(algorithms))))
+            }
+            (None, Some(uri)) => {
+                // Whether plain http may be is for the network to say, which has everything else to say about it.
+                let endpoint = Endpoint::parse_insecure(uri)
+                    .map_err(|error| wrong("jwks_uri", error.problem().to_owned()))?;
+                let (transport, clock) = (Arc::clone(world.transport), Arc::clone(world.clock));
+                let cache = JwksCache::at(format!("client {id}"), endpoint, algorithms, transport, clock);
+                Ok(Some(Self::Published(Arc::new(cache))))
+            }
+        }
+    }
+
+    /// Checks type, algorithm, key and signature.
+    pub(crate) async fn verify(&self, token: &Compact<'_>, typ: TypRule) -> Result<(), NotVerified> {
+        match self {
+            Self::Here(keys) => Ok(keys.verify(token, typ).map(drop)?),
+            Self::Published(cache) => verify_with(cache, token, typ).await,
+        }
+    }
+}
+
+/// Checks a token against published keys. A key that is not among them may be new: then they are fetched again, if
+/// that was not done a moment ago.
+pub(crate) async fn verify_with(
+    cache: &Arc<JwksCache>,
+    token: &Compact<'_>,
+    typ: TypRule,
+) -> Result<(), NotVerified> {
+    let keys = cache.keys().await?;
+    match keys.verify(token, typ) {
+        Ok(_) => Ok(()),
+        Err(unknown @ VerifyError::UnknownKey { .. }) => match cache.keys_after(&keys).await? {
+            Some(newer) => Ok(newer.verify(token, typ).map(drop)?),
+            None => Err(unknown.into()),
+        },
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,349 @@
+//! The clients that there are: declared in configuration, or made at run time and kept in the store.
+
+use super::limits::{Buckets, Limits};
+use super::secret::{self, KeptSecret};
+use super::settings::{ClientConfig, ClientSettings, Rights};
+use super::{Clients, ClientsError};
+use bytes::Bytes;
+use secevent::{Invalid, Timestamp};
+use secevent_store::{StoreError, Version};
+use secevent_transmitter::{ManageError, TransmitterError};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tracing::{error, warn};
+
+/// A client at work.
+pub(crate) struct Client {
+    pub(crate) id: String,
+    pub(crate) settings: ClientSettings,
+    pub(crate) rights: Rights,
+    pub(crate) secrets: Vec<KeptSecret>,
+    pub(crate) buckets: Arc<Buckets>,
+    /// None if configuration declares it.
+    pub(crate) stored: Option<StoredAs>,
+    /// Access tokens of another generation are worthless.
+    pub(crate) generation: u64,
+}
+
+/// Where the store has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoredAs {
+    pub(crate) version: Version,
+    pub(crate) created_at: Timestamp,
+}
+
+/// A client as it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    /// The form of this record: what was written under an older one is read for ever.
+    form: u32,
+    settings: ClientSettings,
+    secrets: Vec<KeptSecret>,
+    created_at: Timestamp,
+}
+
+impl Record {
+    const FORM: u32 = 1;
+}
+
+/// A client that was changed, with its new secret if it has one, to be shown once.
+pub(crate) struct Changed {
+    pub(crate) client: Arc<Client>,
+    pub(crate) secret: Option<String>,
+}
+
+/// Why a client is not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotChanged {
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    #[error("there is no such client")]
+    NoSuchClient,
+    #[error("there is a client of this id already")]
+    Exists,
+    #[error("the client is declared in configuration: change it there")]
+    Declared,
+    #[error("the client proves who it is by its keys, and has no secret")]
+    NoSecret,
+    #[error("there are {0} clients, and may not be more")]
+    TooMany(usize),
+    #[error("it was changed meanwhile")]
+    Stale,
+    #[error(transparent)]
+    Ours(#[from] TransmitterError),
+}
+
+impl From<StoreError> for NotChanged {
+    fn from(error: StoreError) -> Self {
+        TransmitterError::from(error).into()
+    }
+}
+
+impl From<ManageError> for NotChanged {
+    fn from(error: ManageError) -> Self {
+        match error {
+            ManageError::Ours(error) => Self::Ours(error),
+            // What else there is about a stream that is to go: somebody changes it at this moment.
+            _ => TransmitterError::from(StoreError::Conflict).into(),
+        }
+    }
+}
+
+/// Clients that are made at run time, at most.
+const CLIENTS_MAX: usize = 10_000;
+/// How long the id of a client may be that is made at run time.
+const ID_CHARS_MAX: usize = 128;
+/// How long a secret can live on beside its successor.
+pub(crate) const GRACE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+const DOCUMENTS: &str = "client/";
+
+impl Client {
+    /// What changes with each change of it that an operator makes or sees: its ETag.
+    pub(crate) fn etag(&self, enabled: bool) -> String {
+        let version = self.stored.map_or(0, |stored| stored.version.0);
+        format!("\"{version}-{}\"", if enabled { "on" } else { "off" })
+    }
+}
+
+impl Clients {
+    /// The client of this id.
+    pub(crate) fn find(&self, id: &str) -> Option<Arc<Client>> {
+        self.by_id.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// Whether a client is not switched off.
+    pub(crate) fn is_enabled(&self, id: &str) -> bool {
+        self.transmitter.client_is_on(id)
+    }
+
+    /// Some clients, behind the one of this id, by id.
+    pub(crate) fn list(&self, after: Option<&str>, limit: usize) -> Vec<Arc<Client>> {
+        let by_id = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
+        let behind = by_id.iter().filter(|(id, _)| after.is_none_or(|after| id.as_str() > after));
+        let sorted: BTreeMap<&String, &Arc<Client>> = behind.collect();
+        sorted.into_values().take(limit).cloned().collect()
+    }
+
+    /// Makes a client. One without keys gets a secret, unless it is to have none because its tokens come from elsewhere.
+    pub(crate) async fn create(
+        &self,
+        id: &str,
+        settings: ClientSettings,
+        with_secret: bool,
+    ) -> Result<Changed, NotChanged> {
+        check_id(id)?;
+        let rights = self.rights(id, &settings, Some(&self.issuers()))?;
+        let _alone = self.changing.lock().await;
+        if self.find(id).is_some() {
+            return Err(NotChanged::Exists);
+        }
+        let there = self.list(None, usize::MAX).len();
+        if there >= CLIENTS_MAX {
+            return Err(NotChanged::TooMany(there));
+        }
+        let secret = (rights.keys.is_none() && with_secret).then(secret::generate);
+        let secrets: Vec<_> = secret.iter().map(|secret| self.kept(id, secret)).collect();
+        let now = self.now();
+        let version = self.write(id, &settings, &secrets, now, Version(0)).await?;
+        let stored = StoredAs { version, created_at: now };
+        // One of this id may have been switched off before it was deleted.
+        self.transmitter.switch_client(id, true).await?;
+        let client = self.put(id, settings, rights, secrets, Some(stored), None).await;
+        Ok(Changed { client, secret })
+    }
+
+    /// Gives a client other settings. Its secrets stay.
+    pub(crate) async fn update(
+        &self,
+        id: &str,
+        settings: ClientSettings,
+        seen: Option<&str>,
+    ) -> Result<Changed, NotChanged> {
+        let rights = self.rights(id, &settings, Some(&self.issuers()))?;
+        let _alone = self.changing.lock().await;
+        let (client, stored) = self.to_be_changed(id, seen)?;
+        let secrets = if rights.keys.is_some() { Vec::new() } else { client.secrets.clone() };
+        let version = self.write(id, &settings, &secrets, stored.created_at, stored.version).await?;
+        let stored = StoredAs { version, ..stored };
+        let client = self.put(id, settings, rights, secrets, Some(stored), Some(&client)).await;
+        Ok(Changed { client, secret: None })
+    }
+
+    /// Gives a client a new secret. The one before stays good for as long as `grace`; without grace it ends at once,
+    /// and so do the access tokens that were given so far.
+    pub(crate) async fn rotate(&self, id: &str, grace: Duration) -> Result<Changed, NotChanged> {
+        let _alone = self.changing.lock().await;
+        let (client, stored) = self.to_be_changed(id, None)?;
+        if client.rights.keys.is_some() {
+            return Err(NotChanged::NoSecret);
+        }
+        let now = self.now();
+        let secret = secret::generate();
+        let mut secrets = vec![self.kept(id, &secret)];
+        if !grace.is_zero() {
+            let until = now.plus(grace);
+            let before = client.secrets.first().map(|before| KeptSecret {
+                until: Some(before.until.map_or(until, |earlier| earlier.min(until))),
+                ..before.clone()
+            });
+            secrets.extend(before);
+        }
+        let version = self.write(id, &client.settings, &secrets, stored.created_at, stored.version).await?;
+        let rights = self.rights(id, &client.settings, None)?;
+        let before = (!grace.is_zero()).then_some(&*client);
+        let stored = StoredAs { version, ..stored };
+        let client = self.put(id, client.settings.clone(), rights, secrets, Some(stored), before).await;
+        Ok(Changed { client, secret: Some(secret) })
+    }
+
+    /// Switches a client off or on. Off means at once: its tokens are refused, it gets no new ones, and its streams are
+    /// sent nothing. On means that it has to ask for a new token, and that its streams go on.
+    pub(crate) async fn switch(&self, id: &str, on: bool) -> Result<Arc<Client>, NotChanged> {
+        let _alone = self.changing.lock().await;
+        let client = self.find(id).ok_or(NotChanged::NoSuchClient)?;
+        if on == self.is_enabled(id) && on {
+            return Ok(client);
+        }
+        self.transmitter.switch_client(id, on).await?;
+        if on {
+            return Ok(client);
+        }
+        // What was given before does not come back with it.
+        let rights = self.rights(id, &client.settings, None)?;
+        let (settings, secrets) = (client.settings.clone(), client.secrets.clone());
+        Ok(self.put(id, settings, rights, secrets, client.stored, None).await)
+    }
+
+    /// Deletes a client, and its streams with it.
+    pub(crate) async fn delete(&self, id: &str, seen: Option<&str>) -> Result<(), NotChanged> {
+        let _alone = self.changing.lock().await;
+        let (_, stored) = self.to_be_changed(id, seen)?;
+        // Off first: if what follows fails half-way, nothing is sent to what is left.
+        self.transmitter.switch_client(id, false).await?;
+        self.transmitter.delete_streams_of(id).await?;
+        self.ports.store.put(&format!("{DOCUMENTS}{id}"), stored.version, None).await?;
+        self.by_id.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.transmitter.limit_events(id, None).await;
+        self.transmitter.switch_client(id, true).await?;
+        Ok(())
+    }
+
+    /// Takes up the clients that the store keeps.
+    pub(super) async fn read_stored(&self) -> Result<(), ClientsError> {
+        const PAGE: usize = 500;
+        let mut after: Option<String> = None;
+        loop {
+            let documents = self.ports.store.list(DOCUMENTS, after.as_deref(), PAGE).await?;
+            for document in &documents {
+                let record: Record = serde_json::from_slice(&document.body)
+                    .map_err(|error| StoreError::Corrupt(format!("{}: {error}", document.name)))?;
+                let id = document.name.strip_prefix(DOCUMENTS).unwrap_or_default();
+                let stored = StoredAs { version: document.version, created_at: record.created_at };
+                match self.rights(id, &record.settings, None) {
+                    Ok(rights) => {
+                        self.put(id, record.settings, rights, record.secrets, Some(stored), None).await;
+                    }
+                    Err(breach) => {
+                        error!(client = id, %breach, "A stored client makes no sense: it is refused");
+                    }
+                }
+            }
+            match documents.into_iter().last() {
+                Some(last) => after = Some(last.name),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes up the clients that configuration declares.
+    pub(super) async fn declare(&self, clients: Vec<ClientConfig>) -> Result<(), ClientsError> {
+        let issuers = self.issuers();
+        for ClientConfig { id, secret, settings } in clients {
+            let rights = self.rights(&id, &settings, Some(&issuers));
+            let rights = rights.map_err(|breach| ClientsError::Client { id: id.clone(), breach })?;
+            if self.find(&id).is_some() {
+                warn!(
+                    client = id,
+                    "A client is declared in configuration and was made at run time too: configuration wins"
+                );
+            }
+            let secret = secret.filter(|secret| !secret.is_empty());
+            let secrets = secret.iter().map(|secret| self.kept(&id, secret)).collect();
+            self.put(&id, settings, rights, secrets, None, None).await;
+        }
+        Ok(())
+    }
+
+    /// A client that is made at run time, as the operator saw it last.
+    fn to_be_changed(&self, id: &str, seen: Option<&str>) -> Result<(Arc<Client>, StoredAs), NotChanged> {
+        let client = self.find(id).ok_or(NotChanged::NoSuchClient)?;
+        let stored = client.stored.ok_or(NotChanged::Declared)?;
+        let now = client.etag(self.is_enabled(id));
+        let same = |seen: &str| seen == "*" || seen.split(',').any(|one| one.trim() == now);
+        if seen.is_some_and(|seen| !same(seen)) {
+            return Err(NotChanged::Stale);
+        }
+        Ok((client, stored))
+    }
+
+    fn kept(&self, id: &str, secret: &str) -> KeptSecret {
+        KeptSecret { digest: self.digests.digest(id, secret), until: None }
+    }
+
+    async fn write(
+        &self,
+        id: &str,
+        settings: &ClientSettings,
+        secrets: &[KeptSecret],
+        created_at: Timestamp,
+        expected: Version,
+    ) -> Result<Version, StoreError> {
+        let (settings, secrets) = (settings.clone(), secrets.to_vec());
+        let record = Record { form: Record::FORM, settings, secrets, created_at };
+        let body = serde_json::to_vec(&record).expect("a client is text and numbers");
+        self.ports.store.put(&format!("{DOCUMENTS}{id}"), expected, Some(Bytes::from(body))).await
+    }
+
+    /// Takes a client up. With `before` its access tokens stay good, and so does the count of what it asked.
+    async fn put(
+        &self,
+        id: &str,
+        settings: ClientSettings,
+        rights: Rights,
+        secrets: Vec<KeptSecret>,
+        stored: Option<StoredAs>,
+        before: Option<&Client>,
+    ) -> Arc<Client> {
+        self.transmitter.limit_events(id, rights.events.clone()).await;
+        let limits: Limits = rights.limits;
+        let same = before.filter(|before| before.rights.limits == limits);
+        let buckets = same.map_or_else(|| Arc::new(Buckets::new(limits)), |same| Arc::clone(&same.buckets));
+        let next = || self.generations.fetch_add(1, Ordering::SeqCst);
+        let generation = before.map_or_else(next, |before| before.generation);
+        let id = id.to_owned();
+        let client = Client { id: id.clone(), settings, rights, secrets, buckets, stored, generation };
+        let client = Arc::new(client);
+        self.by_id.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&client));
+        client
+    }
+
+    fn issuers(&self) -> Vec<String> {
+        self.transmitter.issuers().map(|issuer| issuer.url.to_string()).collect()
+    }
+}
+
+/// An id that is plain in URLs, headers, forms and logs.
+fn check_id(id: &str) -> Result<(), Invalid> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:@".contains(&byte);
+    let first = id.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    if first && id.len() <= ID_CHARS_MAX && id.bytes().all(plain) {
+        return Ok(());
+    }
+    let problem = format!(
+        "must begin with a letter or digit, have {ID_CHARS_MAX} characters at most, and besides only - . _ ~ : @"
+    );
+    Err(Invalid::new("id", "client", problem))
+}

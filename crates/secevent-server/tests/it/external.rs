@@ -1,0 +1,151 @@
+//! Access tokens of authorization servers elsewhere (RFC 9068).
+
+use crate::elsewhere::{AS, AS_KEYS, AuthorizationServer, claims};
+use crate::world::World;
+use http::Method;
+use secevent_server::{AuthorizationServerConfig, ClientsConfig, Scope};
+use serde_json::{Value, json};
+
+const STREAM: &str = "/ssf/stream";
+
+async fn world(change: impl FnOnce(&mut AuthorizationServerConfig)) -> World {
+    let mut server = AuthorizationServerConfig::new(AS.parse().unwrap(), "https://tr.example");
+    change(&mut server);
+    World::with_clients(|config| config.authorization_servers = vec![server]).await
+}
+
+#[tokio::test]
+async fn its_tokens_do_what_their_client_may() {
+    let world = world(|server| {
+        server.scopes = [("events:reader".to_owned(), Scope::Read)].into();
+    })
+    .await;
+    let server = AuthorizationServer::new();
+    server.publish(&world.elsewhere);
+    let now = world.now();
+    for (client, scope, read, create) in [
+        ("rp", "ssf.manage", 200, 201),
+        ("rp", "openid ssf.read", 200, 403),
+        ("rp", "events:reader", 200, 403),
+        ("rp", "", 403, 403),
+        ("rp", "events.write", 403, 403),
+        // The client itself may only read.
+        ("reader", "ssf.read ssf.manage", 200, 403),
+        ("nobody", "ssf.manage", 401, 401),
+    ] {
+        let token = server.token(client, scope, now);
+        assert_eq!(world.get(&token, STREAM).await.status, read, "{client} {scope}");
+        assert_eq!(world.post(&token, STREAM, &json!({})).await.status, create, "{client} {scope}");
+    }
+    let mut listed = claims("rp", "", now);
+    listed["scope"] = json!(["ssf.manage"]);
+    world.get(&server.sign(&listed), STREAM).await.is_answer(200);
+    // It is the same client, whoever gave it the token.
+    let ours = world.token("rp").await;
+    assert_eq!(world.get(&ours, STREAM).await.json().as_array().unwrap().len(), 1);
+    let asked = world.elsewhere.asked();
+    assert_eq!(asked.len(), 2, "metadata and keys, once: {asked:?}");
+}
+
+#[tokio::test]
+async fn keys_are_fetched_again_when_they_change_and_their_lack_is_nobodys_fault() {
+    let world = world(|_| {}).await;
+    let (old, new) = (AuthorizationServer::new(), AuthorizationServer::new());
+    let token = old.token("rp", "ssf.manage", world.now());
+    let answer = world.get(&token, STREAM).await;
+    answer.is_problem(503, "unavailable");
+    assert!(answer.header("retry-after").is_some());
+    let asked = world.elsewhere.asked();
+    assert_eq!(asked.len(), 2, "RFC 8414, and OpenID: {asked:?}");
+    assert_eq!(asked[1], "https://as.example/realm/.well-known/openid-configuration");
+    world.get(&token, STREAM).await.is_problem(503, "unavailable");
+    assert!(world.elsewhere.asked().is_empty(), "a stranger does not make us a nuisance");
+
+    world.later(6);
+    old.publish(&world.elsewhere);
+    world.get(&token, STREAM).await.is_answer(200);
+    new.publish(&world.elsewhere);
+    let newer = new.token("rp", "ssf.manage", world.now());
+    world.get(&newer, STREAM).await.is_problem(401, "authentication_failed");
+    world.later(31);
+    world.get(&newer, STREAM).await.is_answer(200);
+    world.get(&token, STREAM).await.is_answer(200);
+    world.later(300);
+    world.get(&token, STREAM).await.is_problem(401, "authentication_failed");
+    world.get(&newer, STREAM).await.is_answer(200);
+
+    // The server is away: who is known stays so for a while, and keys that are there stay in use.
+    world.elsewhere.is_gone();
+    world.get(&newer, STREAM).await.is_answer(200);
+    world.later(200);
+    let fresh = new.token("rp", "ssf.manage", world.now());
+    world.get(&fresh, STREAM).await.is_answer(200);
+}
+
+#[tokio::test]
+async fn who_speaks_for_another_issuer_is_not_believed() {
+    let world = world(|_| {}).await;
+    let server = AuthorizationServer::new();
+    let metadata = "https://as.example/.well-known/oauth-authorization-server/realm";
+    world.elsewhere.publish(metadata, &json!({"issuer": "https://evil.example", "jwks_uri": AS_KEYS}));
+    server.publish_keys(&world.elsewhere);
+    let token = server.token("rp", "ssf.manage", world.now());
+    world.get(&token, STREAM).await.is_problem(503, "unavailable");
+    assert!(!world.elsewhere.asked().contains(&AS_KEYS.to_owned()));
+}
+
+#[tokio::test]
+async fn what_configuration_says_of_it_holds() {
+    let server = AuthorizationServer::typed("JWT");
+    let configured = world(|config| {
+        config.untyped_tokens = true;
+        config.client_claim = "azp".to_owned();
+        config.clients = Some(vec!["reader".to_owned()]);
+        config.jwks_uri = Some(AS_KEYS.parse().unwrap());
+        config.algorithms = secevent_jose::Algorithms::of(&[secevent_jose::Algorithm::Es256]);
+    })
+    .await;
+    server.publish_keys(&configured.elsewhere);
+    let token = |client: &str| {
+        let mut claims = claims("rp", "ssf.read", configured.now());
+        claims["azp"] = client.into();
+        server.sign(&claims)
+    };
+    configured.get(&token("reader"), STREAM).await.is_answer(200);
+    configured.get(&token("rp"), STREAM).await.is_problem(401, "authentication_failed");
+    assert_eq!(configured.elsewhere.asked(), [AS_KEYS], "its metadata is not needed");
+
+    let other = world(|config| {
+        config.algorithms = secevent_jose::Algorithms::of(&[secevent_jose::Algorithm::Rs256]);
+    })
+    .await;
+    let server = AuthorizationServer::new();
+    server.publish(&other.elsewhere);
+    let token = server.token("rp", "ssf.read", other.now());
+    other.get(&token, STREAM).await.is_problem(401, "authentication_failed");
+}
+
+// spec: INTEROP-21
+#[tokio::test]
+async fn the_built_in_server_can_be_switched_off() {
+    let change = |config: &mut ClientsConfig| {
+        config.built_in = false;
+        config.authorization_servers =
+            vec![AuthorizationServerConfig::new(AS.parse().unwrap(), "https://tr.example")];
+    };
+    let world = World::with_clients(change).await;
+    let server = AuthorizationServer::new();
+    server.publish(&world.elsewhere);
+    for path in ["/oauth/token", "/.well-known/oauth-authorization-server"] {
+        world.send(Method::POST, "", path, "").await.is_problem(404, "not_found");
+    }
+    let resource = world.get("", "/.well-known/oauth-protected-resource").await.json();
+    assert_eq!(resource["authorization_servers"], json!([AS]));
+    let token = server.token("rp", "ssf.manage", world.now());
+    world.get(&token, STREAM).await.is_answer(200);
+
+    let both = self::world(|_| {}).await;
+    let resource = both.get("", "/.well-known/oauth-protected-resource").await.json();
+    assert_eq!(resource["authorization_servers"], json!(["https://tr.example", AS]));
+    assert_ne!(resource["scopes_supported"], Value::Null);
+}
