@@ -1,7 +1,8 @@
 //! The keys of one transmitter, fetched when they are needed and kept while they are good.
 
+use crate::discovery::Discovery;
 use crate::source::{Peer, Source};
-use crate::transmitter::{get, metadata};
+use crate::transmitter::get;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CACHE_CONTROL;
@@ -179,8 +180,8 @@ impl JwksCache {
         if let Some(endpoint) = self.keys_at.clone().or_else(|| self.state().located.clone()) {
             return Ok(endpoint);
         }
-        let metadata = metadata(&self.peer, &*self.transport).await;
-        let metadata = metadata.map_err(|error| KeysUnavailable(error.to_string()))?;
+        let discovery = Discovery::of(&self.peer, &*self.transport).await;
+        let metadata = discovery.map_err(|error| KeysUnavailable(error.to_string()))?.metadata;
         let no_keys = || KeysUnavailable("the transmitter's metadata names no jwks_uri".to_owned());
         let endpoint = metadata.jwks_uri.ok_or_else(no_keys)?;
         self.state().located = Some(endpoint.clone());

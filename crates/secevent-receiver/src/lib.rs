@@ -98,13 +98,16 @@
 //! # }
 //! ```
 
+mod authorization;
 mod counts;
 mod credentials;
+mod discovery;
 mod handle;
 mod intake;
 mod jwks;
 mod poll;
 mod push;
+mod reason;
 mod receiver;
 mod retry;
 mod source;
@@ -112,12 +115,15 @@ mod transmitter;
 mod verification;
 mod verify;
 
+pub use authorization::AuthorizationServer;
 pub use counts::Counts;
 pub use credentials::Credentials;
+pub use discovery::Discovery;
 pub use handle::{HandleError, Handler, HandlingSettings};
 pub use jwks::{JwksCache, KeysUnavailable};
 pub use poll::PollSettings;
 pub use push::{PushEndpoint, Unauthenticated};
+pub use reason::Reason;
 pub use receiver::{Ports, Receiver, ReceiverConfig, StartError, SubscribeError, Subscription};
 pub use retry::RetryPolicy;
 pub use source::{Authority, Peer, Source};
