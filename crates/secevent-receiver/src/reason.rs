@@ -27,6 +27,10 @@ impl Reason {
             shown.map(|char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char }).collect();
         Self(shown.into())
     }
+
+    pub(crate) fn behind_a_colon(&self) -> String {
+        if self.0.is_empty() { String::new() } else { format!(": {self}") }
+    }
 }
 
 impl fmt::Display for Reason {

@@ -31,7 +31,7 @@ pub enum ClientError {
     #[error(transparent)]
     Transport(#[from] TransportError),
     /// The answer is no success.
-    #[error("the transmitter answered {status}: {reason}")]
+    #[error("the transmitter answered {status}{}", reason.behind_a_colon())]
     Refused {
         /// What the answer was: all that decisions are made on.
         status: StatusCode,

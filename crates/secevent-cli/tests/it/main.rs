@@ -4,6 +4,8 @@
 
 mod admin;
 mod demo;
+mod foreign;
 mod program;
 mod serve;
 mod set;
+mod stream;
