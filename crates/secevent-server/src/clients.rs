@@ -1,5 +1,6 @@
 //! Who may call: clients, their secrets, and the access tokens that they get for them.
 
+use crate::authenticate::Caller;
 use crate::checked::Checked;
 use crate::problem::Problem;
 use http::HeaderMap;
@@ -46,7 +47,7 @@ impl Scope {
     }
 
     /// Whether this one allows what `wanted` allows: to manage includes to read.
-    fn includes(self, wanted: Self) -> bool {
+    pub(crate) fn includes(self, wanted: Self) -> bool {
         self == wanted || (self == Self::Manage && wanted == Self::Read)
     }
 }
@@ -70,25 +71,6 @@ impl fmt::Debug for ClientConfig {
             .field("id", &self.id)
             .field("scopes", &self.scopes)
             .finish_non_exhaustive()
-    }
-}
-
-/// A caller whose access token was checked.
-#[derive(Clone, Debug)]
-pub(crate) struct Caller {
-    pub(crate) client: secevent_transmitter::Client,
-    scopes: Vec<Scope>,
-}
-
-impl Caller {
-    /// Refuses a caller without this scope (RFC 6750 section 3.1).
-    pub(crate) fn may(&self, wanted: Scope) -> Result<(), Problem> {
-        if self.scopes.iter().any(|scope| scope.includes(wanted)) {
-            return Ok(());
-        }
-        let name = wanted.name();
-        let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{name}\"");
-        Err(Problem::forbidden(challenge, format!("the access token needs the scope {name}")))
     }
 }
 

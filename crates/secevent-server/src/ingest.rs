@@ -1,5 +1,6 @@
 //! Events come in over HTTP: one as JSON, or many as lines of JSON.
 
+use crate::authenticate::Caller;
 use crate::clients::Scope;
 use crate::context::{Context, is_type};
 use crate::problem::Problem;
@@ -22,10 +23,10 @@ const KEY_BYTES_MAX: usize = 256;
 /// `POST {issuer}/events`: 202 once the event, or all of them, are durable.
 pub(crate) async fn ingest(
     State(context): State<Arc<Context>>,
+    caller: Caller,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let caller = context.clients.authenticate(&headers)?;
     let kind = headers.get(CONTENT_TYPE).map_or("application/json", |kind| kind.to_str().unwrap_or_default());
     let many = is_type(kind, "application/x-ndjson");
     if !many && !is_type(kind, "application/json") {

@@ -1,5 +1,6 @@
 //! Which request goes where. Nothing is decided here but that.
 
+use crate::authenticate::Authenticate;
 use crate::clients::Clients;
 use crate::context::Context;
 use crate::ingest;
@@ -18,8 +19,16 @@ use std::sync::Arc;
 /// Bodies of requests at most, in bytes.
 pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// The endpoints of a transmitter: for each of its issuers the well-known document and everything below the
-/// issuer's path; and one authorization server for all of them.
+/// How the endpoints of the issuers are served.
+pub(crate) struct Door {
+    pub(crate) authenticate: Arc<dyn Authenticate>,
+    pub(crate) authorization_server: Option<String>,
+    pub(crate) tolerance: Tolerance,
+    /// Whether events are taken over HTTP.
+    pub(crate) ingest: bool,
+}
+
+/// The endpoints of a transmitter with clients of its own, and one authorization server for all its issuers.
 pub(crate) fn transmitter(
     transmitter: &Arc<Transmitter>,
     clients: &Arc<Clients>,
@@ -28,10 +37,22 @@ pub(crate) fn transmitter(
 ) -> Router {
     let public_url = public_url.trim_end_matches('/');
     let server = AuthorizationServer { issuer: public_url.to_owned(), clients: Arc::clone(clients) };
-    let mut router = Router::new()
+    let router = Router::new()
         .route("/oauth/token", post(oauth::token))
         .route("/.well-known/oauth-authorization-server", get(oauth::configuration))
         .with_state(Arc::new(server));
+    let door = Door {
+        authenticate: Arc::clone(clients) as Arc<dyn Authenticate>,
+        authorization_server: Some(public_url.to_owned()),
+        tolerance,
+        ingest: true,
+    };
+    bounded(router.merge(issuers(transmitter, &door)))
+}
+
+/// For each issuer the well-known document and everything below the issuer's path.
+pub(crate) fn issuers(transmitter: &Arc<Transmitter>, door: &Door) -> Router {
+    let mut router = Router::new();
     for config in transmitter.issuers() {
         let issuer = config.url.clone();
         let base = issuer.path().trim_end_matches('/').to_owned();
@@ -40,9 +61,9 @@ pub(crate) fn transmitter(
         let context = Arc::new(Context {
             issuer,
             transmitter: Arc::clone(transmitter),
-            clients: Arc::clone(clients),
-            tolerance,
-            authorization_server: public_url.to_owned(),
+            authenticate: Arc::clone(&door.authenticate),
+            tolerance: door.tolerance,
+            authorization_server: door.authorization_server.clone(),
         });
         let below = |path: &str| format!("{base}{path}");
         let management = Router::new()
@@ -57,23 +78,30 @@ pub(crate) fn transmitter(
             .route(&below("/ssf/status"), get(status::read).post(status::set))
             .route(&below("/ssf/verify"), post(verification::verify))
             .layer(axum::middleware::from_fn(to_its_end));
-        let endpoints = Router::new()
+        let mut endpoints = Router::new()
             .route(&well_known, get(metadata::configuration))
-            .route(&resource, get(metadata::protected_resource))
             .route(&below("/jwks.json"), get(metadata::jwks))
             .merge(management)
-            .route(&below("/poll/{stream}"), post(poll::poll))
-            .route(&below("/events"), post(ingest::ingest))
-            .with_state(context);
-        router = router.merge(endpoints);
+            .route(&below("/poll/{stream}"), post(poll::poll));
+        if door.authorization_server.is_some() {
+            endpoints = endpoints.route(&resource, get(metadata::protected_resource));
+        }
+        if door.ingest {
+            endpoints = endpoints.route(&below("/events"), post(ingest::ingest));
+        }
+        router = router.merge(endpoints.with_state(context));
     }
-    bounded(router)
+    router
 }
 
-/// What holds for every endpoint: bodies are bounded, and what is not there is told as a problem.
+/// What holds for every server: bodies are bounded, and what is not there is told as a problem.
 pub(crate) fn bounded(router: Router) -> Router {
+    limited(router.fallback(|| async { Problem::not_found("nothing is served at this address") }))
+}
+
+/// What holds for every endpoint, also among those of a host, who says himself what is not there.
+pub(crate) fn limited(router: Router) -> Router {
     router
-        .fallback(|| async { Problem::not_found("nothing is served at this address") })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(axum::middleware::map_response(too_large_as_problem))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

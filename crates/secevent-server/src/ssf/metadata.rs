@@ -22,7 +22,10 @@ pub(crate) async fn configuration(State(context): State<Arc<Context>>) -> Respon
     metadata.configuration_endpoint = url("/ssf/stream");
     metadata.status_endpoint = url("/ssf/status");
     metadata.verification_endpoint = url("/ssf/verify");
-    metadata.authorization_schemes = vec![AuthorizationScheme::new(AuthorizationScheme::OAUTH)];
+    // A host that gives no tokens has a way of its own, and nobody can guess its URN.
+    let oauth = context.authorization_server.iter();
+    metadata.authorization_schemes =
+        oauth.map(|_| AuthorizationScheme::new(AuthorizationScheme::OAUTH)).collect();
     metadata.default_subjects = Some(DefaultSubjects::All);
     public(metadata.to_json())
 }
@@ -41,7 +44,7 @@ pub(crate) async fn protected_resource(State(context): State<Arc<Context>>) -> R
     let scopes: Vec<&str> = scopes.map(Scope::name).collect();
     let metadata = json!({
         "resource": context.iss(),
-        "authorization_servers": [context.authorization_server],
+        "authorization_servers": context.authorization_server.as_slice(),
         "scopes_supported": scopes,
         "bearer_methods_supported": ["header"],
     });

@@ -1,6 +1,7 @@
 //! The poll endpoint of a stream (RFC 8936).
 
 use super::answer;
+use crate::authenticate::Caller;
 use crate::clients::Scope;
 use crate::context::{Context, json_body};
 use crate::problem::Problem;
@@ -16,11 +17,11 @@ use std::sync::Arc;
 /// `POST {issuer}/poll/{stream}`: acknowledge, and fetch what is there.
 pub(crate) async fn poll(
     State(context): State<Arc<Context>>,
+    caller: Caller,
     stream: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let caller = context.clients.authenticate(&headers)?;
     let request = PollRequest::read(&json_body(&headers, &body)?, PollLimits::default())?;
     let stream: Option<StreamId> = stream.ok().and_then(|Path(stream)| stream.parse().ok());
     let stream = stream.ok_or_else(|| Problem::not_found("there is no such stream"))?;

@@ -1,6 +1,7 @@
 //! The status endpoint (SSF 1.0 section 8.1.2).
 
 use super::answer;
+use crate::authenticate::Caller;
 use crate::clients::Scope;
 use crate::context::{Context, json_body, needed_stream_id};
 use crate::problem::Problem;
@@ -14,10 +15,9 @@ use std::sync::Arc;
 /// `GET`: the status of a stream.
 pub(crate) async fn read(
     State(context): State<Arc<Context>>,
+    caller: Caller,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = context.clients.authenticate(&headers)?;
     let id = needed_stream_id(query.as_deref())?;
     let status = context.transmitter.stream_status(context.iss(), &caller.client.id, &id)?;
     caller.may(Scope::Read)?;
@@ -27,10 +27,10 @@ pub(crate) async fn read(
 /// `POST`: set the status of a stream.
 pub(crate) async fn set(
     State(context): State<Arc<Context>>,
+    caller: Caller,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let caller = context.clients.authenticate(&headers)?;
     let request = UpdateStatus::read(&json_body(&headers, &body)?, context.tolerance)?;
     context.transmitter.stream_status(context.iss(), &caller.client.id, &request.stream_id)?;
     caller.may(Scope::Manage)?;

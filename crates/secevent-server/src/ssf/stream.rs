@@ -4,6 +4,7 @@
 //! stream is there for this caller (404), whether the caller may (403), and then what is asked for.
 
 use super::{answer, done};
+use crate::authenticate::Caller;
 use crate::clients::Scope;
 use crate::context::{Context, json_body, needed_stream_id, stream_id};
 use crate::problem::Problem;
@@ -17,10 +18,10 @@ use std::sync::Arc;
 /// `POST`: create a stream.
 pub(crate) async fn create(
     State(context): State<Arc<Context>>,
+    caller: Caller,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let caller = context.clients.authenticate(&headers)?;
     let request = CreateStream::read(&json_body(&headers, &body)?, context.tolerance)?;
     caller.may(Scope::Manage)?;
     if !request.supplied.is_empty() {
@@ -35,10 +36,9 @@ pub(crate) async fn create(
 /// `GET`: one stream, or all of the caller's.
 pub(crate) async fn read(
     State(context): State<Arc<Context>>,
+    caller: Caller,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = context.clients.authenticate(&headers)?;
     let json = match stream_id(query.as_deref())? {
         Some(id) => {
             let found = context.transmitter.read_stream(context.iss(), &caller.client.id, &id)?;
@@ -57,10 +57,10 @@ pub(crate) async fn read(
 /// `PATCH`: change what the request names.
 pub(crate) async fn update(
     State(context): State<Arc<Context>>,
+    caller: Caller,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let caller = context.clients.authenticate(&headers)?;
     let request = UpdateStream::read(&json_body(&headers, &body)?, context.tolerance)?;
     context.transmitter.read_stream(context.iss(), &caller.client.id, &request.stream_id)?;
     caller.may(Scope::Manage)?;
@@ -71,10 +71,10 @@ pub(crate) async fn update(
 /// `PUT`: replace what the receiver supplies.
 pub(crate) async fn replace(
     State(context): State<Arc<Context>>,
+    caller: Caller,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let caller = context.clients.authenticate(&headers)?;
     let request = ReplaceStream::read(&json_body(&headers, &body)?, context.tolerance)?;
     context.transmitter.read_stream(context.iss(), &caller.client.id, &request.stream_id)?;
     caller.may(Scope::Manage)?;
@@ -85,10 +85,9 @@ pub(crate) async fn replace(
 /// `DELETE`: end a stream.
 pub(crate) async fn delete(
     State(context): State<Arc<Context>>,
+    caller: Caller,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = context.clients.authenticate(&headers)?;
     let id = needed_stream_id(query.as_deref())?;
     context.transmitter.read_stream(context.iss(), &caller.client.id, &id)?;
     caller.may(Scope::Manage)?;

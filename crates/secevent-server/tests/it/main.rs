@@ -6,6 +6,7 @@ mod access;
 mod admin;
 mod ailing;
 mod documents;
+mod embedding;
 mod ingest;
 mod management;
 mod polling;
