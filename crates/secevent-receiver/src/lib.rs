@@ -24,6 +24,7 @@
 //! | [`PushEndpoint`] | where a transmitter pushes to; a server mounts it |
 //! | [`Handler`] | what the application does with events |
 //! | [`TransmitterClient`] | the client's side of stream management, also on its own |
+//! | [`Discovery`], [`AuthorizationServer`] | where a transmitter tells of itself, and where its access tokens are given |
 //! | [`SetVerifier`], [`JwksCache`] | whether a token is to be believed, also on their own |
 //!
 //! There is no socket, no database and no clock in here: those come in as [`Ports`].

@@ -16,9 +16,9 @@ use secevent::json::Limits;
 use secevent::{Clock, Invalid, Subject};
 use secevent_ssf::poll::{PollRequest, PollResponse};
 use secevent_ssf::{
-    AddSubject, Change, CreateStream, DeliverBy, DeliveryRequest, Endpoint, RemoveSubject, ReplaceStream,
-    ResponseLimit, ResponseTime, StreamConfiguration, StreamId, StreamStatus, TransmitterMetadata, Transport,
-    TransportError, UpdateStatus, UpdateStream, VerificationRequest,
+    AddSubject, Change, CreateStream, DeliverBy, Delivery, DeliveryRequest, Endpoint, RemoveSubject,
+    ReplaceStream, ResponseLimit, ResponseTime, StreamConfiguration, StreamId, StreamStatus, Supplied,
+    TransmitterMetadata, Transport, TransportError, UpdateStatus, UpdateStream, VerificationRequest,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -198,7 +198,23 @@ impl TransmitterClient {
         update.delivery = create.delivery.clone().map_or(Change::Keep, Change::Set);
         update.events_requested = create.events_requested.clone().map_or(Change::Keep, Change::Set);
         update.description = create.description.clone().map_or(Change::Keep, Change::Set);
-        match self.update(&update).await? {
+        let answer = match self.update(&update).await {
+            // Some know no partial change. What we leave open stays as it is there too.
+            Err(error) if is_unknown_method(error.status()) => {
+                let current = self.read(&update.stream_id).await?;
+                let replace = ReplaceStream {
+                    stream_id: update.stream_id.clone(),
+                    delivery: create.delivery.clone().or_else(|| Some(as_request(&current.delivery))),
+                    events_requested: create.events_requested.clone().or(current.events_requested),
+                    description: create.description.clone().or(current.description),
+                    format: create.format.clone().or(current.format),
+                    supplied: Supplied::default(),
+                };
+                self.replace(&replace).await?
+            }
+            answer => answer?,
+        };
+        match answer {
             Answer::Done(configuration) => Ok(configuration),
             Answer::Pending => self.read(&update.stream_id).await,
         }
@@ -398,6 +414,19 @@ fn answer<T>(
 fn stream_id_of(body: &[u8]) -> Option<StreamId> {
     let body: serde_json::Value = serde_json::from_slice(body).ok()?;
     StreamId::foreign(body.get("stream_id")?.as_str()?).ok()
+}
+
+fn is_unknown_method(status: Option<StatusCode>) -> bool {
+    matches!(status, Some(StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED))
+}
+
+/// The delivery that a stream has, asked for once more. A credential in it is not shown, and stays (E-19).
+fn as_request(delivery: &Delivery) -> DeliveryRequest {
+    let request = match delivery.method {
+        secevent_ssf::Method::Push => DeliveryRequest::push(delivery.endpoint_url.clone(), None),
+        secevent_ssf::Method::Poll => DeliveryRequest::poll(),
+    };
+    DeliveryRequest { spelling: delivery.spelling, ..request }
 }
 
 fn has_delivery(stream: &StreamConfiguration, wanted: Option<&DeliveryRequest>) -> bool {

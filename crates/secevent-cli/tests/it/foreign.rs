@@ -139,7 +139,10 @@ impl State {
                     "token_endpoint_auth_methods_supported": ["client_secret_post"],
                 }),
             ),
-            ("POST", "/login/token") => match asked.body.contains("client_secret=s%26cret") {
+            ("POST", "/login/token") => match ["client_secret=s%26cret", "client_assertion=ey"]
+                .iter()
+                .any(|proof| asked.body.contains(proof))
+            {
                 true => told(200, json!({"access_token": TOKEN, "token_type": "Bearer", "expires_in": 300})),
                 false => told(401, json!({"error": "invalid_client", "error_description": asked.body})),
             },

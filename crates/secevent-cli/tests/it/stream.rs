@@ -5,6 +5,7 @@ use crate::program::{Place, Ran, Sink};
 use crate::serve::{CONFIG, Server};
 use insta::assert_snapshot;
 use secevent::{EventType as _, caep::SessionRevoked};
+use secevent_jose::{Algorithm, SigningKey};
 use serde_json::{Value, json};
 
 /// The shop, at our own server.
@@ -256,6 +257,9 @@ fn a_transmitter_of_another_make_is_understood() {
     assert_eq!(second["code"], "conflict");
     assert!(second["message"].as_str().unwrap().contains("conflict: one stream is enough"), "{second}");
     assert!(second["fix"].as_str().unwrap().contains("--adopt"), "{second}");
+    let adopted = json(&["stream", "create", "--poll", "--events", "caep:credential-change", "--adopt"]);
+    assert_eq!(adopted["stream_id"], ONLY);
+    assert_eq!(foreign.last("/rest/v2/streams").method, "PUT", "it knows no PATCH");
     let partial = error(&run(&["stream", "update", ONLY, "--description", "x"]));
     assert_eq!(partial["code"], "unsupported");
     assert!(partial["fix"].as_str().unwrap().contains("stream replace"), "{partial}");
@@ -345,6 +349,21 @@ fn subjects_are_added_and_removed() {
         &["subject", "remove", "-", "opaque:7", "--header", "X-API-Key: env:KEY"],
     );
     assert_eq!(error(&refused)["code"], "authentication_failed");
+}
+
+#[test]
+fn a_client_with_a_key_needs_no_secret() {
+    let (foreign, place) = (Foreign::open(), Place::new());
+    let pem = SigningKey::generate(Algorithm::Es256).unwrap().to_pem_secret();
+    place.write("key.pem", pem.expose());
+    let listed =
+        at(&foreign, &place, &[("SECEVENT_CLIENT", "rp")], &["stream", "list", "--client-key", "key.pem"]);
+    assert_eq!((listed.code, listed.json()), (0, json!({"streams": []})), "{listed:?}");
+    let form = foreign.last("/login/token").body;
+    assert!(form.contains("client_assertion_type=urn%3Aietf") && !form.contains("client_secret"), "{form}");
+    let missing =
+        at(&foreign, &place, &[], &["stream", "list", "--client-id", "rp", "--client-key", "none.pem"]);
+    assert_eq!(missing.code, 2, "{missing:?}");
 }
 
 #[test]

@@ -246,3 +246,31 @@ async fn a_transmitter_of_one_stream_has_a_list_of_one() {
         assert_eq!(created, Err(ClientError::NotYet), "it may be there later");
     }
 }
+
+// spec: SSF-92
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_adopted_from_a_transmitter_without_partial_changes() {
+    let transmitter = FakeTransmitter::new();
+    let client = client(&transmitter, &peer(ISSUER, false)).await;
+    let create = CreateStream { delivery: Some(DeliveryRequest::poll()), ..CreateStream::default() };
+    let there = client.create(&create).await.unwrap();
+    let wish = CreateStream { description: Some("mine".to_owned()), ..create };
+    let requested = Some(vec![SESSION_REVOKED.to_owned()]);
+    let there = secevent_ssf::StreamConfiguration { events_requested: requested, ..there };
+    let mine = secevent_ssf::StreamConfiguration { description: wish.description.clone(), ..there.clone() };
+    let path = "/odd/streams";
+    transmitter.script(path, Ok(status(409)));
+    transmitter.script(path, Ok(json_answer(200, &json!([there]))));
+    transmitter.script(path, Ok(status(405)));
+    transmitter.script(path, Ok(json_answer(200, &json!(there))));
+    transmitter.script(path, Ok(json_answer(200, &json!(mine))));
+    assert_eq!(client.create_or_adopt(&wish).await.unwrap(), mine);
+    let request = transmitter.requests(path).pop().unwrap();
+    assert_eq!(request.method(), "PUT");
+    let body: Value = serde_json::from_slice(request.body()).unwrap();
+    let delivery = json!({"method": "urn:ietf:rfc:8936"});
+    assert_eq!(
+        body,
+        json!({"stream_id": "s1", "delivery": delivery, "events_requested": [SESSION_REVOKED], "description": "mine"})
+    );
+}
