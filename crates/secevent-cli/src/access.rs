@@ -6,30 +6,16 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Request, Response, StatusCode};
 use secevent::Issuer;
 use secevent::json::{Limits, check};
-use secevent_ssf::{Endpoint, Transport};
+use secevent_receiver::AuthorizationServer;
+use secevent_ssf::{Endpoint, Tolerance, TransmitterMetadata, Transport};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// Finds where a transmitter's access tokens are given: its resource metadata (RFC 9728) names the authorization
-/// server, whose metadata (RFC 8414) names the token endpoint.
+/// Finds where a transmitter's access tokens are given.
 pub(crate) async fn token_endpoint(transport: &dyn Transport, issuer: &Issuer) -> anyhow::Result<Endpoint> {
-    #[derive(Deserialize)]
-    struct Resource {
-        authorization_servers: Vec<String>,
-    }
-    #[derive(Deserialize)]
-    struct Server {
-        token_endpoint: String,
-    }
-    let resource: Resource = get(transport, &well_known(issuer, "oauth-protected-resource")).await?;
-    let server =
-        resource.authorization_servers.first().context("the transmitter names no authorization server")?;
-    let server =
-        Issuer::parse_insecure(server).map_err(|error| anyhow::anyhow!("{server:?} {}", error.problem()))?;
-    let server: Server = get(transport, &well_known(&server, "oauth-authorization-server")).await?;
-    Endpoint::parse_insecure(&server.token_endpoint).map_err(|error| {
-        anyhow::anyhow!("the token endpoint {:?} {}", server.token_endpoint, error.problem())
-    })
+    let metadata = TransmitterMetadata::new(issuer.clone());
+    let tolerance = Tolerance { plain_http: true, ..Tolerance::NONE };
+    Ok(AuthorizationServer::of(&metadata, tolerance, transport).await?.token_endpoint)
 }
 
 /// An access token for client credentials (RFC 6749 section 4.4).
@@ -54,16 +40,6 @@ pub(crate) async fn access_token(
     let response = transport.send(request).await?;
     let granted: Granted = read(&response).context("no access token was given")?;
     Ok(granted.access_token)
-}
-
-fn well_known(issuer: &Issuer, name: &str) -> String {
-    format!("{}/.well-known/{name}{}", issuer.origin(), issuer.path().trim_end_matches('/'))
-}
-
-async fn get<T: DeserializeOwned>(transport: &dyn Transport, url: &str) -> anyhow::Result<T> {
-    let request = Request::get(url).header(ACCEPT, "application/json").body(Bytes::new())?;
-    let response = transport.send(request).await.with_context(|| format!("cannot get {url}"))?;
-    read(&response).with_context(|| format!("{url} does not give what it should"))
 }
 
 fn read<T: DeserializeOwned>(response: &Response<Bytes>) -> anyhow::Result<T> {

@@ -17,7 +17,9 @@ mod output;
 mod replay;
 mod serve;
 mod set;
+mod stream;
 mod streams;
+mod subject;
 
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal as _;
@@ -42,6 +44,15 @@ enum Command {
     Serve(serve::Serve),
     Emit(emit::Emit),
     Streams(streams::Streams),
+    /// Manage streams at any SSF transmitter, as its receiver: yours, or a vendor's.
+    ///
+    /// These commands know nothing of the transmitter but its issuer, and speak pure SSF. What the operator of a
+    /// secevent server sees of its streams is shown by `secevent streams`.
+    #[command(subcommand)]
+    Stream(stream::Command),
+    /// Say at any SSF transmitter whom a stream is about, as its receiver.
+    #[command(subcommand)]
+    Subject(subject::Command),
     /// Look after dead letters: SETs that receivers refused, or that were given up.
     #[command(subcommand)]
     Dead(dead::Command),
@@ -63,6 +74,8 @@ fn main() -> ExitCode {
         Command::Serve(args) => run("info", serve::run(args)),
         Command::Emit(args) => run("warn", emit::run(args)),
         Command::Streams(args) => streams::run(&args),
+        Command::Stream(command) => stream::run(&command),
+        Command::Subject(command) => subject::run(&command),
         Command::Dead(command) => dead::run(&command),
         Command::Replay(command) => replay::run(&command),
         Command::Client(command) => client::run(&command),

@@ -4,9 +4,9 @@ mod decode;
 mod keys;
 mod lint;
 mod new;
-mod sign;
-mod story;
-mod subject;
+pub(crate) mod sign;
+pub(crate) mod story;
+pub(crate) mod subject;
 mod token;
 mod verify;
 

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Show how it goes with each stream of a running server.
+/// Show how it goes with each stream of a running server, to its operator.
+///
+/// What a receiver can do with its own streams, at this server or any other, is `secevent stream`.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 #[command(after_long_help = format!("\

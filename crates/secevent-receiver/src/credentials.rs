@@ -2,12 +2,13 @@
 
 use crate::ClientError;
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use secevent::json::{Limits, check};
 use secevent::{Clock, Timestamp};
+use secevent_jose::Signer;
 use secevent_ssf::{Endpoint, Secret, Transport};
 use serde::Deserialize;
 use std::fmt::Write as _;
@@ -33,6 +34,35 @@ pub enum Credentials {
         /// What to ask for, such as `ssf.manage ssf.read`.
         scope: Option<String>,
     },
+    /// The same, with the secret in the form, where the server does not know basic authentication.
+    ClientSecretPost {
+        /// Where tokens are given.
+        token_endpoint: Endpoint,
+        /// Who we are there.
+        client_id: String,
+        /// And how we prove that.
+        secret: Secret<String>,
+        /// What to ask for.
+        scope: Option<String>,
+    },
+    /// The same, proved with a key of ours and no shared secret (`private_key_jwt`, RFC 7523).
+    ClientAssertion {
+        /// Where tokens are given.
+        token_endpoint: Endpoint,
+        /// Who we are there.
+        client_id: String,
+        /// And the key that proves it.
+        key: Arc<Signer>,
+        /// What to ask for.
+        scope: Option<String>,
+    },
+    /// With a header of the transmitter's own choosing, such as an API key.
+    Header {
+        /// The header.
+        name: HeaderName,
+        /// What it has to be.
+        value: Secret<HeaderValue>,
+    },
 }
 
 /// Sends requests to one transmitter with our credentials.
@@ -43,8 +73,15 @@ pub(crate) struct Caller {
     token: tokio::sync::Mutex<Option<Token>>,
 }
 
+/// The header by which we are known.
+#[derive(Clone, PartialEq)]
+struct Proof {
+    name: HeaderName,
+    value: HeaderValue,
+}
+
 struct Token {
-    header: HeaderValue,
+    header: Proof,
     fresh_until: Timestamp,
 }
 
@@ -70,19 +107,52 @@ impl Caller {
         Ok(without(&authorization.unwrap_or(refused), response))
     }
 
-    async fn authorization(&self) -> Result<Option<HeaderValue>, ClientError> {
+    async fn authorization(&self) -> Result<Option<Proof>, ClientError> {
         match &self.credentials {
             Credentials::None => Ok(None),
             Credentials::Bearer(token) => bearer(token.expose()).map(Some),
-            Credentials::ClientCredentials { token_endpoint, client_id, secret, scope } => {
+            Credentials::Header { name, value } => {
+                let mut value = value.expose().clone();
+                value.set_sensitive(true);
+                Ok(Some(Proof { name: name.clone(), value }))
+            }
+            Credentials::ClientCredentials { .. }
+            | Credentials::ClientSecretPost { .. }
+            | Credentials::ClientAssertion { .. } => {
                 // The lock is held while the token is fetched, so that many callers fetch one.
                 let mut kept = self.token.lock().await;
                 if let Some(token) = kept.as_ref().filter(|token| self.clock.now() < token.fresh_until) {
                     return Ok(Some(token.header.clone()));
                 }
-                let request = token_request(token_endpoint, client_id, secret, scope.as_deref());
-                let token = self.fetch(request).await?;
+                let token = self.fetch(self.token_request()?).await?;
                 Ok(Some(kept.insert(token).header.clone()))
+            }
+        }
+    }
+
+    /// Asks for an access token, in the way that the credentials say.
+    fn token_request(&self) -> Result<Request<Bytes>, ClientError> {
+        match &self.credentials {
+            Credentials::ClientCredentials { token_endpoint, client_id, secret, scope } => {
+                let mut request = token_request(token_endpoint, scope.as_deref(), &[]);
+                request.headers_mut().insert(AUTHORIZATION, basic(client_id, secret));
+                Ok(request)
+            }
+            Credentials::ClientSecretPost { token_endpoint, client_id, secret, scope } => {
+                let more = [("client_id", client_id.as_str()), ("client_secret", secret.expose())];
+                Ok(token_request(token_endpoint, scope.as_deref(), &more))
+            }
+            Credentials::ClientAssertion { token_endpoint, client_id, key, scope } => {
+                let assertion = assertion(client_id, token_endpoint, key, self.clock.now())?;
+                let more = [
+                    ("client_id", client_id.as_str()),
+                    ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+                    ("client_assertion", &assertion),
+                ];
+                Ok(token_request(token_endpoint, scope.as_deref(), &more))
+            }
+            Credentials::None | Credentials::Bearer(_) | Credentials::Header { .. } => {
+                Err(ClientError::NoToken("these credentials get none".to_owned()))
             }
         }
     }
@@ -97,7 +167,11 @@ impl Caller {
         let now = self.clock.now();
         let response = self.transport.send(request).await?;
         if !response.status().is_success() {
-            return Err(ClientError::NoToken(format!("the token endpoint answered {}", response.status())));
+            let why = error_code(response.body()).map(|code| format!(": {code}")).unwrap_or_default();
+            return Err(ClientError::NoToken(format!(
+                "the token endpoint answered {}{why}",
+                response.status()
+            )));
         }
         // Nothing of the answer is repeated in an error: it may hold a token.
         let malformed = || ClientError::NoToken("the token endpoint's answer is malformed".to_owned());
@@ -114,12 +188,17 @@ impl Caller {
     }
 
     /// Forgets a token that was refused. Returns whether another one can be had.
-    async fn forget(&self, refused: &HeaderValue) -> bool {
+    async fn forget(&self, refused: &Proof) -> bool {
         let mut kept = self.token.lock().await;
         if kept.as_ref().is_some_and(|token| token.header == *refused) {
             *kept = None;
         }
-        matches!(self.credentials, Credentials::ClientCredentials { .. })
+        match self.credentials {
+            Credentials::None | Credentials::Bearer(_) | Credentials::Header { .. } => false,
+            Credentials::ClientCredentials { .. }
+            | Credentials::ClientSecretPost { .. }
+            | Credentials::ClientAssertion { .. } => true,
+        }
     }
 }
 
@@ -133,16 +212,18 @@ const TOKEN_SECONDS_DEFAULT: u64 = 300;
 const TOKEN_SECONDS_MAX: u64 = 24 * 3600;
 const TOKEN_MARGIN_SECONDS_MAX: u64 = 30;
 
-fn authorized(mut request: Request<Bytes>, authorization: Option<&HeaderValue>) -> Request<Bytes> {
-    if let Some(authorization) = authorization {
-        request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+fn authorized(mut request: Request<Bytes>, proof: Option<&Proof>) -> Request<Bytes> {
+    if let Some(Proof { name, value }) = proof {
+        request.headers_mut().insert(name.clone(), value.clone());
     }
     request
 }
 
 /// A refusal that repeats our token loses its body: it goes into errors and logs.
-fn without(authorization: &HeaderValue, mut response: Response<Bytes>) -> Response<Bytes> {
-    let token = authorization.as_bytes().strip_prefix(b"Bearer ").unwrap_or(authorization.as_bytes());
+fn without(proof: &Proof, mut response: Response<Bytes>) -> Response<Bytes> {
+    let whole = proof.value.as_bytes();
+    // Behind the scheme, if there is one.
+    let token = whole.iter().position(|byte| *byte == b' ').map_or(whole, |space| &whole[space + 1..]);
     if !response.status().is_success() && contains(response.body(), token) {
         *response.body_mut() = Bytes::from_static(b"(withheld: it repeats a credential)");
     }
@@ -153,24 +234,32 @@ pub(crate) fn contains(body: &[u8], secret: &[u8]) -> bool {
     !secret.is_empty() && body.windows(secret.len()).any(|window| window == secret)
 }
 
-fn bearer(token: &str) -> Result<HeaderValue, ClientError> {
+fn bearer(token: &str) -> Result<Proof, ClientError> {
     let unsendable = |_| ClientError::NoToken("the token cannot stand in a header".to_owned());
-    let mut header = HeaderValue::from_str(&format!("Bearer {token}")).map_err(unsendable)?;
-    header.set_sensitive(true);
-    Ok(header)
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(unsendable)?;
+    value.set_sensitive(true);
+    Ok(Proof { name: AUTHORIZATION, value })
 }
 
-fn token_request(
-    endpoint: &Endpoint,
-    client_id: &str,
-    secret: &Secret<String>,
-    scope: Option<&str>,
-) -> Request<Bytes> {
-    let mut form = String::from("grant_type=client_credentials");
-    if let Some(scope) = scope {
-        form.push_str("&scope=");
-        form_encode(scope, &mut form);
+/// The error code of RFC 6749 section 5.2, if the answer has one: nothing else of it is repeated.
+fn error_code(body: &[u8]) -> Option<&'static str> {
+    const CODES: [&str; 6] = [
+        "invalid_request",
+        "invalid_client",
+        "invalid_grant",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "invalid_scope",
+    ];
+    #[derive(Deserialize)]
+    struct Refusal {
+        error: String,
     }
+    let refusal: Refusal = serde_json::from_slice(body).ok()?;
+    CODES.into_iter().find(|code| *code == refusal.error)
+}
+
+fn basic(client_id: &str, secret: &Secret<String>) -> HeaderValue {
     // Both halves are form-encoded first (RFC 6749 section 2.3.1).
     let mut basic = String::new();
     form_encode(client_id, &mut basic);
@@ -179,14 +268,42 @@ fn token_request(
     let authorization = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(basic)));
     let mut authorization = authorization.expect("base64 can stand in a header");
     authorization.set_sensitive(true);
+    authorization
+}
 
+/// What proves that we hold the key: for this endpoint, for a minute, and once (RFC 7523 section 3).
+fn assertion(
+    client_id: &str,
+    token_endpoint: &Endpoint,
+    key: &Signer,
+    now: Timestamp,
+) -> Result<String, ClientError> {
+    let claims = serde_json::json!({
+        "iss": client_id,
+        "sub": client_id,
+        "aud": token_endpoint.as_str(),
+        "jti": URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>()),
+        "iat": now.as_seconds(),
+        "exp": now.as_seconds() + ASSERTION_SECONDS,
+    });
+    let unsigned = |_| ClientError::NoToken("the client's key does not sign".to_owned());
+    key.sign(claims.to_string().as_bytes()).map_err(unsigned)
+}
+
+const ASSERTION_SECONDS: i64 = 60;
+
+fn token_request(endpoint: &Endpoint, scope: Option<&str>, more: &[(&str, &str)]) -> Request<Bytes> {
+    let mut form = String::from("grant_type=client_credentials");
+    for (name, value) in more.iter().copied().chain(scope.map(|scope| ("scope", scope))) {
+        let _ = write!(form, "&{name}=");
+        form_encode(value, &mut form);
+    }
     let mut request = Request::new(Bytes::from(form));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = endpoint.uri().clone();
     let headers = request.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    headers.insert(AUTHORIZATION, authorization);
     request
 }
 

@@ -1,7 +1,8 @@
 //! The keys of one party, fetched when they are needed and kept while they are good.
 
+use crate::discovery::Discovery;
 use crate::source::{Peer, Source};
-use crate::transmitter::{get, metadata};
+use crate::transmitter::get;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CACHE_CONTROL;
@@ -222,8 +223,8 @@ impl JwksCache {
             (Place::At(endpoint), _) => return Ok(endpoint.clone()),
             (_, Some(endpoint)) => return Ok(endpoint),
             (Place::Metadata(peer), None) => {
-                let metadata = metadata(peer, &*self.transport).await;
-                let metadata = metadata.map_err(|error| KeysUnavailable(error.to_string()))?;
+                let discovery = Discovery::of(peer, &*self.transport).await;
+                let metadata = discovery.map_err(|error| KeysUnavailable(error.to_string()))?.metadata;
                 let no_keys = || KeysUnavailable("the transmitter's metadata names no jwks_uri".to_owned());
                 metadata.jwks_uri.ok_or_else(no_keys)?
             }

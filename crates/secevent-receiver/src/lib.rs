@@ -24,6 +24,7 @@
 //! | [`PushEndpoint`] | where a transmitter pushes to; a server mounts it |
 //! | [`Handler`] | what the application does with events |
 //! | [`TransmitterClient`] | the client's side of stream management, also on its own |
+//! | [`Discovery`], [`AuthorizationServer`] | where a transmitter tells of itself, and where its access tokens are given |
 //! | [`SetVerifier`], [`JwksCache`] | whether a token is to be believed, also on their own |
 //!
 //! There is no socket, no database and no clock in here: those come in as [`Ports`].
@@ -98,13 +99,16 @@
 //! # }
 //! ```
 
+mod authorization;
 mod counts;
 mod credentials;
+mod discovery;
 mod handle;
 mod intake;
 mod jwks;
 mod poll;
 mod push;
+mod reason;
 mod receiver;
 mod retry;
 mod source;
@@ -112,12 +116,15 @@ mod transmitter;
 mod verification;
 mod verify;
 
+pub use authorization::AuthorizationServer;
 pub use counts::Counts;
 pub use credentials::Credentials;
+pub use discovery::Discovery;
 pub use handle::{HandleError, Handler, HandlingSettings};
 pub use jwks::{JwksCache, KeysUnavailable, Locate};
 pub use poll::PollSettings;
 pub use push::{PushEndpoint, Unauthenticated};
+pub use reason::Reason;
 pub use receiver::{Ports, Receiver, ReceiverConfig, StartError, SubscribeError, Subscription};
 pub use retry::RetryPolicy;
 pub use source::{Authority, Peer, Source};

@@ -17,6 +17,8 @@ pub struct Peer {
     pub well_known: WellKnown,
     /// Where that name stands. Default: between host and path.
     pub placement: Placement,
+    /// Where its metadata is, if it is at an address of the transmitter's own choosing. Default: under that name.
+    pub metadata_at: Option<Endpoint>,
     /// What is forgiven in its messages. Default: nothing.
     pub tolerance: Tolerance,
     /// How we prove to it who we are. Default: not at all.
@@ -30,6 +32,7 @@ impl Peer {
             issuer,
             well_known: WellKnown::Ssf,
             placement: Placement::Inserted,
+            metadata_at: None,
             tolerance: Tolerance::NONE,
             credentials: Credentials::None,
         }

@@ -4,6 +4,9 @@
 //! is expected every 2xx is one, because older peers mix them up (LEGACY-31); only 202 says less.
 
 use crate::credentials::{Caller, contains};
+use crate::discovery::Discovery;
+use crate::poll::PollSettings;
+use crate::reason::Reason;
 use crate::retry::retry_after;
 use crate::source::Peer;
 use bytes::Bytes;
@@ -11,11 +14,11 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use secevent::json::Limits;
 use secevent::{Clock, Invalid, Subject};
-use secevent_jose::Excerpt;
+use secevent_ssf::poll::{PollRequest, PollResponse};
 use secevent_ssf::{
-    AddSubject, Change, CreateStream, DeliverBy, DeliveryRequest, Endpoint, RemoveSubject, ResponseLimit,
-    StreamConfiguration, StreamId, StreamStatus, TransmitterMetadata, Transport, TransportError,
-    UpdateStatus, UpdateStream, VerificationRequest,
+    AddSubject, Change, CreateStream, DeliverBy, Delivery, DeliveryRequest, Endpoint, RemoveSubject,
+    ReplaceStream, ResponseLimit, ResponseTime, StreamConfiguration, StreamId, StreamStatus, Supplied,
+    TransmitterMetadata, Transport, TransportError, UpdateStatus, UpdateStream, VerificationRequest,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,12 +31,12 @@ pub enum ClientError {
     #[error(transparent)]
     Transport(#[from] TransportError),
     /// The answer is no success.
-    #[error("the transmitter answered {status}: {excerpt}")]
+    #[error("the transmitter answered {status}{}", reason.behind_a_colon())]
     Refused {
         /// What the answer was: all that decisions are made on.
         status: StatusCode,
-        /// How its body begins, for people.
-        excerpt: Excerpt,
+        /// What its body says of the reason, for people.
+        reason: Reason,
         /// How long it asks to wait.
         retry_after: Option<Duration>,
     },
@@ -46,6 +49,9 @@ pub enum ClientError {
     /// The transmitter's metadata does not name such an endpoint.
     #[error("the transmitter has no {0}")]
     NoEndpoint(&'static str),
+    /// A new stream was accepted and is not there yet (202): list the streams later (E-12).
+    #[error("the transmitter accepted the request, and has not carried it out yet")]
+    NotYet,
     /// Our own credentials are of no use.
     #[error("no access token: {0}")]
     NoToken(String),
@@ -75,10 +81,8 @@ impl ClientError {
     }
 
     pub(crate) fn refused(response: &Response<Bytes>) -> Self {
-        // Four bytes a character, and a little for the mark that it was cut.
-        let start = &response.body()[..response.body().len().min(4 * Excerpt::CHARS_MAX + 8)];
-        let excerpt = Excerpt::from(String::from_utf8_lossy(start).as_ref());
-        Self::Refused { status: response.status(), excerpt, retry_after: retry_after(response.headers()) }
+        let (status, reason) = (response.status(), Reason::of(response.body()));
+        Self::Refused { status, reason, retry_after: retry_after(response.headers()) }
     }
 }
 
@@ -122,8 +126,13 @@ impl TransmitterClient {
         transport: Arc<dyn Transport>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ClientError> {
-        let caller = Caller::new(Arc::clone(&transport), clock, peer.credentials.clone());
-        Self::discover_with(peer, &*transport, Arc::new(caller)).await
+        Ok(Self::of(Discovery::of(peer, &*transport).await?, transport, clock))
+    }
+
+    /// A client of a transmitter whose metadata is here already, with the credentials of its peer.
+    pub fn of(discovery: Discovery, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Self {
+        let caller = Caller::new(transport, clock, discovery.peer.credentials.clone());
+        Self { peer: discovery.peer, metadata: discovery.metadata, caller: Arc::new(caller) }
     }
 
     pub(crate) async fn discover_with(
@@ -131,8 +140,8 @@ impl TransmitterClient {
         transport: &dyn Transport,
         caller: Arc<Caller>,
     ) -> Result<Self, ClientError> {
-        let metadata = metadata(peer, transport).await?;
-        Ok(Self { peer: peer.clone(), metadata, caller })
+        let Discovery { peer, metadata, .. } = Discovery::of(peer, transport).await?;
+        Ok(Self { peer, metadata, caller })
     }
 
     /// What the transmitter says of itself.
@@ -145,6 +154,9 @@ impl TransmitterClient {
         let body = create.to_exposed_json();
         let request = post(self.configuration_endpoint()?, body);
         let response = self.expect_success(request, create.delivery.as_ref()).await?;
+        if response.body().is_empty() {
+            return Err(ClientError::NotYet);
+        }
         match self.configuration(&response) {
             Ok(configuration) => Ok(configuration),
             Err(error) => {
@@ -186,7 +198,23 @@ impl TransmitterClient {
         update.delivery = create.delivery.clone().map_or(Change::Keep, Change::Set);
         update.events_requested = create.events_requested.clone().map_or(Change::Keep, Change::Set);
         update.description = create.description.clone().map_or(Change::Keep, Change::Set);
-        match self.update(&update).await? {
+        let answer = match self.update(&update).await {
+            // Some know no partial change. What we leave open stays as it is there too.
+            Err(error) if is_unknown_method(error.status()) => {
+                let current = self.read(&update.stream_id).await?;
+                let replace = ReplaceStream {
+                    stream_id: update.stream_id.clone(),
+                    delivery: create.delivery.clone().or_else(|| Some(as_request(&current.delivery))),
+                    events_requested: create.events_requested.clone().or(current.events_requested),
+                    description: create.description.clone().or(current.description),
+                    format: create.format.clone().or(current.format),
+                    supplied: Supplied::default(),
+                };
+                self.replace(&replace).await?
+            }
+            answer => answer?,
+        };
+        match answer {
             Answer::Done(configuration) => Ok(configuration),
             Answer::Pending => self.read(&update.stream_id).await,
         }
@@ -202,7 +230,16 @@ impl TransmitterClient {
     /// Reads the configurations of all streams that are ours.
     pub async fn list(&self) -> Result<Vec<StreamConfiguration>, ClientError> {
         let request = get(self.configuration_endpoint()?.uri().clone());
-        let response = self.expect_success(request, None).await?;
+        let response = match self.expect_success(request, None).await {
+            // Older transmitters have one stream or none, and no list (LEGACY-09, LEGACY-22).
+            Err(error) if self.peer.tolerance.legacy && error.status() == Some(StatusCode::NOT_FOUND) => {
+                return Ok(Vec::new());
+            }
+            response => response?,
+        };
+        if self.peer.tolerance.legacy && response.body().trim_ascii_start().starts_with(b"{") {
+            return Ok(vec![self.configuration(&response)?]);
+        }
         StreamConfiguration::read_list(response.body(), self.peer.tolerance).map_err(ClientError::Malformed)
     }
 
@@ -216,6 +253,32 @@ impl TransmitterClient {
         };
         let response = self.expect_success(request, delivery).await?;
         answer(&response, |response| self.configuration(response))
+    }
+
+    /// Replaces all that is ours of a stream: `PUT`. What the request leaves out is gone (SSF-112).
+    pub async fn replace(&self, replace: &ReplaceStream) -> Result<Answer<StreamConfiguration>, ClientError> {
+        let mut request = post(self.configuration_endpoint()?, replace.to_exposed_json());
+        *request.method_mut() = Method::PUT;
+        let response = self.expect_success(request, replace.delivery.as_ref()).await?;
+        answer(&response, |response| self.configuration(response))
+    }
+
+    /// Polls a stream once (RFC 8936). A request that waits is given `patience`, one that does not as long as
+    /// any other.
+    pub async fn poll(
+        &self,
+        stream: &StreamConfiguration,
+        poll: &PollRequest,
+        patience: Duration,
+    ) -> Result<PollResponse, ClientError> {
+        let limits = PollSettings::default().answer;
+        let mut request = secevent_ssf::poll::request(&stream.delivery.endpoint_url, poll, None);
+        request.extensions_mut().insert(ResponseLimit(limits.bytes_max));
+        if !poll.return_immediately {
+            request.extensions_mut().insert(ResponseTime(patience));
+        }
+        let response = self.expect_success(request, None).await?;
+        PollResponse::read(response.body(), limits).map_err(ClientError::Malformed)
     }
 
     /// Deletes a stream.
@@ -310,24 +373,6 @@ impl TransmitterClient {
     }
 }
 
-/// Reads a transmitter's metadata and makes sure that it is its own.
-pub(crate) async fn metadata(
-    peer: &Peer,
-    transport: &dyn Transport,
-) -> Result<TransmitterMetadata, ClientError> {
-    let url = peer.well_known.url(&peer.issuer, peer.placement);
-    let uri =
-        url.parse().map_err(|_| ClientError::Malformed(Invalid::new("issuer", "SSF-47", "must be a URL")))?;
-    let response = transport.send(get(uri)).await?;
-    if !response.status().is_success() {
-        return Err(ClientError::refused(&response));
-    }
-    let metadata =
-        TransmitterMetadata::read(response.body(), peer.tolerance).map_err(ClientError::Malformed)?;
-    metadata.check_issuer(&peer.issuer).map_err(ClientError::Issuer)?;
-    Ok(metadata)
-}
-
 pub(crate) fn get(uri: Uri) -> Request<Bytes> {
     let mut request = Request::new(Bytes::new());
     *request.uri_mut() = uri;
@@ -369,6 +414,19 @@ fn answer<T>(
 fn stream_id_of(body: &[u8]) -> Option<StreamId> {
     let body: serde_json::Value = serde_json::from_slice(body).ok()?;
     StreamId::foreign(body.get("stream_id")?.as_str()?).ok()
+}
+
+fn is_unknown_method(status: Option<StatusCode>) -> bool {
+    matches!(status, Some(StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED))
+}
+
+/// The delivery that a stream has, asked for once more. A credential in it is not shown, and stays (E-19).
+fn as_request(delivery: &Delivery) -> DeliveryRequest {
+    let request = match delivery.method {
+        secevent_ssf::Method::Push => DeliveryRequest::push(delivery.endpoint_url.clone(), None),
+        secevent_ssf::Method::Poll => DeliveryRequest::poll(),
+    };
+    DeliveryRequest { spelling: delivery.spelling, ..request }
 }
 
 fn has_delivery(stream: &StreamConfiguration, wanted: Option<&DeliveryRequest>) -> bool {

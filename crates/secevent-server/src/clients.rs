@@ -19,7 +19,7 @@ mod settings;
 
 pub(crate) use access_token::{Shown, TokenError};
 pub(crate) use assertion::ASSERTION_TYPE;
-pub(crate) use caller::{Caller, Producer, bearer, invalid_token};
+pub(crate) use caller::{Registered, bearer, invalid_token};
 pub use external::AuthorizationServerConfig;
 pub use limits::{ClientLimits, Limits, Rate};
 pub(crate) use registry::{Changed, Client, GRACE_MAX, NotChanged};

@@ -1,6 +1,6 @@
 //! What the endpoints of one issuer share.
 
-use crate::clients::Clients;
+use crate::authenticate::Authenticate;
 use crate::problem::Problem;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -11,13 +11,15 @@ use secevent_transmitter::Transmitter;
 use std::sync::Arc;
 
 /// One issuer on this server.
-#[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) issuer: Issuer,
     pub(crate) transmitter: Arc<Transmitter>,
-    pub(crate) clients: Arc<Clients>,
+    /// Who tells who calls.
+    pub(crate) authenticate: Arc<dyn Authenticate>,
     /// What is forgiven in the messages of receivers.
     pub(crate) tolerance: Tolerance,
+    /// The issuers of the authorization servers whose access tokens are taken, if there are any.
+    pub(crate) authorization_servers: Vec<String>,
 }
 
 impl Context {

@@ -1,6 +1,7 @@
 //! Events come in over HTTP: one as JSON, or many as lines of JSON.
 
-use crate::clients::{Producer, Scope};
+use crate::authenticate::Producer;
+use crate::clients::Scope;
 use crate::context::{Context, is_type};
 use crate::problem::Problem;
 use crate::ssf::answer;
@@ -38,7 +39,7 @@ pub(crate) async fn ingest(
         let line = lines.get(place).map_or_else(String::new, |line| format!("line {line}"));
         caller.may_send(event, &line)?;
     }
-    caller.count_events(events.len(), context.clients.now())?;
+    caller.count_events(events.len())?;
     let key = idempotency_key(&headers)?.map(|key| (key, &body[..]));
     let accepted = context.transmitter.accept(context.iss(), &caller.client.id, key, &events).await;
     let accepted = accepted.map_err(|error| match error {

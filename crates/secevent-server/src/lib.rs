@@ -4,10 +4,14 @@
 //! `secevent-transmitter`, and write the answer. What happens is told there, not here.
 //!
 //! The public listener serves [`transmitter_router`]; operators have a listener of their own, [`admin_router`].
+//! A server that has listeners and logins already mounts [`hosted_transmitter_router`] instead.
 
 mod admin;
+mod authenticate;
 mod clients;
+mod clock;
 mod context;
+mod embedding;
 mod ingest;
 mod oauth;
 mod problem;
@@ -18,9 +22,12 @@ mod server;
 mod ssf;
 
 pub use admin::{AdminConfig, MetricsAccess, TokenDigest, admin_router};
+pub use authenticate::{Authenticate, Caller, Refusal};
 pub use clients::{
     AuthorizationServerConfig, ClientConfig, ClientLimits, ClientPorts, ClientSettings, Clients,
     ClientsConfig, ClientsError, Limits, Rate, Scope, SubjectLimits,
 };
+pub use clock::SystemClock;
+pub use embedding::{HostConfig, hosted_transmitter_router};
 pub use receive::receiver_router;
 pub use server::{ServerConfig, serve, transmitter_paths, transmitter_router};

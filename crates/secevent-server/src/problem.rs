@@ -66,7 +66,7 @@ impl Problem {
     }
 
     /// The caller has not shown who it is (RFC 6750 section 3.1).
-    pub(crate) fn unauthenticated(challenge: String, detail: &'static str) -> Self {
+    pub(crate) fn unauthenticated(challenge: String, detail: impl Into<String>) -> Self {
         let problem =
             Self::new(StatusCode::UNAUTHORIZED, "Authentication is needed", "authentication_failed", detail);
         Self { challenge: Some(challenge.into()), ..problem }

@@ -1,5 +1,6 @@
 //! Which request goes where. Nothing is decided here but that.
 
+use crate::authenticate::Authenticate;
 use crate::clients::Clients;
 use crate::context::Context;
 use crate::ingest;
@@ -22,23 +23,44 @@ use std::sync::Arc;
 /// Bodies of requests at most, in bytes.
 pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// The endpoints of a transmitter: for each of its issuers the well-known document and everything below the
-/// issuer's path; and one authorization server for all of them.
+/// How the endpoints of the issuers are served.
+pub(crate) struct Door {
+    pub(crate) authenticate: Arc<dyn Authenticate>,
+    /// The issuers of the authorization servers whose access tokens are taken.
+    pub(crate) authorization_servers: Vec<String>,
+    pub(crate) tolerance: Tolerance,
+    /// Whether events are taken over HTTP.
+    pub(crate) ingest: bool,
+}
+
+/// The endpoints of a transmitter with clients of its own, and one authorization server for all its issuers.
 pub(crate) fn transmitter(
     transmitter: &Arc<Transmitter>,
     clients: &Arc<Clients>,
     tolerance: Tolerance,
 ) -> Routes {
-    let mut routes = Routes::new();
+    let door = Door {
+        authenticate: Arc::clone(clients) as Arc<dyn Authenticate>,
+        authorization_servers: clients.authorization_servers().into_iter().map(str::to_owned).collect(),
+        tolerance,
+        ingest: true,
+    };
+    let mut routes = issuers(transmitter, &door);
     if clients.gives_tokens() {
-        routes = authorization_server(clients);
+        routes = routes.merge(authorization_server(clients));
     }
+    routes.with(bounded)
+}
+
+/// For each issuer the well-known document and everything below the issuer's path.
+pub(crate) fn issuers(transmitter: &Arc<Transmitter>, door: &Door) -> Routes {
+    let mut routes = Routes::new();
     for config in transmitter.issuers() {
         let issuer = config.url.clone();
         let base = issuer.path().trim_end_matches('/').to_owned();
         let well_known = well_known_url(&issuer)[issuer.origin().len()..].to_owned();
         let resource = well_known.replace("ssf-configuration", "oauth-protected-resource");
-        let tolerance = Tolerance { legacy: config.legacy, ..tolerance };
+        let tolerance = Tolerance { legacy: config.legacy, ..door.tolerance };
         let mut old_names = Routes::new();
         if config.legacy {
             for path in older_spellings(&issuer) {
@@ -48,8 +70,9 @@ pub(crate) fn transmitter(
         let context = Arc::new(Context {
             issuer,
             transmitter: Arc::clone(transmitter),
-            clients: Arc::clone(clients),
+            authenticate: Arc::clone(&door.authenticate),
             tolerance,
+            authorization_servers: door.authorization_servers.clone(),
         });
         let below = |path: &str| format!("{base}{path}");
         let management = Routes::new()
@@ -64,18 +87,21 @@ pub(crate) fn transmitter(
             .route(&below("/ssf/status"), get(status::read).post(status::set))
             .route(&below("/ssf/verify"), post(verification::verify))
             .with(|router| router.layer(axum::middleware::from_fn(to_its_end)));
-        let endpoints = Routes::new()
+        let mut endpoints = Routes::new()
             .route(&well_known, get(metadata::configuration))
             .merge(old_names)
-            .route(&resource, get(metadata::protected_resource))
             .route(&below("/jwks.json"), get(metadata::jwks))
             .merge(management)
-            .route(&below("/poll/{stream}"), post(poll::poll))
-            .route(&below("/events"), post(ingest::ingest))
-            .with_state(context);
-        routes = routes.merge(endpoints);
+            .route(&below("/poll/{stream}"), post(poll::poll));
+        if !door.authorization_servers.is_empty() {
+            endpoints = endpoints.route(&resource, get(metadata::protected_resource));
+        }
+        if door.ingest {
+            endpoints = endpoints.route(&below("/events"), post(ingest::ingest));
+        }
+        routes = routes.merge(endpoints.with_state(context));
     }
-    routes.with(bounded)
+    routes
 }
 
 /// The authorization server of this program.
@@ -96,10 +122,14 @@ fn older_spellings(issuer: &Issuer) -> BTreeSet<String> {
         .collect()
 }
 
-/// What holds for every endpoint: bodies are bounded, and what is not there is told as a problem.
+/// What holds for every server: bodies are bounded, and what is not there is told as a problem.
 pub(crate) fn bounded(router: Router) -> Router {
+    limited(router.fallback(|| async { Problem::not_found("nothing is served at this address") }))
+}
+
+/// What holds for every endpoint, also among those of a host, who says himself what is not there.
+pub(crate) fn limited(router: Router) -> Router {
     router
-        .fallback(|| async { Problem::not_found("nothing is served at this address") })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(axum::middleware::map_response(too_large_as_problem))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -6,7 +6,8 @@ use crate::transmitter::{Transmitter, TransmitterError};
 use crate::{IssuerConfig, render};
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use secevent::{Identifier, Invalid, Strictness, Subject, Timestamp};
+use secevent::ssf::Verification;
+use secevent::{Definition, EventType, Identifier, Invalid, Strictness, Subject, Timestamp};
 use secevent_store::{Idempotency, NewEvent, Owed, Queue, Recorded};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -61,6 +62,40 @@ pub enum AcceptError {
 const TEXT_CHARS_MAX: usize = 256;
 
 impl Incoming {
+    /// An event of a type that the program knows, strictly by its definition.
+    ///
+    /// ```
+    /// use secevent::{Subject, caep::SessionRevoked};
+    /// use secevent_transmitter::Incoming;
+    ///
+    /// let event = Incoming::new(&SessionRevoked::default(), Subject::email("alice@example.com")?)?;
+    /// # let _ = event;
+    /// # Ok::<(), secevent::Invalid>(())
+    /// ```
+    pub fn new<E: EventType>(event: &E, subject: Subject) -> Result<Self, Invalid> {
+        let definition = Definition::of::<E>();
+        let data = serde_json::value::to_raw_value(event)
+            .map_err(|error| rule("data", format!("cannot be written as JSON: {error}")))?;
+        secevent::json::check(data.get().as_bytes(), secevent::json::Limits::TOKEN)
+            .map_err(|error| error.within("data"))?;
+        definition.check(data.get(), Strictness::Strict).map_err(|error| error.within("data"))?;
+        definition
+            .check_subject(&subject)
+            .map_err(|error| Invalid::new("subject", error.rule(), error.problem().to_owned()))?;
+        Ok(Self { uri: E::URI.to_owned(), subject, data, occurred_at: None, txn: None })
+    }
+
+    /// The same event, at this time.
+    #[must_use]
+    pub fn occurred_at(self, at: Timestamp) -> Self {
+        Self { occurred_at: Some(at), ..self }
+    }
+
+    /// The same event, tied to others of the same cause by this name.
+    pub fn txn(self, txn: impl Into<String>) -> Result<Self, Invalid> {
+        Ok(Self { txn: Some(bounded("txn", txn.into())?), ..self })
+    }
+
     /// Reads an event: `{"type", "subject", "data"?, "occurred_at"?, "txn"?}`. Members that are not known are
     /// an error here, because a slip in an event must not go unnoticed.
     pub fn read(json: &[u8], vocabulary: &secevent::Vocabulary) -> Result<Self, Invalid> {
@@ -230,8 +265,9 @@ impl Transmitter {
         }
     }
 
-    /// Records an event of SSF itself for one stream, ahead of its backlog (SEM-7).
-    pub(crate) async fn record_control<E: secevent::EventType>(
+    /// Records an event of SSF itself for one stream, ahead of its backlog (SEM-7). Verification events wait for nothing,
+    /// not for each other either: who looks for one may not have acknowledged the one before (E-35).
+    pub(crate) async fn record_control<E: EventType>(
         &self,
         entry: &Entry,
         event: &E,
@@ -253,7 +289,7 @@ impl Transmitter {
         let record = NewEvent {
             accepted_at: now,
             body: event.body(now),
-            lanes: lanes(&event.subject),
+            lanes: if E::URI == Verification::URI { [].into() } else { lanes(&event.subject) },
             idempotency: None,
             owed: vec![owed],
             dropped: Vec::new(),
@@ -312,12 +348,16 @@ fn nothing() -> Box<RawValue> {
 fn text_of(members: &mut Members<'_>, name: &'static str) -> Result<Option<String>, Invalid> {
     match value_of(members, name) {
         None => Ok(None),
-        Some(Value::String(text)) if text.is_empty() => Err(rule(name, "must not be empty")),
-        Some(Value::String(text)) if text.chars().count() > TEXT_CHARS_MAX => {
-            Err(rule(name, format!("must not be longer than {TEXT_CHARS_MAX} characters")))
-        }
-        Some(Value::String(text)) => Ok(Some(text)),
+        Some(Value::String(text)) => bounded(name, text).map(Some),
         Some(_) => Err(rule(name, "must be a string")),
+    }
+}
+
+fn bounded(name: &'static str, text: String) -> Result<String, Invalid> {
+    match text.chars().count() {
+        0 => Err(rule(name, "must not be empty")),
+        1..=TEXT_CHARS_MAX => Ok(text),
+        _ => Err(rule(name, format!("must not be longer than {TEXT_CHARS_MAX} characters"))),
     }
 }
 

@@ -106,7 +106,12 @@ fn proved(bytes: &[u8], profile: Option<Profile>) -> Result<(Vec<u8>, Profile), 
     Ok((set.as_json().as_bytes().to_vec(), profile))
 }
 
-fn read_key(path: &Path, algorithm: Option<Algorithm>, kid: Option<&str>) -> Result<SigningKey, Failure> {
+/// The private key in a file: PEM, a JWK or a JWK Set.
+pub(crate) fn read_key(
+    path: &Path,
+    algorithm: Option<Algorithm>,
+    kid: Option<&str>,
+) -> Result<SigningKey, Failure> {
     let bytes = input::file(path, "the private key")?;
     let wrong =
         |why: &str| Failure::misuse(format!("the private key in {} cannot be used: {why}", path.display()));

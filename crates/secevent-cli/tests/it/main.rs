@@ -5,6 +5,8 @@
 mod admin;
 mod client;
 mod demo;
+mod foreign;
 mod program;
 mod serve;
 mod set;
+mod stream;

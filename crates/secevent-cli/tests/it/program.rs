@@ -68,6 +68,13 @@ impl Place {
         finish(command.args(args), self.directory.path(), stdin)
     }
 
+    /// The same, with these variables in the environment.
+    pub(crate) fn run_in(&self, environment: &[(&str, &str)], args: &[&str]) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_secevent"));
+        command.envs(environment.iter().copied());
+        finish(command.args(args), self.directory.path(), "")
+    }
+
     /// Runs a line of shell in which `secevent` is this program.
     pub(crate) fn shell(&self, line: &str) -> Ran {
         let program = Path::new(env!("CARGO_BIN_EXE_secevent")).parent().unwrap();

@@ -80,7 +80,7 @@ impl Admin {
             return Ok("the command line".to_owned());
         }
         let caller = self.clients.authenticate(headers).await?;
-        caller.count_request(self.clients.now())?;
+        caller.count_request()?;
         caller.may(Scope::Admin)?;
         Ok(caller.client.id)
     }

@@ -2,30 +2,23 @@
 
 use super::scope::Scope;
 use super::{Client, Clients};
-use crate::context::Context;
+use crate::authenticate::Caller;
 use crate::problem::Problem;
-use axum::extract::FromRequestParts;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use http::request::Parts;
 use secevent::Timestamp;
 use secevent_jose::Compact;
 use secevent_transmitter::Incoming;
 use serde::Deserialize;
+use std::fmt;
 use std::sync::Arc;
 
-/// Who calls an endpoint of an issuer. A handler that has one has checked it: the token is good, the client is not
-/// switched off, it has to do with the issuer, and it does not ask too often.
+/// A client whose token was checked, just now: it is good, and the client is not switched off.
 #[derive(Clone)]
-pub(crate) struct Caller {
-    pub(crate) client: secevent_transmitter::Client,
-    known_as: Arc<Client>,
-    said: Arc<Said>,
+pub(crate) struct Registered {
+    client: Arc<Client>,
+    at: Timestamp,
 }
-
-/// The same for who sends events, which are counted by themselves.
-#[derive(Clone)]
-pub(crate) struct Producer(pub(crate) Caller);
 
 /// What a good token says.
 pub(super) struct Said {
@@ -37,22 +30,20 @@ pub(super) struct Said {
     pub(super) until: Timestamp,
 }
 
-impl Caller {
-    /// Refuses a caller without this scope (RFC 6750 section 3.1). Its token must have it, and its client too, now.
-    pub(crate) fn may(&self, wanted: Scope) -> Result<(), Problem> {
-        let include = |scopes: &[Scope]| scopes.iter().any(|scope| scope.includes(wanted));
-        if include(&self.said.scopes) && include(&self.known_as.rights.scopes) {
-            return Ok(());
+impl Registered {
+    pub(crate) fn client(&self) -> secevent_transmitter::Client {
+        secevent_transmitter::Client {
+            id: self.client.id.clone(),
+            audience: self.client.rights.audience.clone(),
         }
-        let name = wanted.name();
-        let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{name}\"");
-        Err(Problem::forbidden(challenge, format!("the access token needs the scope {name}")))
     }
 
-    /// Refuses an event that the client may not send, whatever its token says (SEM-20). `place` is where it stands in
-    /// the request.
+    pub(crate) fn has(&self, wanted: Scope) -> bool {
+        self.client.rights.scopes.iter().any(|scope| scope.includes(wanted))
+    }
+
     pub(crate) fn may_send(&self, event: &Incoming, place: &str) -> Result<(), Problem> {
-        let rights = &self.known_as.rights;
+        let rights = &self.client.rights;
         let member = |name: &str| if place.is_empty() { name.to_owned() } else { format!("{place}.{name}") };
         if !rights.may_send(event.event_type()) {
             let detail = "the client may not send events of this type";
@@ -65,45 +56,25 @@ impl Caller {
         Ok(())
     }
 
-    /// Counts events against the client's limit, if it has one.
-    pub(crate) fn count_events(&self, count: usize, now: Timestamp) -> Result<(), Problem> {
-        let Some(bucket) = &self.known_as.buckets.events else { return Ok(()) };
-        bucket.take(count, now).map_err(|wait| Problem::too_often(wait, "the client's events come too often"))
+    pub(crate) fn count_events(&self, count: usize) -> Result<(), Problem> {
+        let Some(bucket) = &self.client.buckets.events else { return Ok(()) };
+        let taken = bucket.take(count, self.at);
+        taken.map_err(|wait| Problem::too_often(wait, "the client's events come too often"))
     }
 
-    pub(crate) fn count_request(&self, now: Timestamp) -> Result<(), Problem> {
-        let taken = self.known_as.buckets.requests.take(1, now);
+    pub(crate) fn count_request(&self) -> Result<(), Problem> {
+        let taken = self.client.buckets.requests.take(1, self.at);
         taken.map_err(|wait| Problem::too_often(wait, "the client's requests come too often"))
     }
 
-    fn knows_issuer(&self, issuer: &str) -> bool {
-        self.known_as.rights.knows_issuer(issuer)
+    pub(crate) fn knows_issuer(&self, issuer: &str) -> bool {
+        self.client.rights.knows_issuer(issuer)
     }
 }
 
-impl FromRequestParts<Arc<Context>> for Caller {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, context: &Arc<Context>) -> Result<Self, Problem> {
-        let caller = context.clients.authenticate(&parts.headers).await?;
-        caller.count_request(context.clients.now())?;
-        if !caller.knows_issuer(context.iss()) {
-            return Err(Problem::not_found("there is no such issuer"));
-        }
-        Ok(caller)
-    }
-}
-
-impl FromRequestParts<Arc<Context>> for Producer {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, context: &Arc<Context>) -> Result<Self, Problem> {
-        let caller = context.clients.authenticate(&parts.headers).await?;
-        if !caller.knows_issuer(context.iss()) {
-            let detail = "the client may not send events of this issuer";
-            return Err(Problem::forbidden_by("client.issuers", String::new(), detail));
-        }
-        Ok(Self(caller))
+impl fmt::Debug for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Registered").field(&self.client.id).finish()
     }
 }
 
@@ -126,25 +97,18 @@ impl Clients {
                 said
             }
         };
-        self.caller(said).ok_or_else(invalid_token)
+        self.caller(&said, now).ok_or_else(invalid_token)
     }
 
     /// A client that is gone or switched off is refused at once, and does no more than it may now, whatever its token
     /// says.
-    fn caller(&self, said: Arc<Said>) -> Option<Caller> {
+    fn caller(&self, said: &Said, at: Timestamp) -> Option<Caller> {
         let client = self.find(&said.client)?;
         let current = said.generation.is_none_or(|generation| generation == client.generation);
         if !current || !self.is_enabled(&client.id) {
             return None;
         }
-        Some(Caller {
-            said,
-            client: secevent_transmitter::Client {
-                id: client.id.clone(),
-                audience: client.rights.audience.clone(),
-            },
-            known_as: client,
-        })
+        Some(Caller::registered(Registered { client, at }, said.scopes.clone()))
     }
 
     /// What a token says, if whoever gave it is believed and means us.

@@ -35,7 +35,10 @@ fn metadata(context: &Context) -> TransmitterMetadata {
     metadata.configuration_endpoint = url("/ssf/stream");
     metadata.status_endpoint = url("/ssf/status");
     metadata.verification_endpoint = url("/ssf/verify");
-    metadata.authorization_schemes = vec![AuthorizationScheme::new(AuthorizationScheme::OAUTH)];
+    // A host that gives no tokens has a way of its own, and nobody can guess its URN.
+    if !context.authorization_servers.is_empty() {
+        metadata.authorization_schemes = vec![AuthorizationScheme::new(AuthorizationScheme::OAUTH)];
+    }
     metadata.default_subjects = Some(DefaultSubjects::All);
     metadata
 }
@@ -54,7 +57,7 @@ pub(crate) async fn protected_resource(State(context): State<Arc<Context>>) -> R
     let scopes: Vec<&str> = scopes.map(Scope::name).collect();
     let metadata = json!({
         "resource": context.iss(),
-        "authorization_servers": context.clients.authorization_servers(),
+        "authorization_servers": context.authorization_servers,
         "scopes_supported": scopes,
         "bearer_methods_supported": ["header"],
     });

@@ -1,7 +1,8 @@
 //! The poll endpoint of a stream (RFC 8936).
 
 use super::answer;
-use crate::clients::{Caller, Scope};
+use crate::authenticate::Caller;
+use crate::clients::Scope;
 use crate::context::{Context, json_body};
 use crate::problem::Problem;
 use axum::extract::rejection::PathRejection;

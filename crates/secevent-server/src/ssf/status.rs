@@ -1,7 +1,8 @@
 //! The status endpoint (SSF 1.0 section 8.1.2).
 
 use super::answer;
-use crate::clients::{Caller, Scope};
+use crate::authenticate::Caller;
+use crate::clients::Scope;
 use crate::context::{Context, json_body};
 use crate::problem::Problem;
 use axum::extract::{RawQuery, State};

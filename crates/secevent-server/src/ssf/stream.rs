@@ -4,7 +4,8 @@
 //! stream is there for this caller (404), whether the caller may (403), and then what is asked for.
 
 use super::{answer, done};
-use crate::clients::{Caller, Scope};
+use crate::authenticate::Caller;
+use crate::clients::Scope;
 use crate::context::{Context, json_body, stream_id};
 use crate::problem::Problem;
 use axum::extract::{RawQuery, State};

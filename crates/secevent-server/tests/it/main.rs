@@ -9,6 +9,7 @@ mod assertions;
 mod clients;
 mod documents;
 mod elsewhere;
+mod embedding;
 mod external;
 mod feed;
 mod ingest;

@@ -1,0 +1,297 @@
+//! Which transmitter is meant, how we prove to it who we are, and what its refusals come to.
+
+use crate::clock::SystemClock;
+use crate::emit::operator_client;
+use crate::output::Failure;
+use crate::set::sign::read_key;
+use clap::Args;
+use http::{HeaderName, HeaderValue};
+use secevent::{Invalid, Issuer};
+use secevent_http::Client;
+use secevent_jose::Signer;
+use secevent_receiver::{AuthorizationServer, ClientError, Credentials, Discovery, Peer, TransmitterClient};
+use secevent_ssf::{Endpoint, Secret, StreamId, Tolerance, TransmitterMetadata, Transport};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// What all these commands say in their help.
+pub(crate) const ACCESS: &str = "
+Access tokens are asked for with --client-id and the secret in SECEVENT_SECRET (or --client-key),
+at the token endpoint that the transmitter's metadata leads to (RFC 9728, RFC 8414). A token that
+you have already goes into SECEVENT_TOKEN, and wins. Secrets are never shown.";
+pub(crate) const EXIT_CODES: &str = "
+Exit codes: 0 done; 1 not done, such as when the transmitter refuses; 2 misuse. With --json an
+error is one line on standard error: {error: {code, message, member?, rule?, fix?}}.";
+
+const SECRET: &str = "SECEVENT_SECRET";
+
+/// Where a transmitter tells of itself, if it is not where SSF 1.0 says.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Which transmitter")]
+pub(crate) struct Dialect {
+    /// Take older dialects too (SSE, RISC): their names for the metadata, their spellings in messages, streams
+    /// without a name (`-`)
+    #[arg(long)]
+    pub(crate) legacy: bool,
+    /// The URL of its metadata, where that is at an address of its own choosing
+    #[arg(long, value_name = "URL")]
+    pub(crate) metadata_url: Option<String>,
+}
+
+/// Which transmitter is meant, and how we prove to it who we are.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Which transmitter")]
+pub(crate) struct Access {
+    /// Its issuer, letter by letter
+    #[arg(long, value_name = "URL", env = "SECEVENT_ISSUER", default_value = "http://127.0.0.1:8080")]
+    issuer: String,
+    #[command(flatten)]
+    dialect: Dialect,
+    /// An access token; better given in the environment
+    #[arg(long, env = "SECEVENT_TOKEN", hide_env_values = true, help_heading = "Who we are there")]
+    token: Option<String>,
+    /// The client that we are; its secret comes from SECEVENT_SECRET
+    #[arg(
+        long,
+        value_name = "ID",
+        alias = "client",
+        env = "SECEVENT_CLIENT",
+        help_heading = "Who we are there"
+    )]
+    client_id: Option<String>,
+    /// The file with the client's private key (PEM or JWK), for private_key_jwt instead of a secret
+    #[arg(long, value_name = "FILE", requires = "client_id", help_heading = "Who we are there")]
+    client_key: Option<PathBuf>,
+    /// Where access tokens are given, if the metadata does not tell
+    #[arg(long, value_name = "URL", help_heading = "Who we are there")]
+    token_endpoint: Option<String>,
+    /// The scope to ask for [default: ssf.manage or ssf.read, if the metadata knows them]
+    #[arg(long, help_heading = "Who we are there")]
+    scope: Option<String>,
+    /// A header of the transmitter's own choosing instead, such as `X-API-Key: env:API_KEY`, which takes the value
+    /// from the environment
+    #[arg(
+        long,
+        value_name = "NAME:VALUE",
+        conflicts_with_all = ["client_key", "token_endpoint", "scope"],
+        help_heading = "Who we are there"
+    )]
+    header: Option<String>,
+    /// Print JSON
+    #[arg(long, help_heading = "Options")]
+    pub(crate) json: bool,
+}
+
+/// A transmitter that was found.
+pub(crate) struct Link {
+    pub(crate) client: TransmitterClient,
+    pub(crate) peer: Peer,
+    pub(crate) transport: Arc<dyn Transport>,
+}
+
+impl Link {
+    pub(crate) fn metadata(&self) -> &TransmitterMetadata {
+        self.client.metadata()
+    }
+
+    /// What a refusal of this transmitter comes to.
+    pub(crate) fn failure(&self, error: &ClientError) -> Failure {
+        failure(error, self.peer.tolerance.legacy)
+    }
+}
+
+impl Dialect {
+    /// Finds a transmitter.
+    pub(crate) async fn find(&self, issuer: &str) -> Result<(Discovery, Arc<Client>), Failure> {
+        let issuer = Issuer::parse_insecure(issuer)
+            .map_err(|error| Failure::misuse(format!("the issuer {issuer:?} {}", error.problem())))?;
+        let client =
+            operator_client(issuer.as_str()).map_err(|error| Failure::misuse(format!("{error:#}")))?;
+        let client = Arc::new(client);
+        let plain_http = issuer.origin().starts_with("http:");
+        let mut peer = Peer::new(issuer);
+        peer.tolerance = Tolerance { legacy: self.legacy, plain_http };
+        peer.metadata_at = self
+            .metadata_url
+            .as_deref()
+            .map(|url| endpoint(url, plain_http).map_err(|error| misuse("--metadata-url", &error)))
+            .transpose()?;
+        let found = Discovery::of(&peer, &*client).await.map_err(|error| {
+            let failure = failure(&error, self.legacy);
+            match error {
+                ClientError::Refused { .. } | ClientError::Malformed(_) if !self.legacy => failure.fix(
+                    "is that the issuer? --legacy looks under older names too, --metadata-url takes an address as it is",
+                ),
+                _ => failure,
+            }
+        })?;
+        Ok((found, client))
+    }
+}
+
+impl Access {
+    /// Finds the transmitter and gets ready to be its client, to read or to make changes.
+    pub(crate) async fn meet(&self, changes: bool) -> Result<Link, Failure> {
+        let (mut found, client) = self.dialect.find(&self.issuer).await?;
+        found.peer.credentials = self.credentials(&found, &*client, changes).await?;
+        let (peer, transport) = (found.peer.clone(), client as Arc<dyn Transport>);
+        let client = TransmitterClient::of(found, Arc::clone(&transport), Arc::new(SystemClock));
+        Ok(Link { client, peer, transport })
+    }
+
+    async fn credentials(
+        &self,
+        found: &Discovery,
+        transport: &dyn Transport,
+        changes: bool,
+    ) -> Result<Credentials, Failure> {
+        if let Some(header) = &self.header {
+            return own_header(header);
+        }
+        if let Some(token) = self.token.as_ref().filter(|token| !token.is_empty()) {
+            return Ok(Credentials::Bearer(Secret::new(token.clone())));
+        }
+        let Some(client_id) = self.client_id.clone().filter(|id| !id.is_empty()) else {
+            return Ok(Credentials::None);
+        };
+        let tolerance = found.peer.tolerance;
+        let (token_endpoint, server) = match &self.token_endpoint {
+            Some(url) => {
+                let endpoint = endpoint(url, tolerance.plain_http);
+                (endpoint.map_err(|error| misuse("--token-endpoint", &error))?, None)
+            }
+            None => {
+                let server = AuthorizationServer::of(&found.metadata, tolerance, transport).await;
+                let server = server.map_err(|error| {
+                    failure(&error, tolerance.legacy)
+                        .fix("name the place with --token-endpoint, or give a token in SECEVENT_TOKEN")
+                })?;
+                (server.token_endpoint.clone(), Some(server))
+            }
+        };
+        let known = || server.as_ref()?.scope_for(changes).map(str::to_owned);
+        let scope = self.scope.clone().or_else(known);
+        if let Some(path) = &self.client_key {
+            let key = Arc::new(Signer::new(read_key(path, None, None)?, "JWT"));
+            return Ok(Credentials::ClientAssertion { token_endpoint, client_id, key, scope });
+        }
+        let secret = std::env::var(SECRET).ok().filter(|secret| !secret.is_empty()).ok_or_else(|| {
+            Failure::misuse(format!("the client {client_id} has no secret: {SECRET} is not set"))
+                .fix(format!("put the secret into the environment as {SECRET}, or use --client-key"))
+        })?;
+        let secret = Secret::new(secret);
+        let ways = server.map(|server| server.client_authentication).unwrap_or_default();
+        let knows = |way: &str| ways.iter().any(|one| one == way);
+        Ok(if knows("client_secret_post") && !knows("client_secret_basic") {
+            Credentials::ClientSecretPost { token_endpoint, client_id, secret, scope }
+        } else {
+            Credentials::ClientCredentials { token_endpoint, client_id, secret, scope }
+        })
+    }
+}
+
+/// Runs a command that talks to the network, on a thread of its own making.
+pub(crate) fn on_loop(json: bool, command: impl Future<Output = Result<(), Failure>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = runtime
+        .map_err(|error| Failure::failed(format!("the program cannot start: {error}")))
+        .and_then(|runtime| runtime.block_on(command));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.report(json);
+            failure.exit()
+        }
+    }
+}
+
+/// A stream as its transmitter names it; `-` is the only stream of an older one, which has no name.
+pub(crate) fn stream_id(text: &str, link: &Link) -> Result<StreamId, Failure> {
+    match text {
+        "-" if link.peer.tolerance.legacy => Ok(StreamId::IMPLICIT),
+        "-" => Err(Failure::misuse("only older transmitters have a stream without a name")
+            .fix("name the stream, as `secevent stream list` does, or add --legacy")),
+        text => StreamId::foreign(text).map_err(|error| misuse("the stream", &error)),
+    }
+}
+
+/// What a refusal comes to. The decision is the status's alone (E-03).
+pub(crate) fn failure(error: &ClientError, legacy: bool) -> Failure {
+    let message = error.to_string();
+    match error {
+        ClientError::Refused { status, .. } => {
+            let code = match status.as_u16() {
+                400 | 415 | 422 => "invalid_request",
+                401 => "authentication_failed",
+                403 => "access_denied",
+                404 => "not_found",
+                405 | 501 => "unsupported",
+                409 => "conflict",
+                429 => "too_often",
+                500.. => "unavailable",
+                _ => "failed",
+            };
+            let failure = Failure::refused(code, message);
+            match (status.as_u16(), error.retry_after()) {
+                (401, _) => failure.fix(
+                    "give a client with --client-id and SECEVENT_SECRET, or a fresh token in SECEVENT_TOKEN",
+                ),
+                (_, Some(wait)) => failure.fix(format!("try again in {} seconds", wait.as_secs().max(1))),
+                _ => failure,
+            }
+        }
+        ClientError::Malformed(breach) if !legacy => Failure::failed(message)
+            .about(breach)
+            .fix("--legacy reads the messages of older transmitters too"),
+        ClientError::Malformed(breach) => Failure::failed(message).about(breach),
+        ClientError::Issuer(breach) => Failure::failed(message)
+            .about(breach)
+            .fix("name the issuer as the transmitter names itself, letter by letter"),
+        ClientError::NoEndpoint(_) => Failure::refused("unsupported", message),
+        ClientError::NoToken(_) => Failure::refused("authentication_failed", message),
+        _ => Failure::failed(message),
+    }
+}
+
+pub(crate) fn endpoint(url: &str, plain_http: bool) -> Result<Endpoint, Invalid> {
+    if plain_http { Endpoint::parse_insecure(url) } else { url.parse() }
+}
+
+pub(crate) fn misuse(what: &str, error: &Invalid) -> Failure {
+    Failure::misuse(format!("{what} {}", error.problem()))
+}
+
+/// The value of an environment variable that holds a secret.
+pub(crate) fn from_environment(name: &str) -> Result<String, Failure> {
+    std::env::var(name)
+        .map_err(|_| Failure::misuse(format!("the environment variable {name} is not set, or is no text")))
+}
+
+fn own_header(text: &str) -> Result<Credentials, Failure> {
+    // Nothing of the value is repeated: it is a secret.
+    let wrong = || Failure::misuse("--header must be the name of a header, a colon and its value");
+    let (name, value) = text.split_once(':').ok_or_else(wrong)?;
+    let name = HeaderName::try_from(name.trim()).map_err(|_| wrong())?;
+    let value = match value.trim().strip_prefix("env:") {
+        Some(variable) => from_environment(variable)?,
+        None => value.trim().to_owned(),
+    };
+    let value = HeaderValue::try_from(value).map_err(|_| wrong())?;
+    Ok(Credentials::Header { name, value: Secret::new(value) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_that_is_none_is_not_repeated() {
+        for text in ["top-secret", "na me: top-secret", ": top-secret", "name: top\nsecret"] {
+            let refused = own_header(text).unwrap_err();
+            assert!(!format!("{refused:?}").contains("secret"), "{refused:?}");
+        }
+        let Credentials::Header { name, value } = own_header("X-Key:  a b ").unwrap() else { panic!() };
+        assert_eq!((name.as_str(), value.expose().to_str().unwrap()), ("x-key", "a b"));
+    }
+}

@@ -1,0 +1,100 @@
+//! SETs that a poll brought: whether they are to be believed, and what they say.
+
+use super::link::Link;
+use crate::clock::SystemClock;
+use crate::output::{BAD, BOLD, DIM, GOOD, pretty, safe, utc};
+use crate::set::story;
+use secevent::{Clock, Profile, Set};
+use secevent_receiver::{JwksCache, ReceiveError, SetVerifier, Source};
+use secevent_ssf::{DeliveryRequest, StreamConfiguration};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// Judges the SETs of one stream by the keys that its transmitter publishes.
+pub(super) struct Judge(SetVerifier);
+
+/// A SET that was judged.
+pub(super) struct Judged {
+    /// The `jti` under which it came.
+    pub(super) jti: String,
+    token: String,
+    pub(super) verdict: Result<Set, ReceiveError>,
+}
+
+impl Judge {
+    pub(super) fn new(link: &Link, stream: &StreamConfiguration) -> Self {
+        let mut source = Source::new("stream", link.peer.issuer.clone(), DeliveryRequest::poll());
+        source.peer = link.peer.clone();
+        source.keys_at = link.metadata().jwks_uri.clone();
+        source.audiences = stream.aud.iter().map(str::to_owned).collect();
+        if link.peer.tolerance.legacy {
+            source.profile = Profile::Legacy;
+        }
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let keys = Arc::new(JwksCache::new(&source, Arc::clone(&link.transport), Arc::clone(&clock)));
+        Self(SetVerifier::new(Arc::new(source), keys, clock))
+    }
+
+    pub(super) async fn judge(&self, (jti, token): (String, String)) -> Judged {
+        let verdict = self.0.verify(token.as_bytes()).await.and_then(|verified| {
+            // What stands under another name than its own must not be acknowledged (E-96).
+            if verified.set.jti() == jti { Ok(verified.set) } else { Err(ReceiveError::ForeignJti) }
+        });
+        Judged { jti, token, verdict }
+    }
+}
+
+impl Judged {
+    pub(super) fn to_json(&self) -> Value {
+        let mut told = json!({ "jti": self.jti, "valid": self.verdict.is_ok() });
+        match &self.verdict {
+            Ok(set) => {
+                let claims: Option<&RawValue> = serde_json::from_str(set.as_json().trim()).ok();
+                told["events"] = json!(story::events(set.events()));
+                told["claims"] = json!(claims);
+            }
+            Err(error) => {
+                let code = error.fault().map_or("unavailable", |fault| fault.code());
+                told["error"] = json!({ "code": code, "message": error.to_string() });
+            }
+        }
+        told["token"] = self.token.as_str().into();
+        told
+    }
+
+    pub(super) fn write(&self, text: &mut String) {
+        let set = match &self.verdict {
+            Ok(set) => set,
+            Err(error) => {
+                let _ = writeln!(
+                    text,
+                    "{BOLD}{}{BOLD:#}  {BAD}not valid{BAD:#}: {}",
+                    safe(&self.jti),
+                    safe(&error.to_string())
+                );
+                return;
+            }
+        };
+        let _ = writeln!(text, "{BOLD}{}{BOLD:#}  {GOOD}valid{GOOD:#}", safe(&self.jti));
+        if let Some(subject) = set.subject() {
+            let _ = writeln!(text, "  about   {}", story::subject(&subject));
+        }
+        let claims = set.claims();
+        if let Some(issued) = claims.iat {
+            let _ = writeln!(text, "  issued  {}", utc(issued));
+        }
+        if let Some(txn) = &claims.txn {
+            let _ = writeln!(text, "  txn     {}", safe(txn));
+        }
+        for (event, (uri, payload)) in story::events(set.events()).iter().zip(set.events().iter()) {
+            let name = event.name.unwrap_or(uri);
+            let about = event.about.map(|about| format!("  {DIM}{}{DIM:#}", safe(about))).unwrap_or_default();
+            let _ = writeln!(text, "  event   {BOLD}{}{BOLD:#}{about}", safe(name));
+            if payload.trim() != "{}" {
+                let _ = writeln!(text, "          {}", pretty(payload, 10));
+            }
+        }
+    }
+}
