@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::ingest;
 use crate::oauth::{self, AuthorizationServer};
 use crate::problem::Problem;
-use crate::ssf::{metadata, poll, status, stream, verification};
+use crate::ssf::{metadata, poll, status, stream, subjects, verification};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::Next;
@@ -55,6 +55,8 @@ pub(crate) fn transmitter(
                     .delete(stream::delete),
             )
             .route(&below("/ssf/status"), get(status::read).post(status::set))
+            .route(&below("/ssf/subjects:add"), post(subjects::add))
+            .route(&below("/ssf/subjects:remove"), post(subjects::remove))
             .route(&below("/ssf/verify"), post(verification::verify))
             .layer(axum::middleware::from_fn(to_its_end));
         let endpoints = Router::new()

@@ -3,6 +3,7 @@
 use crate::issuer::IssuerConfig;
 use crate::outgoing::Load;
 use crate::retry::RetryPolicy;
+use crate::subjects::SubjectLimits;
 use std::time::Duration;
 
 /// How a transmitter works. Every bound can be changed; none can be left out.
@@ -46,6 +47,8 @@ pub struct TransmitterConfig {
     pub streams_per_client_max: usize,
     /// Threads that sign with RSA. Default: one for each processor.
     pub signing_threads: usize,
+    /// How many subjects streams may have, and where they are held.
+    pub subjects: SubjectLimits,
 }
 
 impl TransmitterConfig {
@@ -70,6 +73,7 @@ impl TransmitterConfig {
             housekeeping: Duration::from_secs(60),
             streams_per_client_max: 10,
             signing_threads: std::thread::available_parallelism().map_or(1, usize::from),
+            subjects: SubjectLimits::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::transmitter::TransmitterError;
 use secevent::{Issuer, Profile, Vocabulary};
 use secevent_jose::{Algorithm, JwkSet, KeyRing, Signer, SigningKey, StoredKeyRing};
+use secevent_ssf::DefaultSubjects;
 use secevent_store::{Document, Store, StoreError, Vault, Version};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -15,12 +16,19 @@ pub struct IssuerConfig {
     pub algorithm: Algorithm,
     /// The event types that its streams can carry, as URIs, short names or patterns (`caep:*`).
     pub events: Vec<String>,
+    /// Which subjects a new stream has. A stream keeps what was so when it was created. Default: all.
+    pub default_subjects: DefaultSubjects,
 }
 
 impl IssuerConfig {
-    /// An issuer with the defaults: RS256, all CAEP and RISC events that are not deprecated.
+    /// An issuer with the defaults: RS256, all CAEP and RISC events that are not deprecated, all subjects.
     pub fn new(url: Issuer) -> Self {
-        Self { url, algorithm: Algorithm::Rs256, events: vec!["caep:*".to_owned(), "risc:*".to_owned()] }
+        Self {
+            url,
+            algorithm: Algorithm::Rs256,
+            events: vec!["caep:*".to_owned(), "risc:*".to_owned()],
+            default_subjects: DefaultSubjects::All,
+        }
     }
 }
 

@@ -9,5 +9,6 @@ mod documents;
 mod ingest;
 mod management;
 mod polling;
+mod subjects;
 mod tokens;
 mod world;

@@ -18,5 +18,6 @@ mod signatures;
 mod statuses;
 mod store;
 mod streams;
+mod subjects;
 mod trouble;
 mod world;
