@@ -156,6 +156,7 @@ impl Writer {
                     Ok(Written::Count(recovery::replay(connection, *stream, events, *generation)?))
                 }
                 Write::PutSubjects { stream, entries } => {
+                    tracing::trace!(target: "secevent::step", step = "put-subjects");
                     subjects::put(connection, *stream, entries)?;
                     Ok(Written::Done)
                 }

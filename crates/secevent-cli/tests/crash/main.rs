@@ -5,6 +5,7 @@
 //! - [`kills`]: SIGKILL at each named step of an event's way.
 //! - [`power`]: the files as a power cut leaves them, rebuilt from what the process wrote and synced. It takes the
 //!   place of C library calls, which is done here as Linux does it.
+//! - [`subjects`]: SIGKILL while a receiver adds and removes subjects.
 //! - [`restore`]: an older copy of the store is put back.
 //!
 //! [`checks`] has what must be true after each of them.
@@ -27,4 +28,5 @@ mod restore;
 mod scale;
 mod server;
 mod streams;
+mod subjects;
 mod world;
