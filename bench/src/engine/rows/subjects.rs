@@ -24,22 +24,29 @@ pub(super) fn measure(bench: &Bench) -> Result<Report> {
     let many: u64 = bench.scaled(1_000_000, 20_000);
     let sink = Sink::start(bench, &[])?;
     let setup = Setup { default_subjects: "NONE", ..Setup::new(sink.port()) };
-    let mut product = Product::start(bench, &setup)?;
-    let stream = product.create_push_stream(&sink.url("/"), SESSION_REVOKED)?;
-    sink.wait_for_accepted(1)?;
-    add(bench, &product, &stream, 0..FEW)?;
-
-    bench.tell(&format!("{FEW} subjects"));
+    let begin = || {
+        let product = Product::start(bench, &setup)?;
+        let stream = product.create_push_stream(&sink.url("/"), SESSION_REVOKED)?;
+        add(bench, &product, &stream, 0..FEW)?;
+        Ok::<_, anyhow::Error>((product, stream))
+    };
+    // Two of them, so that both can be asked in turns: whatever else goes on meets both.
+    let ((few, _), (mut product, stream)) = (begin()?, begin()?);
+    sink.wait_for_accepted(2)?;
     let (starts_few, idle_few) = restarted(bench, &mut product)?;
-    let accept_few = accept(bench, &product, &sink)?;
 
-    bench.tell(&format!("{many} subjects"));
+    bench.tell(&format!("{many} subjects are added"));
     let began = Instant::now();
     let latency = add(bench, &product, &stream, FEW..many)?;
     let per_second = (many - FEW) as f64 / began.elapsed().as_secs_f64();
     let live = product.usage()?.pss_kib;
     let (starts_many, idle_many) = restarted(bench, &mut product)?;
-    let accept_many = accept(bench, &product, &sink)?;
+
+    let (mut accept_few, mut accept_many) = (Vec::new(), Vec::new());
+    for _ in 0..bench.rounds {
+        accept_few.push(accept(bench, &few, &sink)?);
+        accept_many.push(accept(bench, &product, &sink)?);
+    }
 
     let p99 = |runs: &[Value]| {
         let runs: Vec<f64> = runs.iter().map(|run| millis(&run["latency"], "p99_ms")).collect();
@@ -106,15 +113,11 @@ fn restarted(bench: &Bench, product: &mut Product) -> Result<(f64, u64)> {
 }
 
 /// Accepts events about the few, at a rate at which nothing waits.
-fn accept(bench: &Bench, product: &Product, sink: &Sink) -> Result<Vec<Value>> {
-    let mut runs = Vec::with_capacity(bench.rounds);
-    for _ in 0..bench.rounds {
-        sink.reset()?;
-        let load = product.load(load::event(SESSION_REVOKED))?.paced(RATE, bench.scaled(20.0, 3.0));
-        let summary = Load { subjects: FEW, ..load }.run_all_accepted(bench)?;
-        // Each of them was owed to the stream, which is about all of these subjects.
-        sink.wait_for_distinct(summary["ok"].as_u64().context("the load generator counts")?)?;
-        runs.push(summary);
-    }
-    Ok(runs)
+fn accept(bench: &Bench, product: &Product, sink: &Sink) -> Result<Value> {
+    sink.reset()?;
+    let load = product.load(load::event(SESSION_REVOKED))?.paced(RATE, bench.scaled(20.0, 3.0));
+    let summary = Load { subjects: FEW, ..load }.run_all_accepted(bench)?;
+    // Each of them was owed to the stream, which is about all of these subjects.
+    sink.wait_for_distinct(summary["ok"].as_u64().context("the load generator counts")?)?;
+    Ok(summary)
 }
