@@ -9,8 +9,9 @@ use bytes::Bytes;
 use secevent::Timestamp;
 use secevent_store::{
     Backlog, BoxFuture, CommitFigures, CommitObserver, Dead, Delivery, Document, Documents, Epoch, History,
-    Inbox, Keep, MemoryStore, NewEvent, Outbox, Owing, Page, Queue, Receipt, Received, Recorded, Recovery,
-    Sequence, Settlement, StoreError, Stored, StreamNumber, Version, Write, Written,
+    Inbox, Keep, Listing, MemoryStore, NewEvent, Outbox, Owing, Page, Queue, Receipt, Received, Recorded,
+    Recovery, Sequence, Settlement, Standing, StoreError, Stored, StreamNumber, SubjectEntry,
+    SubjectFingerprint, Subjects, Version, Write, Written,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -143,6 +144,17 @@ fn carry_out(store: &MemoryStore, write: &Write) -> Result<Written, StoreError> 
         Write::Discard(places) => Written::Count(at_once(store.discard(places))?),
         Write::Replay { stream, events, generation } => {
             Written::Count(at_once(store.replay(stream, events, generation))?)
+        }
+        Write::PutSubjects { stream, entries } => done(at_once(store.put_subjects(stream, entries))?),
+        Write::ForgetSubjects { stream: Some(stream), fingerprints } => {
+            Written::Count(at_once(store.forget_subjects(stream, fingerprints))?)
+        }
+        Write::ForgetSubjects { stream: None, fingerprints } => {
+            Written::Count(at_once(store.erase_subjects(fingerprints))?)
+        }
+        Write::DropSubjects(stream) => {
+            at_once(store.drop_subjects(stream))?;
+            Written::Cleared { more: false }
         }
         Write::Forget(before) => Written::Cleared { more: at_once(store.forget(before))? },
     })
@@ -532,6 +544,56 @@ impl Recovery for SimStore {
         generation: u16,
     ) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.write(Write::Replay { stream, events, generation }, count)
+    }
+}
+
+impl Subjects for SimStore {
+    fn put_subjects(
+        &self,
+        stream: StreamNumber,
+        entries: Vec<SubjectEntry>,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.write(Write::PutSubjects { stream, entries }, nothing)
+    }
+
+    fn forget_subjects(
+        &self,
+        stream: StreamNumber,
+        fingerprints: Vec<SubjectFingerprint>,
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.write(Write::ForgetSubjects { stream: Some(stream), fingerprints }, count)
+    }
+
+    fn erase_subjects(
+        &self,
+        fingerprints: Vec<SubjectFingerprint>,
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.write(Write::ForgetSubjects { stream: None, fingerprints }, count)
+    }
+
+    fn drop_subjects(&self, stream: StreamNumber) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.write(Write::DropSubjects(stream), nothing)
+    }
+
+    fn list_subjects(
+        &self,
+        stream: StreamNumber,
+        listing: Listing,
+        after: Option<SubjectFingerprint>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<SubjectEntry>, StoreError>> {
+        self.read(move |store| at_once(store.list_subjects(stream, listing, after, limit)))
+    }
+
+    fn standings(
+        &self,
+        of: Vec<(StreamNumber, SubjectFingerprint)>,
+    ) -> BoxFuture<'_, Result<Vec<Option<Standing>>, StoreError>> {
+        self.read(move |store| at_once(store.standings(of)))
+    }
+
+    fn subject_counts(&self) -> BoxFuture<'_, Result<Vec<(StreamNumber, u64)>, StoreError>> {
+        self.read(move |store| at_once(store.subject_counts()))
     }
 }
 

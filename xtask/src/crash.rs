@@ -14,7 +14,7 @@ pub(crate) struct Options {
     /// What the crashes follow from. A failure prints its own.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// One kill point alone, such as commit; or power, or restore.
+    /// One kill point alone, such as commit; or power, or restore, or subjects.
     #[arg(long, value_name = "NAME")]
     point: Option<String>,
 }

@@ -25,12 +25,14 @@ pub struct Setup {
     pub receivers: Vec<u16>,
     /// Lines of the section `[delivery]`, where a row cannot do with the defaults.
     pub delivery: Vec<String>,
+    /// Which subjects streams have by default.
+    pub default_subjects: &'static str,
 }
 
 impl Setup {
     /// The defaults, with a receiver on this port.
     pub fn new(receiver: u16) -> Self {
-        Self { algorithm: "EdDSA", receivers: vec![receiver], delivery: Vec::new() }
+        Self { algorithm: "EdDSA", receivers: vec![receiver], delivery: Vec::new(), default_subjects: "ALL" }
     }
 
     /// Signs with another algorithm.
@@ -60,7 +62,7 @@ allow_plain_http = true
 [[issuer]]
 url = "http://127.0.0.1:{port}"
 algorithm = "{algorithm}"
-default_subjects = "ALL"
+default_subjects = "{default_subjects}"
 [[client]]
 id = "receiver"
 secret = "{SECRET}"
@@ -73,6 +75,7 @@ scopes = ["events.write"]
 "#,
             receivers = self.receivers,
             algorithm = self.algorithm,
+            default_subjects = self.default_subjects,
         );
         if !self.delivery.is_empty() {
             text += "[delivery]\n";

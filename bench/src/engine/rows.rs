@@ -11,10 +11,11 @@ mod receive;
 mod retry;
 mod stop;
 mod streams;
+mod subjects;
 mod throughput;
 
 use super::Bench;
-use super::table::{Line, Report};
+use super::table::Report;
 use anyhow::Result;
 use clap::ValueEnum;
 
@@ -31,7 +32,7 @@ pub enum Row {
     Latency,
     /// Ten thousand streams.
     Streams,
-    /// A million subjects in filters.
+    /// A million subjects in one stream.
     Subjects,
     /// A million pending deliveries, and a restart with them.
     Backlog,
@@ -58,13 +59,7 @@ impl Row {
             Self::Fanout => fanout::measure(bench),
             Self::Latency => latency::measure(bench),
             Self::Streams => streams::measure(bench),
-            Self::Subjects => Ok(Report {
-                lines: vec![Line::not_measured(
-                    "1 000 → 1 000 000 subjects in filters",
-                    "filters are issue 4",
-                )],
-                raw: Vec::new(),
-            }),
+            Self::Subjects => subjects::measure(bench),
             Self::Backlog => backlog::measure(bench),
             Self::Isolation => isolation::measure(bench),
             Self::Held => held::measure(bench),

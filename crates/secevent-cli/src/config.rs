@@ -1,6 +1,7 @@
 //! The configuration file, `secevent.toml`: read, checked as a whole, and turned into what the parts need.
 
 mod clients;
+mod subjects;
 
 use anyhow::{Context as _, bail, ensure};
 use clients::{Authorization, AuthorizationServerEntry, ClientEntry};
@@ -27,6 +28,8 @@ pub(crate) struct File {
     outgoing: Outgoing,
     #[serde(default)]
     delivery: Delivery,
+    #[serde(default)]
+    subjects: subjects::Subjects,
     #[serde(default, rename = "issuer")]
     issuers: Vec<IssuerEntry>,
     #[serde(default, rename = "client")]
@@ -297,7 +300,8 @@ impl File {
         let own_listeners =
             std::iter::once(listen).chain(admin.as_ref().map(|admin| admin.address)).collect();
         let outgoing = self.outgoing.settle(dev, own_listeners)?;
-        let transmitter = self.delivery.settle(issuers)?;
+        let subjects = self.subjects.settle()?;
+        let transmitter = TransmitterConfig { subjects, ..self.delivery.settle(issuers)? };
         Ok(Settings {
             public_url,
             database,
@@ -531,14 +535,7 @@ impl IssuerEntry {
             config.algorithm =
                 name.parse::<Algorithm>().map_err(|error| anyhow::anyhow!("issuer.algorithm: {error}"))?;
         }
-        match self.default_subjects.as_str() {
-            "ALL" => {}
-            "NONE" => bail!(
-                "issuer.default_subjects is NONE: subjects cannot be added to streams yet, so nothing would ever be \
-                 sent; use ALL"
-            ),
-            other => bail!("issuer.default_subjects is {other:?}: it must be ALL or NONE"),
-        }
+        config.default_subjects = subjects::default_subjects(&self.default_subjects)?;
         if let Some(events) = self.events {
             ensure!(!events.is_empty(), "issuer.events is empty: leave it out for all CAEP and RISC events");
             config.events = events;
@@ -597,6 +594,7 @@ pub(crate) fn master_key(text: &str) -> anyhow::Result<[u8; 32]> {
 mod tests {
     use super::*;
     use secevent_server::Scope;
+    use secevent_ssf::DefaultSubjects;
 
     const GOOD: &str = r#"
         [server]
@@ -637,6 +635,9 @@ mod tests {
             ("delivery", "poll_interval_min_milliseconds", 0, 60_000),
             ("delivery", "dead_kept_seconds", 1, 365 * DAY),
             ("delivery", "housekeeping_seconds", 1, DAY),
+            ("subjects", "per_stream_max", 1, 1_000_000_000),
+            ("subjects", "in_memory_max", 1, 1_000_000_000),
+            ("subjects", "removal_grace_seconds", 0, 365 * DAY),
             ("store", "log_pages_max", 100, 1_000_000),
             ("store", "bytes_max", 1 << 20, 1 << 50),
         ] {
@@ -668,11 +669,16 @@ mod tests {
             poll_order = \"batched\"
             dead_kept_seconds = 3600
             housekeeping_seconds = 5
+            [subjects]
+            per_stream_max = 7
+            in_memory_max = 8
+            removal_grace_seconds = 9
             [store]
             bytes_max = 2000000
             [[client]]";
         let server = "[server]\nadmin_listen = \"10.0.0.7:9001\"\nadmin_names = [\"ops.internal\"]\nmetrics = \"open\"";
-        let text = GOOD.replacen("[[client]]", with, 1).replacen("[server]", server, 1);
+        let text = GOOD.replacen("[[client]]", with, 1).replacen("\"ALL\"", "\"NONE\"", 1);
+        let text = text.replacen("[server]", server, 1);
         let settings = File::parse(&text).unwrap().settle(Overrides::default()).unwrap();
         let transmitter = &settings.transmitter;
         assert_eq!((transmitter.backlog.deliveries_max, transmitter.backlog.bytes_max), (10, 1000));
@@ -682,6 +688,9 @@ mod tests {
         assert_eq!(transmitter.poll_order, PollOrder::Batched);
         assert_eq!(transmitter.dead_kept, Duration::from_secs(3600));
         assert_eq!(transmitter.housekeeping, Duration::from_secs(5));
+        assert_eq!((transmitter.subjects.per_stream_max, transmitter.subjects.in_memory_max), (7, 8));
+        assert_eq!(transmitter.subjects.removal_grace, Duration::from_secs(9));
+        assert_eq!(transmitter.issuers[0].default_subjects, DefaultSubjects::None);
         assert_eq!(settings.store.bytes_max, Some(2_000_000));
         let admin = settings.admin.unwrap();
         assert_eq!(

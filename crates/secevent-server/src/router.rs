@@ -7,7 +7,7 @@ use crate::ingest;
 use crate::oauth;
 use crate::problem::Problem;
 use crate::routes::Routes;
-use crate::ssf::{metadata, poll, status, stream, verification};
+use crate::ssf::{metadata, poll, status, stream, subjects, verification};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::Next;
@@ -85,6 +85,8 @@ pub(crate) fn issuers(transmitter: &Arc<Transmitter>, door: &Door) -> Routes {
                     .delete(stream::delete),
             )
             .route(&below("/ssf/status"), get(status::read).post(status::set))
+            .route(&below("/ssf/subjects:add"), post(subjects::add))
+            .route(&below("/ssf/subjects:remove"), post(subjects::remove))
             .route(&below("/ssf/verify"), post(verification::verify))
             .with(|router| router.layer(axum::middleware::from_fn(to_its_end)));
         let mut endpoints = Routes::new()

@@ -4,6 +4,7 @@ pub(crate) mod metadata;
 pub(crate) mod poll;
 pub(crate) mod status;
 pub(crate) mod stream;
+pub(crate) mod subjects;
 pub(crate) mod verification;
 
 use axum::response::{IntoResponse, Response};

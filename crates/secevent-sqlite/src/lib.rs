@@ -39,6 +39,7 @@ mod outbox;
 mod readers;
 mod recent;
 mod recovery;
+mod subjects;
 mod writer;
 
 pub use open::Options;

@@ -6,7 +6,7 @@ use crate::fingerprint::FingerprintKey;
 use crate::log_file::LogFile;
 use crate::meta::{self, Meta};
 use crate::recent::{Guard, Recent};
-use crate::{documents, inbox, outbox, recovery};
+use crate::{documents, inbox, outbox, recovery, subjects};
 use rusqlite::Connection;
 use secevent::Timestamp;
 use secevent_store::{Commit, Epoch, StoreError, StreamNumber, Write, Written};
@@ -58,7 +58,7 @@ impl Writer {
         self.log.make_room(self.checkpoints.pages());
         let committed = self.commit_once(writes, None);
         let Err(failure) = committed else { return committed };
-        if !failure.is_of_the_disk() || writes.iter().all(is_intake) {
+        if !failure.is_of_the_disk() || writes.iter().all(Write::is_intake) {
             return Err(failure);
         }
         // Outcomes free space, and there may be some for them: in a log that begins anew.
@@ -113,11 +113,11 @@ impl Writer {
         refusal: Option<&StoreError>,
     ) -> Result<Vec<Result<Written, StoreError>>, Failure> {
         let connection = &self.connection;
-        let full = refusal.is_none() && writes.iter().any(is_intake) && self.is_full()?;
+        let full = refusal.is_none() && writes.iter().any(Write::is_intake) && self.is_full()?;
         let refusal = if full { Some(&StoreError::Full) } else { refusal };
         let mut answers = Vec::with_capacity(writes.len());
         for write in writes {
-            if let Some(refusal) = refusal.filter(|_| is_intake(write)) {
+            if let Some(refusal) = refusal.filter(|_| write.is_intake()) {
                 answers.push(Err(refusal.clone()));
                 continue;
             }
@@ -155,6 +155,17 @@ impl Writer {
                 Write::Replay { stream, events, generation } => {
                     Ok(Written::Count(recovery::replay(connection, *stream, events, *generation)?))
                 }
+                Write::PutSubjects { stream, entries } => {
+                    tracing::trace!(target: "secevent::step", step = "put-subjects");
+                    subjects::put(connection, *stream, entries)?;
+                    Ok(Written::Done)
+                }
+                Write::ForgetSubjects { stream, fingerprints } => {
+                    Ok(Written::Count(subjects::forget(connection, *stream, fingerprints)?))
+                }
+                Write::DropSubjects(stream) => {
+                    Ok(Written::Cleared { more: subjects::drop_some(connection, *stream)? })
+                }
                 Write::Forget(before) => {
                     Ok(Written::Cleared { more: inbox::forget(connection, known, *before)? })
                 }
@@ -181,11 +192,6 @@ impl Drop for Writer {
         // Whether or not this succeeds, the log holds everything: the next start reads it.
         let _ = crate::checkpoint::truncate(&self.connection);
     }
-}
-
-/// Whether this needs room that was not there before.
-fn is_intake(write: &Write) -> bool {
-    matches!(write, Write::Record(_) | Write::Receive(_))
 }
 
 /// What the writer knows of what is stored, so that it need not ask.

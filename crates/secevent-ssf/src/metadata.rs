@@ -9,7 +9,7 @@ pub use well_known::{Placement, WellKnown, WellKnownPath, issuer_path_of, well_k
 use crate::members::{Members, missing};
 use crate::{Endpoint, Method, Tolerance};
 use secevent::{Invalid, Issuer};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 /// The document at a transmitter's [well-known URL](well_known_url): who it is, where its keys and endpoints
@@ -178,7 +178,7 @@ impl AuthorizationScheme {
 }
 
 /// Which subjects a new stream has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum DefaultSubjects {
     /// Every subject that fits; some may be removed.

@@ -20,6 +20,7 @@ mod names;
 mod observer;
 mod outbox;
 mod recovery;
+mod subjects;
 mod trimming;
 
 pub use documents::*;
@@ -28,12 +29,14 @@ pub use names::*;
 pub use observer::*;
 pub use outbox::*;
 pub use recovery::*;
+pub use subjects::*;
 pub use trimming::*;
 
 use crate::{
-    Backlog, Cause, CommitObserver, Dead, Delivery, Document, History, Idempotency, Keep, NewEvent, Owed,
-    Owing, PAGE_BYTES_MAX, Page, Past, Place, Queue, Receipt, Received, Recorded, Rendering, Sequence,
-    Settlement, Signed, Store, StoreError, StreamNumber, Verdict, Version,
+    Backlog, Cause, CommitObserver, Dead, Delivery, Document, History, Idempotency, Keep, Listing, NewEvent,
+    Owed, Owing, PAGE_BYTES_MAX, Page, Past, Place, Queue, Receipt, Received, Recorded, Rendering, Sequence,
+    Settlement, Signed, Standing, Store, StoreError, StreamNumber, SubjectEntry, SubjectFingerprint, Verdict,
+    Version,
 };
 use bytes::Bytes;
 use secevent::Timestamp;
@@ -104,6 +107,12 @@ macro_rules! conformance {
             documents_are_listed_by_their_beginning,
             documents_are_listed_in_pages,
             stream_numbers_are_given_once,
+            a_subject_is_kept_once_and_as_it_was_said_last,
+            subjects_are_listed_by_fingerprint_in_pages,
+            forgotten_subjects_are_gone_and_counted,
+            a_dropped_streams_subjects_are_gone,
+            erased_subjects_are_gone_from_all_streams,
+            subjects_are_put_whole_or_not_at_all,
             a_set_is_received_once,
             a_set_is_received_once_even_in_one_call,
             received_sets_wait_in_their_order,

@@ -185,7 +185,7 @@ impl GroupCommit {
     /// Commits what was taken on, and ends the thread. What dropping does, said aloud.
     pub fn close(self) {}
 
-    fn submit<T: Send + 'static>(
+    pub(crate) fn submit<T: Send + 'static>(
         &self,
         write: Write,
         read: fn(Written) -> T,

@@ -4,6 +4,7 @@
 //!
 //! - [`Outbox`] keeps events and the deliveries owed to streams. Success on `record` means durable.
 //! - [`Recovery`] finds what was refused or given up, and has it delivered again.
+//! - [`Subjects`] keeps which subjects a stream is about.
 //! - [`Inbox`] keeps what was received, and knows what came before.
 //! - [`Documents`] keeps what is configured at run time: streams, keys, the store's own identity.
 //!
@@ -22,6 +23,7 @@ mod lanes;
 mod memory;
 mod outbox;
 mod recovery;
+mod subjects;
 mod vault;
 mod write;
 
@@ -38,6 +40,7 @@ pub use outbox::{
     Verdict,
 };
 pub use recovery::{Cause, Dead, History, Past, Recovery};
+pub use subjects::{Listing, Standing, SubjectEntry, SubjectFingerprint, Subjects};
 pub use vault::{Unsealable, Vault};
 pub use write::{Write, Written};
 
@@ -48,9 +51,9 @@ use std::pin::Pin;
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Everything that one store keeps.
-pub trait Store: Outbox + Recovery + Inbox + Documents {}
+pub trait Store: Outbox + Recovery + Subjects + Inbox + Documents {}
 
-impl<S: Outbox + Recovery + Inbox + Documents> Store for S {}
+impl<S: Outbox + Recovery + Subjects + Inbox + Documents> Store for S {}
 
 /// A store that can be copied while it is at work.
 pub trait Backup: Send + Sync {

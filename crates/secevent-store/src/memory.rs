@@ -1,11 +1,13 @@
 //! The store for tests, simulations and experiments: everything in maps, nothing on disk.
 
+mod subjects;
+
 use crate::write::{Links, Write, Written};
 use crate::{
     Backlog, BoxFuture, Cause, CommitFigures, CommitObserver, Dead, Delivery, Document, Documents, Epoch,
     History, Idempotency, Inbox, Keep, NewEvent, Outbox, Owing, PAGE_BYTES_MAX, Page, Past, Place, Queue,
     Receipt, Received, Recorded, Recovery, Rendering, Sequence, Settlement, Signed, StoreError, Stored,
-    StreamNumber, Verdict, Version,
+    StreamNumber, SubjectEntry, SubjectFingerprint, Verdict, Version,
 };
 use bytes::Bytes;
 use secevent::Timestamp;
@@ -288,6 +290,7 @@ struct State {
     last_stream: u32,
     last_version: u64,
     documents: BTreeMap<String, (Version, Bytes)>,
+    subjects: BTreeMap<(StreamNumber, SubjectFingerprint), SubjectEntry>,
     figures: CommitFigures,
 }
 
@@ -378,6 +381,15 @@ impl State {
             Write::Replay { stream, events, generation } => {
                 Written::Count(count(events, |event| self.replay(*stream, *event, *generation)))
             }
+            Write::PutSubjects { stream, entries } => {
+                let entry = |entry: &SubjectEntry| ((*stream, entry.fingerprint), entry.clone());
+                self.subjects.extend(entries.iter().map(entry));
+                Written::Done
+            }
+            Write::ForgetSubjects { stream, fingerprints } => {
+                Written::Count(fingerprints.iter().map(|one| self.forget_subject(*stream, *one)).sum())
+            }
+            Write::DropSubjects(stream) => Written::Cleared { more: self.drop_some_subjects(*stream) },
             Write::Forget(before) => {
                 let old = |seen: &Seen| seen.at < *before;
                 Written::Cleared { more: remove_some(&mut self.seen, old) }

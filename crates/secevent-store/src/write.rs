@@ -2,7 +2,7 @@
 
 use crate::{
     Delivery, Epoch, Idempotency, Keep, NewEvent, Owed, Place, Queue, Receipt, Received, Recorded, Sequence,
-    Settlement, StoreError, StreamNumber, Verdict, Version,
+    Settlement, Standing, StoreError, StreamNumber, SubjectEntry, SubjectFingerprint, Verdict, Version,
 };
 use bytes::Bytes;
 use secevent::Timestamp;
@@ -56,6 +56,23 @@ pub enum Write {
     },
     /// A bounded step of [`Inbox::forget`](crate::Inbox::forget).
     Forget(Timestamp),
+    /// [`Subjects::put_subjects`](crate::Subjects::put_subjects).
+    PutSubjects {
+        /// The stream.
+        stream: StreamNumber,
+        /// Its entries.
+        entries: Vec<SubjectEntry>,
+    },
+    /// [`Subjects::forget_subjects`](crate::Subjects::forget_subjects) and
+    /// [`Subjects::erase_subjects`](crate::Subjects::erase_subjects).
+    ForgetSubjects {
+        /// The stream. None means all of them.
+        stream: Option<StreamNumber>,
+        /// Which entries.
+        fingerprints: Vec<SubjectFingerprint>,
+    },
+    /// A bounded step of [`Subjects::drop_subjects`](crate::Subjects::drop_subjects).
+    DropSubjects(StreamNumber),
 }
 
 /// The answer to a [`Write`] of the same name.
@@ -76,11 +93,11 @@ pub enum Written {
     StreamNumber(StreamNumber),
     /// What became of each SET.
     Received(Vec<Receipt>),
-    /// It is done: the answer to `Settle`, `Handled` and `Failed`.
+    /// It is done: the answer to `Settle`, `Handled`, `Failed` and `PutSubjects`.
     Done,
-    /// How many deliveries it was: the answer to `Redrive`, `Discard` and `Replay`.
+    /// How many it were: the answer to `Redrive`, `Discard`, `Replay` and `ForgetSubjects`.
     Count(u64),
-    /// The step is done: the answer to `Trim` and `Forget`.
+    /// The step is done: the answer to `Trim`, `Forget` and `DropSubjects`.
     Cleared {
         /// Whether there is more to do.
         more: bool,
@@ -109,9 +126,12 @@ impl Write {
             | Self::Discard(_)
             | Self::Replay { .. }
             | Self::Receive(_)
+            | Self::PutSubjects { .. }
+            | Self::ForgetSubjects { .. }
             // Steps of these are many, and each caller waits for one before it asks for the next.
             | Self::Trim(_)
-            | Self::Forget(_) => false,
+            | Self::Forget(_)
+            | Self::DropSubjects(_) => false,
         }
     }
 
@@ -121,9 +141,16 @@ impl Write {
         matches!(self, Self::Settle(_) | Self::Trim(_) | Self::Forget(_))
     }
 
-    /// Whether this brings new work in. Everything else finishes work that was taken on.
-    pub(crate) fn is_intake(&self) -> bool {
-        matches!(self, Self::Record(_) | Self::Receive(_))
+    /// Whether this brings new work in, and needs room for it. Everything else finishes work that was taken on.
+    pub fn is_intake(&self) -> bool {
+        match self {
+            Self::Record(_) | Self::Receive(_) => true,
+            // What is removed must be removed also when there is no room for more.
+            Self::PutSubjects { entries, .. } => {
+                entries.iter().any(|entry| entry.standing == Standing::Added)
+            }
+            _ => false,
+        }
     }
 
     pub(crate) fn weight(&self) -> Weight {
@@ -141,8 +168,15 @@ impl Write {
                 (2 * places.len(), size_of_val(places.as_slice()))
             }
             Self::Replay { events, .. } => (2 * events.len(), size_of_val(events.as_slice())),
+            Self::PutSubjects { entries, .. } => {
+                let bytes = |entry: &SubjectEntry| size_of::<SubjectEntry>() + entry.subject.len();
+                (2 * entries.len(), entries.iter().map(bytes).sum())
+            }
+            Self::ForgetSubjects { fingerprints, .. } => {
+                (2 * fingerprints.len(), size_of_val(fingerprints.as_slice()))
+            }
             // A step of these is bounded by the store, and large.
-            Self::DropStream(_) | Self::Trim(_) | Self::Forget(_) => (512, 0),
+            Self::DropStream(_) | Self::Trim(_) | Self::Forget(_) | Self::DropSubjects(_) => (512, 0),
             Self::NewStreamNumber | Self::Failed { .. } => (1, 0),
         };
         Weight { rows: rows.max(1), bytes: bytes + size_of::<Self>() }
@@ -216,14 +250,16 @@ impl Written {
     pub(crate) fn count(self) -> u64 {
         match self {
             Self::Count(count) => count,
-            other => unreachable!("`Redrive`, `Discard` or `Replay` was answered by {other:?}"),
+            other => {
+                unreachable!("`Redrive`, `Discard`, `Replay` or `ForgetSubjects` was answered by {other:?}")
+            }
         }
     }
 
     pub(crate) fn more(self) -> bool {
         match self {
             Self::Cleared { more } => more,
-            other => unreachable!("`Trim` or `Forget` was answered by {other:?}"),
+            other => unreachable!("`Trim`, `Forget` or `DropSubjects` was answered by {other:?}"),
         }
     }
 }

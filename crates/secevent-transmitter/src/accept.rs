@@ -20,8 +20,8 @@ use tracing::{trace, warn};
 #[derive(Clone, Debug)]
 pub struct Incoming {
     /// The event type's URI, as its definition has it.
-    uri: String,
-    subject: Subject,
+    pub(crate) uri: String,
+    pub(crate) subject: Subject,
     data: Box<RawValue>,
     occurred_at: Option<Timestamp>,
     txn: Option<String>,
@@ -188,13 +188,14 @@ impl Transmitter {
                 return Err(AcceptError::Invalid { place, breach });
             }
         }
+        let matched = self.owed_to(issuer.config(), events, now).await.map_err(TransmitterError::from)?;
         let mut overflow = Overflowing::default();
         // Once for all events: what they came in is long when they are many.
         let key = key.map(|(key, content)| (key, digest_of(content)));
-        let records = events.iter().enumerate().map(|(place, event)| {
+        let records = events.iter().zip(matched).enumerate().map(|(place, (event, matched))| {
             let idempotency =
                 key.map(|(key, digest)| idempotency(issuer.config(), producer, key, digest, place));
-            self.record_of(issuer.config(), event, now, idempotency, &mut overflow)
+            self.record_of(event, matched, now, idempotency, &mut overflow)
         });
         let records: Vec<NewEvent> = records.collect();
         let owed: Vec<usize> = records.iter().map(|record| record.owed.len()).collect();
@@ -222,14 +223,14 @@ impl Transmitter {
 
     fn record_of(
         &self,
-        issuer: &IssuerConfig,
         event: &Incoming,
+        matched: Vec<Arc<Entry>>,
         now: Timestamp,
         idempotency: Option<Idempotency>,
         overflow: &mut Overflowing,
     ) -> NewEvent {
         let (mut owed, mut dropped) = (Vec::new(), Vec::new());
-        for entry in self.table.matching(issuer.url.as_str(), &event.uri) {
+        for entry in matched {
             let settings = entry.settings();
             let stream = settings.stream.number();
             let load = entry.outgoing().load();

@@ -3,6 +3,7 @@
 use crate::issuer::IssuerConfig;
 use crate::outgoing::Load;
 use crate::retry::RetryPolicy;
+use crate::subjects::SubjectLimits;
 use std::time::Duration;
 
 /// How a transmitter works. Every bound can be changed; none can be left out.
@@ -54,6 +55,8 @@ pub struct TransmitterConfig {
     pub inactivity: Option<Inactivity>,
     /// Threads that sign with RSA. Default: one for each processor.
     pub signing_threads: usize,
+    /// How many subjects streams may have, and where they are held.
+    pub subjects: SubjectLimits,
 }
 
 impl TransmitterConfig {
@@ -81,6 +84,7 @@ impl TransmitterConfig {
             heartbeat: None,
             inactivity: None,
             signing_threads: std::thread::available_parallelism().map_or(1, usize::from),
+            subjects: SubjectLimits::default(),
         }
     }
 }

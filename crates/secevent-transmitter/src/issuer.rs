@@ -3,6 +3,7 @@
 use crate::transmitter::TransmitterError;
 use secevent::{Issuer, Profile, Vocabulary};
 use secevent_jose::{Algorithm, JwkSet, KeyRing, Signer, SigningKey, StoredKeyRing};
+use secevent_ssf::DefaultSubjects;
 use secevent_store::{Document, Store, StoreError, Vault, Version};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -19,13 +20,20 @@ pub struct IssuerConfig {
     /// name the subject in the old place as well (LEGACY-14). Default: no. A receiver that is not gets an issuer of its
     /// own (E-27).
     pub legacy: bool,
+    /// Which subjects a new stream has. A stream keeps what was so when it was created. Default: all.
+    pub default_subjects: DefaultSubjects,
 }
 
 impl IssuerConfig {
-    /// An issuer with the defaults: RS256, all CAEP and RISC events that are not deprecated.
+    /// An issuer with the defaults: RS256, all CAEP and RISC events that are not deprecated, all subjects.
     pub fn new(url: Issuer) -> Self {
-        let events = vec!["caep:*".to_owned(), "risc:*".to_owned()];
-        Self { url, algorithm: Algorithm::Rs256, events, legacy: false }
+        Self {
+            url,
+            algorithm: Algorithm::Rs256,
+            events: vec!["caep:*".to_owned(), "risc:*".to_owned()],
+            legacy: false,
+            default_subjects: DefaultSubjects::All,
+        }
     }
 }
 

@@ -4,7 +4,8 @@
 //! An event's way, each step in a module of its own:
 //!
 //! 1. *Accept*: the event is checked against its type's definition.
-//! 2. *Match*: a look-up tells to which streams it is owed; no scan, no call to the store.
+//! 2. *Match*: a look-up by type and subject tells to which streams it is owed; no scan, and no call to the store
+//!    unless a stream has more subjects than memory has room for.
 //! 3. *Record*: one commit keeps the event and a delivery for each of those streams. Only now is its
 //!    producer told.
 //! 4. *Render and sign*: when a delivery is sent, its claims follow from what was recorded, and the issuer's
@@ -40,6 +41,7 @@ mod share;
 mod sign;
 mod status;
 mod stream;
+mod subjects;
 mod table;
 mod transmitter;
 mod window;
@@ -53,4 +55,5 @@ pub use poll::PollError;
 pub use recover::{DeadLetter, Preview, RecoverError, Replay, ReplayRequest, ReplayState};
 pub use render::RenderedAs;
 pub use retry::{Outcome, RetryPolicy, Trouble, TroubleKind, classify};
+pub use subjects::SubjectLimits;
 pub use transmitter::{NoTransport, Transmitter, TransmitterError};

@@ -30,6 +30,9 @@ pub enum ManageError {
     /// The client has as many streams as it may have.
     #[error("the client has {0} streams, and may not have more")]
     TooManyStreams(usize),
+    /// The stream has as many subjects as it may have, or as can be held.
+    #[error("the stream may not have more subjects")]
+    TooManySubjects,
     /// An operator set the stream's status, or the transmitter for good, and only an operator ends that (SEM-8, E-34).
     #[error("the operator has paused or disabled the stream")]
     Held,
@@ -77,6 +80,7 @@ impl Transmitter {
         request: CreateStream,
     ) -> Result<StreamConfiguration, ManageError> {
         let config = self.issuer(issuer)?.config();
+        let default_subjects = config.default_subjects;
         let rendered_as =
             RenderedAs { iss: issuer.to_owned(), aud: client.audience.clone(), legacy: config.legacy };
         // One at a time: two requests at once must not both find room for the last stream.
@@ -106,6 +110,7 @@ impl Transmitter {
             ending: false,
             format: request.format,
             generation: 0,
+            default_subjects,
             id,
         };
         let version = self.write(&stream, Version(0)).await?;
@@ -206,6 +211,7 @@ impl Transmitter {
         let stopped = Stream { status: Status::Disabled, untold: false, ..settings.stream.clone() };
         self.table.stop(entry, Settings::new(stopped, settings.version, Vec::new()));
         entry.outgoing().clear();
+        self.drop_subjects(entry).await;
         if let Err(error) = self.store.drop_stream(settings.stream.number()).await {
             // The stream is gone all the same; the next start drops what is left.
             warn!(stream.id = %settings.stream.id, %error, "What was owed to a deleted stream is not dropped yet");
@@ -294,7 +300,12 @@ impl Transmitter {
         Ok(self.store.backlog(number).await?)
     }
 
-    fn stream_of(&self, issuer: &str, client: &str, id: &StreamId) -> Result<Arc<Entry>, ManageError> {
+    pub(crate) fn stream_of(
+        &self,
+        issuer: &str,
+        client: &str,
+        id: &StreamId,
+    ) -> Result<Arc<Entry>, ManageError> {
         let own = |entry: &Arc<Entry>| {
             let settings = entry.settings();
             settings.stream.client == client && settings.stream.issuer == issuer

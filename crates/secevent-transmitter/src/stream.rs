@@ -2,7 +2,7 @@
 
 use crate::render::RenderedAs;
 use secevent::Timestamp;
-use secevent_ssf::{Endpoint, Secret, Spelling, Status, StreamId};
+use secevent_ssf::{DefaultSubjects, Endpoint, Secret, Spelling, Status, StreamId};
 use secevent_store::{Rendering, StreamNumber, Unsealable, Vault};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -56,6 +56,14 @@ pub(crate) struct Stream {
     /// How often its history was replayed as new SETs (SEM-1).
     #[serde(default)]
     pub(crate) generation: u16,
+    /// Which subjects it has of which nothing was said: as its issuer had it when the stream was created.
+    #[serde(default = "all_subjects")]
+    pub(crate) default_subjects: DefaultSubjects,
+}
+
+/// What streams had before there was a choice.
+fn all_subjects() -> DefaultSubjects {
+    DefaultSubjects::All
 }
 
 /// Where a stream's SETs go.

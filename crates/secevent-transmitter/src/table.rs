@@ -5,6 +5,7 @@ use crate::counts::Counts;
 use crate::outgoing::Outgoing;
 use crate::pace::Pace;
 use crate::stream::{NoPushTarget, PushTarget, Stream, Target};
+use crate::subjects::SubjectSet;
 use secevent_ssf::Status;
 use secevent_store::{Queue, Settlement, StreamNumber, Vault, Version};
 use std::collections::{BTreeSet, HashMap};
@@ -31,6 +32,8 @@ struct Inner {
 pub(crate) struct Entry {
     settings: RwLock<Arc<Settings>>,
     outgoing: Mutex<Outgoing>,
+    /// Which subjects it is about, as far as that was said.
+    pub(crate) subjects: SubjectSet,
     /// Held while its settings are changed: who changes them meanwhile waits for his turn.
     pub(crate) changing: tokio::sync::Mutex<()>,
     /// What happened to it since this process started.
@@ -89,6 +92,7 @@ impl Entry {
         Self {
             settings: RwLock::new(Arc::new(settings)),
             outgoing: Mutex::new(outgoing),
+            subjects: SubjectSet::default(),
             changing: tokio::sync::Mutex::default(),
             counts: Counts::default(),
             pace: Mutex::default(),

@@ -7,6 +7,7 @@ use crate::issuer::{IssuerConfig, IssuerState};
 use crate::share::Shares;
 use crate::sign::SigningPool;
 use crate::stream::Stream;
+use crate::subjects::SubjectIndex;
 use crate::table::{Entry, Settings, Table};
 use bytes::Bytes;
 use secevent::{Clock, Vocabulary};
@@ -55,6 +56,7 @@ pub struct Transmitter {
     pub(crate) codec: JtiCodec,
     pub(crate) table: Table,
     pub(crate) clients: ClientRules,
+    pub(crate) subjects: SubjectIndex,
     pub(crate) signing: SigningPool,
     pub(crate) shares: Shares,
     pub(crate) accepted: AtomicU64,
@@ -86,7 +88,8 @@ impl Transmitter {
     ) -> Result<Arc<Self>, TransmitterError> {
         use rand::SeedableRng as _;
         let mut chance = rand::rngs::StdRng::from_seed(seed);
-        let codec = JtiCodec::new(&store_key(store.as_ref(), &vault, &mut chance).await?);
+        let key = store_key(store.as_ref(), &vault, &mut chance).await?;
+        let codec = JtiCodec::new(&key);
         let mut issuers = BTreeMap::new();
         for issuer in &config.issuers {
             let state = IssuerState::open(issuer.clone(), &vocabulary, store.as_ref(), &vault).await?;
@@ -99,6 +102,7 @@ impl Transmitter {
             signing: SigningPool::new(config.signing_threads),
             table: Table::default(),
             clients: ClientRules::default(),
+            subjects: SubjectIndex::new(&key),
             chance: Mutex::new(chance),
             creating: tokio::sync::Mutex::default(),
             drivers: watch::Sender::new(0),
@@ -116,6 +120,7 @@ impl Transmitter {
         });
         transmitter.read_switches().await?;
         transmitter.read_streams().await?;
+        transmitter.read_subjects().await?;
         transmitter.take_up_what_is_owed().await?;
         transmitter.store.observe(Arc::new(Observer(Arc::downgrade(&transmitter))));
         for entry in transmitter.table.all() {
@@ -330,6 +335,10 @@ async fn keep_house(transmitter: Weak<Transmitter>, mut closing: watch::Receiver
         for entry in this.table.all() {
             if let Err(error) = this.look_for_life(&entry).await {
                 tracing::warn!(%error, "A stream could not be looked after, it is tried again later");
+            }
+            if let Err(error) = this.forget_removed_subjects(&entry).await {
+                tracing::warn!(%error, "Removed subjects could not be forgotten, it is tried again later");
+                break;
             }
             if let Err(error) = this.give_up_what_is_too_old(&entry).await {
                 tracing::warn!(%error, "What is too old could not be given up, it is tried again later");

@@ -6,6 +6,7 @@
 //! - [`power`]: the files as a power cut leaves them, rebuilt from what the process wrote and synced. It takes the
 //!   place of C library calls, which is done here as Linux does it.
 //! - [`full`]: the disk is full for a while.
+//! - [`subjects`]: SIGKILL while a receiver adds and removes subjects.
 //! - [`restore`]: an older copy of the store is put back.
 //!
 //! [`checks`] has what must be true after each of them.
@@ -30,4 +31,5 @@ mod restore;
 mod scale;
 mod server;
 mod streams;
+mod subjects;
 mod world;

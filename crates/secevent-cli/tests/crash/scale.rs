@@ -23,7 +23,7 @@ impl Scale {
     }
 
     /// What else can be asked for, each a test of its own.
-    const OTHERS: [&str; 3] = ["full", "power", "restore"];
+    const OTHERS: [&str; 4] = ["full", "power", "restore", "subjects"];
 
     pub(crate) fn is_for_another_test(&self) -> bool {
         self.point.as_deref().is_some_and(|point| Self::OTHERS.contains(&point))

@@ -6,9 +6,7 @@ use crate::problem::Problem;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use secevent_ssf::{
-    AuthorizationScheme, DefaultSubjects, Endpoint, Method, SpecVersion, TransmitterMetadata,
-};
+use secevent_ssf::{AuthorizationScheme, Endpoint, Method, SpecVersion, TransmitterMetadata};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -34,12 +32,14 @@ fn metadata(context: &Context) -> TransmitterMetadata {
     metadata.delivery_methods_supported = vec![Method::Push.urn().to_owned(), Method::Poll.urn().to_owned()];
     metadata.configuration_endpoint = url("/ssf/stream");
     metadata.status_endpoint = url("/ssf/status");
+    metadata.add_subject_endpoint = url("/ssf/subjects:add");
+    metadata.remove_subject_endpoint = url("/ssf/subjects:remove");
     metadata.verification_endpoint = url("/ssf/verify");
     // A host that gives no tokens has a way of its own, and nobody can guess its URN.
     if !context.authorization_servers.is_empty() {
         metadata.authorization_schemes = vec![AuthorizationScheme::new(AuthorizationScheme::OAUTH)];
     }
-    metadata.default_subjects = Some(DefaultSubjects::All);
+    metadata.default_subjects = context.transmitter.default_subjects(context.iss());
     metadata
 }
 

@@ -24,6 +24,16 @@ fn endpoints(stream: &str) -> Vec<(Method, String, String)> {
             body(json!({"stream_id": stream, "status": "enabled"})),
         ),
         (Method::POST, "/tenant-a/ssf/verify".to_owned(), body(json!({"stream_id": stream}))),
+        (
+            Method::POST,
+            "/tenant-a/ssf/subjects:add".to_owned(),
+            body(json!({"stream_id": stream, "subject": subject})),
+        ),
+        (
+            Method::POST,
+            "/tenant-a/ssf/subjects:remove".to_owned(),
+            body(json!({"stream_id": stream, "subject": subject})),
+        ),
         (Method::POST, format!("/tenant-a/poll/{stream}"), body(json!({"returnImmediately": true}))),
         (Method::POST, "/tenant-a/events".to_owned(), body(event)),
     ]

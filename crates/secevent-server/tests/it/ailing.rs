@@ -3,8 +3,9 @@
 use secevent::Timestamp;
 use secevent_store::{
     Backlog, Backup, BoxFuture, CommitFigures, CommitObserver, Dead, Delivery, Document, Documents, Epoch,
-    History, Inbox, Keep, MemoryStore, NewEvent, Outbox, Owing, Page, Place, Queue, Receipt, Received,
-    Recorded, Recovery, Sequence, Settlement, StoreError, Stored, StreamNumber, Verdict, Version,
+    History, Inbox, Keep, Listing, MemoryStore, NewEvent, Outbox, Owing, Page, Place, Queue, Receipt,
+    Received, Recorded, Recovery, Sequence, Settlement, Standing, StoreError, Stored, StreamNumber,
+    SubjectEntry, SubjectFingerprint, Subjects, Verdict, Version,
 };
 use std::future::ready;
 use std::path::PathBuf;
@@ -129,6 +130,46 @@ impl Recovery for Ailing {
 
     fn replay(&self, stream: StreamNumber, events: Vec<Sequence>, generation: u16) -> Answer<'_, u64> {
         self.store.replay(stream, events, generation)
+    }
+}
+
+impl Subjects for Ailing {
+    fn put_subjects(&self, stream: StreamNumber, entries: Vec<SubjectEntry>) -> Answer<'_, ()> {
+        self.or(|| self.store.put_subjects(stream, entries))
+    }
+
+    fn forget_subjects(
+        &self,
+        stream: StreamNumber,
+        fingerprints: Vec<SubjectFingerprint>,
+    ) -> Answer<'_, u64> {
+        self.or(|| self.store.forget_subjects(stream, fingerprints))
+    }
+
+    fn erase_subjects(&self, fingerprints: Vec<SubjectFingerprint>) -> Answer<'_, u64> {
+        self.store.erase_subjects(fingerprints)
+    }
+
+    fn drop_subjects(&self, stream: StreamNumber) -> Answer<'_, ()> {
+        self.store.drop_subjects(stream)
+    }
+
+    fn list_subjects(
+        &self,
+        stream: StreamNumber,
+        listing: Listing,
+        after: Option<SubjectFingerprint>,
+        limit: usize,
+    ) -> Answer<'_, Vec<SubjectEntry>> {
+        self.store.list_subjects(stream, listing, after, limit)
+    }
+
+    fn standings(&self, of: Vec<(StreamNumber, SubjectFingerprint)>) -> Answer<'_, Vec<Option<Standing>>> {
+        self.store.standings(of)
+    }
+
+    fn subject_counts(&self) -> Answer<'_, Vec<(StreamNumber, u64)>> {
+        self.store.subject_counts()
     }
 }
 

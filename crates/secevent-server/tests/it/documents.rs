@@ -21,6 +21,8 @@ async fn each_issuer_has_its_metadata_where_the_standard_puts_it() {
                 "delivery_methods_supported": [PUSH, POLL],
                 "configuration_endpoint": format!("{base}/ssf/stream"),
                 "status_endpoint": format!("{base}/ssf/status"),
+                "add_subject_endpoint": format!("{base}/ssf/subjects:add"),
+                "remove_subject_endpoint": format!("{base}/ssf/subjects:remove"),
                 "verification_endpoint": format!("{base}/ssf/verify"),
                 "authorization_schemes": [{"spec_urn": "urn:ietf:rfc:6749"}],
                 "default_subjects": "ALL",
@@ -116,6 +118,8 @@ async fn a_verb_that_is_not_known_is_told_with_those_that_are() {
     for (method, path, allowed) in [
         (Method::PUT, "/tenant-a/ssf/status", &["GET", "POST"][..]),
         (Method::GET, "/tenant-a/ssf/verify", &["POST"]),
+        (Method::GET, "/tenant-a/ssf/subjects:add", &["POST"]),
+        (Method::PUT, "/tenant-a/ssf/subjects:remove", &["POST"]),
         (Method::GET, "/tenant-a/events", &["POST"]),
         (Method::GET, "/oauth/token", &["POST"]),
         (Method::POST, "/tenant-a/jwks.json", &["GET"]),

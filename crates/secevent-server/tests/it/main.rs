@@ -18,5 +18,6 @@ mod management;
 mod matrix;
 mod polling;
 mod recipient;
+mod subjects;
 mod tokens;
 mod world;

@@ -85,6 +85,12 @@ fn rows(method: &Method, path: &str, base: &str, stream: &str) -> Vec<Row> {
             vec![row("", json!({"stream_id": stream, "status": "enabled"}), manage, true, 200)]
         }
         ("POST", "/ssf/verify") => vec![row("", named, manage, true, 204)],
+        ("POST", "/ssf/subjects:add") => {
+            vec![row("", json!({"stream_id": stream, "subject": subject}), manage, true, 200)]
+        }
+        ("POST", "/ssf/subjects:remove") => {
+            vec![row("", json!({"stream_id": stream, "subject": subject}), manage, true, 204)]
+        }
         ("POST", "/poll/{stream}") => {
             vec![row("", json!({"ack": ["unknown"], "returnImmediately": true}), read, true, 200)]
         }
@@ -256,7 +262,7 @@ async fn every_endpoint_answers_every_credential_as_it_should() {
             }
         }
     }
-    assert_eq!(matrix.world.paths.len(), 2 + 2 * 8, "every path was visited");
+    assert_eq!(matrix.world.paths.len(), 2 + 2 * 10, "every path was visited");
     assert!(cells >= 26 * matrix.credentials.len(), "{cells}");
 }
 

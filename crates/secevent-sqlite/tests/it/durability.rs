@@ -4,9 +4,9 @@ use bytes::Bytes;
 use secevent::Timestamp;
 use secevent_sqlite::{Options, SqliteStore};
 use secevent_store::{
-    Backup, Documents, Epoch, Idempotency, Inbox, Keep, NewEvent, Outbox, Owed, Place, Queue, Receipt,
-    Received, Recorded, Recovery, Rendering, Sequence, Settlement, Signed, StoreError, StreamNumber, Verdict,
-    Version,
+    Backup, Documents, Epoch, Idempotency, Inbox, Keep, Listing, NewEvent, Outbox, Owed, Place, Queue,
+    Receipt, Received, Recorded, Recovery, Rendering, Sequence, Settlement, Signed, Standing, StoreError,
+    StreamNumber, SubjectEntry, SubjectFingerprint, Subjects, Verdict, Version,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -60,6 +60,33 @@ async fn a_restart_keeps_everything() {
     );
 }
 
+/// A subject that was added is added, a removed one is removed, whatever happens then: the files as they are when the
+/// call has just been answered are enough.
+#[tokio::test]
+async fn a_crash_undoes_no_subject_that_was_answered() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    let store =
+        SqliteStore::open(&path, Options { log_pages_max: 1 << 20, ..Options::new(Epoch(1)) }).unwrap();
+    let entry = |one: u8| SubjectEntry {
+        fingerprint: SubjectFingerprint([one; 16]),
+        standing: Standing::Added,
+        verified: false,
+        compound: one.is_multiple_of(2),
+        subject: format!(r#"{{"format":"opaque","id":"{one}"}}"#).into(),
+    };
+    for one in 0..100 {
+        store.put_subjects(A, vec![entry(one)]).await.unwrap();
+    }
+    assert_eq!(store.forget_subjects(A, vec![SubjectFingerprint([7; 16])]).await, Ok(1));
+    let crashed = directory.path().join("crashed.db");
+    copy_of_the_files(&path, &crashed);
+    let expected: Vec<_> = (0..100).filter(|one| *one != 7).map(entry).collect();
+    let after = open(&crashed, 2);
+    assert_eq!(after.list_subjects(A, Listing::Whole, None, 1_000).await.unwrap(), expected);
+    assert_eq!(after.subject_counts().await.unwrap(), [(A, 99)]);
+}
+
 /// A crash leaves the database and its log as they are at some moment. Whatever was answered before that moment
 /// is in them (I1). No log is carried over during the copy here: the copy of two files is not one moment.
 #[tokio::test]
@@ -78,10 +105,7 @@ async fn a_crash_in_full_flight_loses_nothing_that_was_answered() {
             answered = sequence.0;
         }
         let crashed = directory.path().join(format!("crashed-{copy}.db"));
-        for suffix in ["", "-wal"] {
-            let beside = |path: &Path| format!("{}{suffix}", path.display());
-            std::fs::copy(beside(&path), beside(&crashed)).unwrap();
-        }
+        copy_of_the_files(&path, &crashed);
         let recovered = open(&crashed, 2);
         let found = page(&recovered).await;
         let places: Vec<u64> = found.iter().map(|(sequence, ..)| *sequence).collect();
@@ -92,6 +116,14 @@ async fn a_crash_in_full_flight_loses_nothing_that_was_answered() {
         for call in under_way {
             call.await.unwrap();
         }
+    }
+}
+
+/// What a crash leaves of a store, under another name.
+fn copy_of_the_files(path: &Path, crashed: &Path) {
+    for suffix in ["", "-wal"] {
+        let beside = |path: &Path| format!("{}{suffix}", path.display());
+        std::fs::copy(beside(path), beside(crashed)).unwrap();
     }
 }
 

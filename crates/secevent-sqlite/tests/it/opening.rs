@@ -5,8 +5,9 @@ use rusqlite::Connection;
 use secevent::Timestamp;
 use secevent_sqlite::{Options, SqliteStore};
 use secevent_store::{
-    Cause, Documents, Epoch, History, Inbox, NewEvent, Outbox, Owing, Place, Queue, Receipt, Received,
-    Recorded, Recovery, Sequence, Signed, StoreError, StreamNumber, Version,
+    Cause, Documents, Epoch, History, Inbox, Listing, NewEvent, Outbox, Owing, Place, Queue, Receipt,
+    Received, Recorded, Recovery, Sequence, Signed, Standing, StoreError, StreamNumber, SubjectEntry,
+    SubjectFingerprint, Subjects, Version,
 };
 use std::path::Path;
 use tempfile::TempDir;
@@ -227,6 +228,39 @@ async fn a_store_of_version_2_is_read() {
     assert_eq!(store.history(two, Sequence(0), 10).await.unwrap().events.len(), 1);
     assert_eq!(store.new_stream_number().await.unwrap(), StreamNumber(3));
     assert_eq!(store.waiting(0, 9).await.unwrap()[0].received.jti, "first");
+}
+
+/// The fixture is never edited.
+#[tokio::test]
+async fn a_store_of_version_3_is_read() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    Connection::open(&path).unwrap().execute_batch(include_str!("../fixtures/v3/secevent.sql")).unwrap();
+    let store = open(&path, 9);
+    let (one, two) = (StreamNumber(1), StreamNumber(2));
+
+    let email = SubjectEntry {
+        fingerprint: SubjectFingerprint([1; 16]),
+        standing: Standing::Added,
+        verified: true,
+        compound: false,
+        subject: r#"{"email":"alice@example.com","format":"email"}"#.into(),
+    };
+    let removed = |at, was_added| Standing::Removed { at: Timestamp::from_seconds(at), was_added };
+    let complex = SubjectEntry {
+        fingerprint: SubjectFingerprint([2; 16]),
+        standing: removed(70, false),
+        verified: false,
+        compound: true,
+        subject: r#"{"format":"complex","user":{"format":"opaque","id":"u-1"}}"#.into(),
+    };
+    let listed = store.list_subjects(one, Listing::Whole, None, 9).await.unwrap();
+    assert_eq!(listed, [email.clone(), complex.clone()]);
+    assert_eq!(store.list_subjects(one, Listing::Compound, None, 9).await.unwrap(), [complex]);
+    let standings = store.standings(vec![(two, email.fingerprint)]).await.unwrap();
+    assert_eq!(standings, [Some(removed(80, true))]);
+    assert_eq!(store.subject_counts().await.unwrap(), [(one, 2), (two, 1)]);
+    assert_eq!(store.page(one, Queue::Regular, Sequence(0), 10).await.unwrap().deliveries.len(), 2);
 }
 
 fn refused(path: &Path) -> StoreError {

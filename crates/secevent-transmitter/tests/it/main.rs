@@ -19,6 +19,7 @@ mod signatures;
 mod statuses;
 mod store;
 mod streams;
+mod subjects;
 mod switch;
 mod trouble;
 mod world;

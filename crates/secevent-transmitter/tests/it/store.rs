@@ -5,11 +5,12 @@ use bytes::Bytes;
 use secevent::Timestamp;
 use secevent_store::{
     Backlog, BoxFuture, CommitFigures, CommitObserver, Dead, Delivery, Document, Documents, Epoch, History,
-    Inbox, Keep, MemoryStore, NewEvent, Outbox, Owing, Page, Place, Queue, Receipt, Received, Recorded,
-    Recovery, Sequence, Settlement, StoreError, Stored, StreamNumber, Verdict, Version,
+    Inbox, Keep, Listing, MemoryStore, NewEvent, Outbox, Owing, Page, Place, Queue, Receipt, Received,
+    Recorded, Recovery, Sequence, Settlement, Standing, StoreError, Stored, StreamNumber, SubjectEntry,
+    SubjectFingerprint, Subjects, Verdict, Version,
 };
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, watch};
 
@@ -20,6 +21,9 @@ pub(crate) struct TestStore {
     pub(crate) settle_fails: AtomicBool,
     pub(crate) page_fails: AtomicBool,
     pub(crate) drop_fails: AtomicBool,
+    pub(crate) subjects_fail: AtomicBool,
+    /// How often the store was asked for what counts of subjects.
+    pub(crate) standings_asked: AtomicUsize,
     /// Pages of regular events are read at once, but arrive only when this is unset.
     pub(crate) pages_held: watch::Sender<bool>,
     /// How many of them were asked for.
@@ -60,6 +64,8 @@ impl TestStore {
             settle_fails: AtomicBool::default(),
             page_fails: AtomicBool::default(),
             drop_fails: AtomicBool::default(),
+            subjects_fail: AtomicBool::default(),
+            standings_asked: AtomicUsize::default(),
             pages_held: watch::Sender::new(false),
             pages_asked: watch::Sender::new(0),
             commits_slowly: watch::Sender::new(None),
@@ -264,6 +270,57 @@ impl CommitObserver for Filter {
             deliveries.retain(|(delivery, _)| !withheld(delivery));
         }
         self.observer.committed(deliveries);
+    }
+}
+
+impl Subjects for TestStore {
+    fn put_subjects(
+        &self,
+        stream: StreamNumber,
+        entries: Vec<SubjectEntry>,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.unless(&self.subjects_fail, || self.inner.put_subjects(stream, entries))
+    }
+
+    fn forget_subjects(
+        &self,
+        stream: StreamNumber,
+        fingerprints: Vec<SubjectFingerprint>,
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.unless(&self.subjects_fail, || self.inner.forget_subjects(stream, fingerprints))
+    }
+
+    fn erase_subjects(
+        &self,
+        fingerprints: Vec<SubjectFingerprint>,
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.inner.erase_subjects(fingerprints)
+    }
+
+    fn drop_subjects(&self, stream: StreamNumber) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.drop_subjects(stream)
+    }
+
+    fn list_subjects(
+        &self,
+        stream: StreamNumber,
+        listing: Listing,
+        after: Option<SubjectFingerprint>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<SubjectEntry>, StoreError>> {
+        self.inner.list_subjects(stream, listing, after, limit)
+    }
+
+    fn standings(
+        &self,
+        of: Vec<(StreamNumber, SubjectFingerprint)>,
+    ) -> BoxFuture<'_, Result<Vec<Option<Standing>>, StoreError>> {
+        self.standings_asked.fetch_add(1, SeqCst);
+        self.inner.standings(of)
+    }
+
+    fn subject_counts(&self) -> BoxFuture<'_, Result<Vec<(StreamNumber, u64)>, StoreError>> {
+        self.inner.subject_counts()
     }
 }
 

@@ -79,6 +79,11 @@ impl World {
         Self::start(self.config.clone(), self.store.restarted(2), Arc::clone(&self.clock)).await
     }
 
+    /// The next process under another configuration.
+    pub(crate) async fn restarted_with(&self, config: TransmitterConfig) -> Self {
+        Self::start(config, self.store.restarted(2), Arc::clone(&self.clock)).await
+    }
+
     /// The same, by a clock that is set back by so much.
     pub(crate) async fn restarted_earlier(&self, behind: Duration) -> Self {
         let clock = TestClock { began: self.clock.began, behind };
