@@ -1,12 +1,15 @@
 //! The configuration file, `secevent.toml`: read, checked as a whole, and turned into what the parts need.
 
+mod keys;
+
 use anyhow::{Context as _, bail, ensure};
 use secevent::{Audience, Issuer};
 use secevent_http::ClientConfig as OutgoingConfig;
-use secevent_jose::Algorithm;
+use secevent_jose::{Algorithm, RotationTimes};
 use secevent_server::{ClientConfig, MetricsAccess, Scope};
 use secevent_transmitter::{IssuerConfig, Overflow, PollOrder, TransmitterConfig};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,7 +22,9 @@ pub(crate) struct File {
     server: Server,
     #[serde(default)]
     store: Store,
-    secrets: Option<Secrets>,
+    secrets: Option<keys::Secrets>,
+    #[serde(default)]
+    keys: keys::Keys,
     #[serde(default)]
     outgoing: Outgoing,
     #[serde(default)]
@@ -57,12 +62,6 @@ struct Store {
     url: Option<String>,
     log_pages_max: Option<usize>,
     bytes_max: Option<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Secrets {
-    key: SecretSource,
 }
 
 /// A secret: where to take it from, or (for a client's) the secret itself.
@@ -117,6 +116,7 @@ struct IssuerEntry {
     algorithm: Option<String>,
     default_subjects: String,
     events: Option<Vec<String>>,
+    rotate_every_days: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -126,6 +126,7 @@ struct ClientEntry {
     secret: SecretSource,
     scopes: Vec<String>,
     audience: Option<OneOrMany>,
+    algorithm: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -168,8 +169,8 @@ pub(crate) struct AdminSettings {
 
 /// Where the key comes from that seals secrets in the store.
 pub(crate) enum MasterKey {
-    /// This one.
-    Given([u8; 32]),
+    /// These: the first one seals, all open.
+    Given(Vec<[u8; 32]>),
     /// One that is kept in a file beside the store, and made if there is none: for development.
     BesideTheStore,
 }
@@ -252,20 +253,21 @@ impl File {
         let database = self.database(overrides.store.as_deref())?;
         let store = self.store.limits()?;
         let master_key = match (self.secrets, dev) {
-            (Some(secrets), _) => MasterKey::Given(master_key(&secrets.key.read("secrets.key")?)?),
+            (Some(secrets), _) => MasterKey::Given(secrets.settle()?),
             (None, true) => MasterKey::BesideTheStore,
             (None, false) => bail!(
                 "secrets.key is missing: it seals private keys in the store. Make one with `openssl rand -hex 32`, put \
                  it into an environment variable and name that: key = {{ env = \"SECEVENT_MASTER_KEY\" }}"
             ),
         };
+        let key_times = self.keys.settle()?;
         let issuers = match self.issuers.is_empty() {
             true if dev => vec![IssuerConfig::new(issuer_url(&public_url).expect("checked above"))],
             true => bail!("there is no [[issuer]]: declare at least one, with its url"),
             false => self
                 .issuers
                 .into_iter()
-                .map(|entry| entry.settle(&issuer_url))
+                .map(|entry| entry.settle(&issuer_url, key_times))
                 .collect::<anyhow::Result<_>>()?,
         };
         for (place, issuer) in issuers.iter().enumerate() {
@@ -273,7 +275,12 @@ impl File {
             ensure!(!twice, "issuer.url {} is declared twice", issuer.url);
         }
         let mut clients = Vec::new();
+        let mut client_algorithms = BTreeMap::new();
         for entry in self.clients {
+            if let Some(name) = &entry.algorithm {
+                let at = || format!("client {:?}: algorithm {name:?}", entry.id);
+                client_algorithms.insert(entry.id.clone(), name.parse().with_context(at)?);
+            }
             let client = entry.settle()?;
             let twice = clients.iter().any(|other: &ClientConfig| other.id == client.id);
             ensure!(!twice, "client.id {:?} is declared twice", client.id);
@@ -284,7 +291,8 @@ impl File {
         let own_listeners =
             std::iter::once(listen).chain(admin.as_ref().map(|admin| admin.address)).collect();
         let outgoing = self.outgoing.settle(dev, own_listeners)?;
-        let transmitter = self.delivery.settle(issuers)?;
+        let mut transmitter = self.delivery.settle(issuers)?;
+        (transmitter.key_times, transmitter.client_algorithms) = (key_times, client_algorithms);
         Ok(Settings {
             public_url,
             database,
@@ -485,6 +493,7 @@ impl IssuerEntry {
     fn settle(
         self,
         parse: &impl Fn(&str) -> Result<Issuer, secevent::Invalid>,
+        key_times: RotationTimes,
     ) -> anyhow::Result<IssuerConfig> {
         let url = parse(&self.url)
             .map_err(|error| anyhow::anyhow!("issuer.url {:?} {}", self.url, error.problem()))?;
@@ -493,6 +502,7 @@ impl IssuerEntry {
             config.algorithm =
                 name.parse::<Algorithm>().map_err(|error| anyhow::anyhow!("issuer.algorithm: {error}"))?;
         }
+        config.rotate_every = keys::rotate_every(self.rotate_every_days, key_times)?;
         match self.default_subjects.as_str() {
             "ALL" => {}
             "NONE" => bail!(

@@ -9,6 +9,7 @@ mod dead;
 mod demo;
 mod emit;
 mod input;
+mod key;
 #[cfg(feature = "kill-points")]
 mod kill;
 mod node;
@@ -48,6 +49,9 @@ enum Command {
     #[command(subcommand)]
     Replay(replay::Command),
     Backup(backup::Backup),
+    /// Look after the keys that issuers sign with, and the master key.
+    #[command(subcommand)]
+    Key(key::Command),
     /// Make, sign, verify, decode and lint tokens; no server needed.
     #[command(subcommand)]
     Set(set::Command),
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
         Command::Dead(command) => dead::run(&command),
         Command::Replay(command) => replay::run(&command),
         Command::Backup(args) => backup::run(&args),
+        Command::Key(command) => key::run(&command),
         Command::Set(command) => set::run(command),
     }
 }

@@ -61,7 +61,7 @@ impl Node {
     ) -> anyhow::Result<Self> {
         let address = listener.local_addr()?;
         let store = open_store(&settings.database, settings.store)?;
-        let vault = Vault::new(&vault_key(&settings.master_key, &settings.database)?);
+        let vault = vault(&settings.master_key, &settings.database)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let client = Client::new(settings.outgoing).context("the outgoing network cannot be set up")?;
         let transmitter = Transmitter::start(
@@ -170,11 +170,17 @@ pub(crate) fn open_store(path: &Path, limits: StoreLimits) -> anyhow::Result<Arc
     SqliteStore::open(path, options).with_context(|| format!("the store {} cannot be opened", path.display()))
 }
 
-fn vault_key(key: &MasterKey, database: &Path) -> anyhow::Result<[u8; 32]> {
-    let MasterKey::BesideTheStore = key else {
-        let MasterKey::Given(key) = key else { unreachable!("there are two kinds") };
-        return Ok(*key);
-    };
+fn vault(key: &MasterKey, database: &Path) -> anyhow::Result<Vault> {
+    match key {
+        MasterKey::Given(keys) => {
+            let (first, others) = keys.split_first().context("there is no master key")?;
+            Ok(Vault::with_keys(first, others))
+        }
+        MasterKey::BesideTheStore => Ok(Vault::new(&key_beside(database)?)),
+    }
+}
+
+fn key_beside(database: &Path) -> anyhow::Result<[u8; 32]> {
     let path = database.with_extension("key");
     if let Ok(text) = std::fs::read_to_string(&path) {
         return crate::config::master_key(&text).with_context(|| format!("{} holds no key", path.display()));

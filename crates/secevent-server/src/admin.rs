@@ -8,6 +8,7 @@ mod dead;
 mod figures;
 mod guard;
 mod health;
+mod keys;
 mod metrics;
 mod replays;
 mod request;
@@ -88,6 +89,11 @@ pub fn admin_router(
         .route("/admin/v1/streams/{stream}/replays", post(replays::start))
         .route("/admin/v1/replays", get(replays::list))
         .route("/admin/v1/replays/{replay}", get(replays::read).delete(replays::cancel))
+        .route("/admin/v1/keys", get(keys::list))
+        .route("/admin/v1/keys/publish", post(keys::publish))
+        .route("/admin/v1/keys/rotate", post(keys::rotate))
+        .route("/admin/v1/keys/withdraw", post(keys::withdraw))
+        .route("/admin/v1/keys/rewrap", post(keys::rewrap))
         .route("/admin/v1/backup", post(backup::write));
     if metrics != MetricsAccess::Off {
         router = router.route("/metrics", get(metrics::read));

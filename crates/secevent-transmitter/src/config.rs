@@ -3,6 +3,8 @@
 use crate::issuer::IssuerConfig;
 use crate::outgoing::Load;
 use crate::retry::RetryPolicy;
+use secevent_jose::{Algorithm, RotationTimes};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How a transmitter works. Every bound can be changed; none can be left out.
@@ -44,6 +46,10 @@ pub struct TransmitterConfig {
     pub housekeeping: Duration,
     /// Streams that one client may have. Default: 10.
     pub streams_per_client_max: usize,
+    /// How long keys are published before they sign and after.
+    pub key_times: RotationTimes,
+    /// Clients whose SETs are signed with another algorithm than their issuer's own. Default: none.
+    pub client_algorithms: BTreeMap<String, Algorithm>,
     /// Threads that sign with RSA. Default: one for each processor.
     pub signing_threads: usize,
 }
@@ -69,6 +75,8 @@ impl TransmitterConfig {
             dead_kept: 30 * DAY,
             housekeeping: Duration::from_secs(60),
             streams_per_client_max: 10,
+            key_times: RotationTimes::default(),
+            client_algorithms: BTreeMap::new(),
             signing_threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }

@@ -274,12 +274,20 @@ impl Transmitter {
         let claims = render::claims(delivery, rendered_as, &jti, &self.codec);
         let before = delivery.signed.as_ref().and_then(|signed| std::str::from_utf8(&signed.0).ok());
         if let Some(detached) = before.and_then(Detached::of)
-            && detached.kid().is_some_and(|kid| issuer.publishes(&kid))
+            && detached.kid().is_some_and(|kid| issuer.keys.publishes(&kid))
         {
             return Ok((jti, detached.attach(&claims)));
         }
-        let token = self.signing.sign(&issuer.signer(), claims).await.map_err(|error| error.to_string())?;
-        Ok((jti, token))
+        let algorithm = self.config.client_algorithms.get(&stream.client).copied();
+        loop {
+            let signer = issuer.keys.signer(algorithm);
+            let token = self.signing.sign(&signer, claims.clone()).await;
+            let token = token.map_err(|error| error.to_string())?;
+            // A key may be withdrawn while something is being signed with it.
+            if issuer.keys.publishes(signer.key().kid()) {
+                return Ok((jti, token));
+            }
+        }
     }
 
     /// What an attempt's outcome means for the stream, and what is to be stored of it.

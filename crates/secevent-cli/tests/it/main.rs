@@ -4,6 +4,7 @@
 
 mod admin;
 mod demo;
+mod key;
 mod program;
 mod serve;
 mod set;

@@ -7,6 +7,7 @@ mod admin;
 mod ailing;
 mod documents;
 mod ingest;
+mod keys;
 mod management;
 mod polling;
 mod tokens;

@@ -7,6 +7,7 @@ mod accepting;
 mod bounds;
 mod failures;
 mod fairness;
+mod keys;
 mod limits;
 mod network;
 mod order;
