@@ -1,10 +1,14 @@
 //! The configuration file, `secevent.toml`: read, checked as a whole, and turned into what the parts need.
 
 mod keys;
+mod listen;
+mod outgoing;
+
+pub(crate) use listen::{CertificateFiles, ListenSettings};
 
 use anyhow::{Context as _, bail, ensure};
 use secevent::{Audience, Issuer};
-use secevent_http::ClientConfig as OutgoingConfig;
+use secevent_http::{ClientConfig as OutgoingConfig, PushCredential};
 use secevent_jose::{Algorithm, RotationTimes};
 use secevent_server::{ClientConfig, MetricsAccess, Scope};
 use secevent_transmitter::{IssuerConfig, Overflow, PollOrder, TransmitterConfig};
@@ -31,6 +35,8 @@ pub(crate) struct File {
     delivery: Delivery,
     #[serde(default, rename = "issuer")]
     issuers: Vec<IssuerEntry>,
+    #[serde(default, rename = "push_credential")]
+    push_credentials: Vec<outgoing::Entry>,
     #[serde(default, rename = "client")]
     clients: Vec<ClientEntry>,
 }
@@ -44,6 +50,11 @@ struct Server {
     #[serde(default)]
     admin_names: Vec<String>,
     metrics: Option<String>,
+    tls: Option<listen::Tls>,
+    admin_tls: Option<listen::Tls>,
+    #[serde(default)]
+    trusted_proxies: Vec<String>,
+    connections_max: Option<u32>,
 }
 
 /// Where operators are listened to, if they are.
@@ -83,6 +94,12 @@ struct Outgoing {
     allow_ports: Vec<u16>,
     #[serde(default)]
     allow_plain_http: bool,
+    proxy: Option<String>,
+    proxy_credential: Option<SecretSource>,
+    #[serde(default)]
+    proxy_resolves: bool,
+    #[serde(default)]
+    no_proxy: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -142,9 +159,11 @@ pub(crate) struct Settings {
     pub(crate) public_url: String,
     pub(crate) database: PathBuf,
     pub(crate) store: StoreLimits,
+    pub(crate) listen: ListenSettings,
     pub(crate) admin: Option<AdminSettings>,
     pub(crate) master_key: MasterKey,
     pub(crate) outgoing: OutgoingConfig,
+    pub(crate) push_credentials: Vec<PushCredential>,
     pub(crate) transmitter: TransmitterConfig,
     pub(crate) clients: Vec<ClientConfig>,
     pub(crate) allow_plain_http: bool,
@@ -234,7 +253,10 @@ impl File {
         let admin = self.admin(&overrides)?;
         let public_url = match overrides.public_url.or(self.server.public_url.clone()) {
             Some(url) => url,
-            None if listen.ip().is_loopback() => format!("http://{listen}"),
+            None if listen.ip().is_loopback() => {
+                let scheme = if self.server.tls.is_some() { "https" } else { "http" };
+                format!("{scheme}://{listen}")
+            }
             None => {
                 bail!("server.public_url is missing: state the https URL under which others see this server")
             }
@@ -250,6 +272,8 @@ impl File {
         };
         issuer_url(&public_url).map_err(|error| anyhow::anyhow!("server.public_url: {}", error.problem()))?;
 
+        let Server { tls, admin_tls, trusted_proxies, connections_max, .. } = &self.server;
+        let listening = listen::settle(tls.as_ref(), admin_tls.as_ref(), trusted_proxies, *connections_max)?;
         let database = self.database(overrides.store.as_deref())?;
         let store = self.store.limits()?;
         let master_key = match (self.secrets, dev) {
@@ -291,15 +315,20 @@ impl File {
         let own_listeners =
             std::iter::once(listen).chain(admin.as_ref().map(|admin| admin.address)).collect();
         let outgoing = self.outgoing.settle(dev, own_listeners)?;
+        let credential = |entry: outgoing::Entry| entry.settle(allow_plain_http);
+        let push_credentials =
+            self.push_credentials.into_iter().map(credential).collect::<anyhow::Result<_>>()?;
         let mut transmitter = self.delivery.settle(issuers)?;
         (transmitter.key_times, transmitter.client_algorithms) = (key_times, client_algorithms);
         Ok(Settings {
             public_url,
             database,
             store,
+            listen: listening,
             admin,
             master_key,
             outgoing,
+            push_credentials,
             transmitter,
             clients,
             allow_plain_http,
@@ -399,6 +428,13 @@ impl Outgoing {
                 .with_context(|| format!("outgoing.extra_ca: cannot read {}", path.display()))?;
             config.tls.extra_ca_pem = pem;
         }
+        let proxy = outgoing::ProxyEntry {
+            url: self.proxy.as_deref(),
+            credential: self.proxy_credential.as_ref(),
+            resolves: self.proxy_resolves,
+            exceptions: &self.no_proxy,
+        };
+        config.proxy = proxy.settle()?;
         Ok(config)
     }
 }

@@ -3,6 +3,7 @@
 mod access;
 mod admin;
 mod backup;
+mod certificates;
 mod clock;
 mod config;
 mod dead;

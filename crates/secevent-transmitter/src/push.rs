@@ -14,7 +14,7 @@ use crate::transmitter::Transmitter;
 use bytes::Bytes;
 use secevent::Timestamp;
 use secevent_jose::Detached;
-use secevent_ssf::{Status, TransportError, push};
+use secevent_ssf::{OnBehalfOf, Status, TransportError, push};
 use secevent_store::{Delivery, Queue, Settlement, Signed, StoreError, Verdict};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -236,7 +236,8 @@ impl Transmitter {
         let settings = entry.settings();
         let target = settings.push_target(&self.vault).map_err(ToString::to_string)?;
         let token = Bytes::from(token);
-        let request = push::request(&target.endpoint, token.clone(), target.authorization.as_ref());
+        let mut request = push::request(&target.endpoint, token.clone(), target.authorization.as_ref());
+        request.extensions_mut().insert(OnBehalfOf(settings.stream.client.clone()));
         trace!(target: "secevent::step", step = "dispatch");
         let answer = tokio::time::timeout(self.config.push_timeout, self.transport.send(request)).await;
         trace!(target: "secevent::step", step = "response");
@@ -419,6 +420,7 @@ fn trouble_of(error: &TransportError) -> Trouble {
     let kind = match error {
         TransportError::Tls(_) => TroubleKind::Tls,
         TransportError::AddressRefused(_) => TroubleKind::Guard,
+        TransportError::Credentials(_) => TroubleKind::Credentials,
         TransportError::BodyTooLarge { .. } | TransportError::Protocol(_) => TroubleKind::Busy,
         _ => TroubleKind::Unreachable,
     };

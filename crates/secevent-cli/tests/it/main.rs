@@ -8,3 +8,4 @@ mod key;
 mod program;
 mod serve;
 mod set;
+mod tls;

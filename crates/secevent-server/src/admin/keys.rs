@@ -9,7 +9,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use secevent::Invalid;
-use secevent_jose::{Algorithm, KeyError, SecretText, SigningKey};
+use secevent_jose::{Algorithm, Jwk, KeyError, SecretText, SigningKey};
 use secevent_transmitter::{KeyState, KeyView, KeysError, NewKey, RotateAt};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -118,7 +118,7 @@ impl From<KeysError> for Problem {
 }
 
 fn tell(view: &KeyView) -> Value {
-    let algorithm = view.public.as_ref().and_then(|public| public.algorithm()).map(Algorithm::as_str);
+    let algorithm = view.public.as_ref().and_then(Jwk::algorithm).map(Algorithm::as_str);
     let mut told = json!({ "issuer": view.issuer, "kid": view.kid, "algorithm": algorithm });
     match view.state {
         KeyState::Next { published_at, promote_at } => {

@@ -8,6 +8,7 @@ mod ailing;
 mod documents;
 mod ingest;
 mod keys;
+mod listen;
 mod management;
 mod polling;
 mod tokens;
