@@ -31,7 +31,7 @@ fn main() -> anyhow::Result<()> {
 
     let late = ring.signer(Signer::SECURITY_EVENT).sign(b"{}")?;
     ring.schedule(key("autumn")?, promoted_at.plus(DAY * 30), times)?;
-    ring.withdraw("summer")?;
+    ring.withdraw("summer", promoted_at.plus(DAY * 30))?;
     tell("The second key leaked: it is withdrawn, and the third takes its place at once.", &ring);
     println!("  a token that it signed is {}", verdict(&ring, &late));
     println!("  was it withdrawn? {}: what it signed must be signed anew", ring.is_withdrawn("summer"));

@@ -11,7 +11,7 @@ use file::{AdminFile, Entrance};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request, Response, StatusCode};
 use secevent::json::{Limits, check};
-use secevent_http::Client;
+use secevent_http::{Client, TlsConfig};
 use secevent_ssf::{ResponseLimit, ResponseTime, Transport, TransportError};
 use serde::Deserialize;
 use serde_json::Value;
@@ -92,7 +92,7 @@ impl Which {
             let missing = || Failure::misuse(format!("--admin needs a token, and {TOKEN} is not set"));
             let token = token
                 .ok_or_else(|| missing().fix("set it to an access token of a client with the scope admin"))?;
-            return Server::open(url, token, None, false);
+            return Server::open(url, token, None, false, None);
         }
         let database = self.database()?;
         let found = AdminFile::read(&database).map_err(|error| {
@@ -101,11 +101,10 @@ impl Which {
                 .fix("run this as the server's user, or name the server with --admin")
         })?;
         match found {
-            Some(Entrance { url, token: local }) => {
+            Some(Entrance { url, token: local, certificate }) => {
                 let is_local = token.is_none();
-                Server::open(&url, token.unwrap_or(local), Some(database), is_local)
+                Server::open(&url, token.unwrap_or(local), Some(database), is_local, certificate)
             }
-
             None => Err(nobody_there(&database)),
         }
     }
@@ -123,12 +122,20 @@ impl Which {
 }
 
 impl Server {
-    fn open(url: &str, token: String, store: Option<PathBuf>, is_local: bool) -> Result<Self, Failure> {
+    fn open(
+        url: &str,
+        token: String,
+        store: Option<PathBuf>,
+        is_local: bool,
+        certificate: Option<String>,
+    ) -> Result<Self, Failure> {
         let misuse = |error: String| Failure::misuse(format!("--admin: {error}"));
         let parsed = Url::parse(url).ok().filter(|url| !url.cannot_be_a_base());
         let parsed = parsed.ok_or_else(|| misuse(format!("{url:?} is not a URL")))?;
+        // A certificate for the name of the server does not hold for its address: the file says which one it is.
+        let tls = TlsConfig { only_pem: certificate.unwrap_or_default(), ..TlsConfig::default() };
         let client =
-            operator_client(url.trim_end_matches('/')).map_err(|error| misuse(format!("{error:#}")))?;
+            operator_client(url.trim_end_matches('/'), tls).map_err(|error| misuse(format!("{error:#}")))?;
         Ok(Self { client, url: parsed, token, store, is_local })
     }
 

@@ -1,16 +1,22 @@
 //! The configuration file, `secevent.toml`: read, checked as a whole, and turned into what the parts need.
 
 mod clients;
+mod keys;
+mod listen;
+mod outgoing;
 mod subjects;
+
+pub(crate) use listen::{CertificateFiles, ListenSettings};
 
 use anyhow::{Context as _, bail, ensure};
 use clients::{Authorization, AuthorizationServerEntry, ClientEntry};
 use secevent::Issuer;
-use secevent_http::ClientConfig as OutgoingConfig;
-use secevent_jose::Algorithm;
+use secevent_http::{ClientConfig as OutgoingConfig, PushCredential};
+use secevent_jose::{Algorithm, RotationTimes};
 use secevent_server::{AuthorizationServerConfig, ClientConfig, ClientLimits, Limits, MetricsAccess};
 use secevent_transmitter::{Ending, Inactivity, IssuerConfig, Overflow, PollOrder, TransmitterConfig};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,7 +29,9 @@ pub(crate) struct File {
     server: Server,
     #[serde(default)]
     store: Store,
-    secrets: Option<Secrets>,
+    secrets: Option<keys::Secrets>,
+    #[serde(default)]
+    keys: keys::Keys,
     #[serde(default)]
     outgoing: Outgoing,
     #[serde(default)]
@@ -32,6 +40,8 @@ pub(crate) struct File {
     subjects: subjects::Subjects,
     #[serde(default, rename = "issuer")]
     issuers: Vec<IssuerEntry>,
+    #[serde(default, rename = "push_credential")]
+    push_credentials: Vec<outgoing::Entry>,
     #[serde(default, rename = "client")]
     clients: Vec<ClientEntry>,
     #[serde(default)]
@@ -50,6 +60,11 @@ struct Server {
     #[serde(default)]
     admin_names: Vec<String>,
     metrics: Option<String>,
+    tls: Option<listen::Tls>,
+    admin_tls: Option<listen::Tls>,
+    #[serde(default)]
+    trusted_proxies: Vec<String>,
+    connections_max: Option<u32>,
 }
 
 /// Where operators are listened to, if they are.
@@ -68,12 +83,6 @@ struct Store {
     url: Option<String>,
     log_pages_max: Option<usize>,
     bytes_max: Option<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Secrets {
-    key: SecretSource,
 }
 
 /// A secret: where to take it from, or (for a client's) the secret itself.
@@ -95,6 +104,12 @@ struct Outgoing {
     allow_ports: Vec<u16>,
     #[serde(default)]
     allow_plain_http: bool,
+    proxy: Option<String>,
+    proxy_credential: Option<SecretSource>,
+    #[serde(default)]
+    proxy_resolves: bool,
+    #[serde(default)]
+    no_proxy: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -134,6 +149,7 @@ struct IssuerEntry {
     events: Option<Vec<String>>,
     #[serde(default)]
     legacy: bool,
+    rotate_every_days: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -149,9 +165,11 @@ pub(crate) struct Settings {
     pub(crate) public_url: String,
     pub(crate) database: PathBuf,
     pub(crate) store: StoreLimits,
+    pub(crate) listen: ListenSettings,
     pub(crate) admin: Option<AdminSettings>,
     pub(crate) master_key: MasterKey,
     pub(crate) outgoing: OutgoingConfig,
+    pub(crate) push_credentials: Vec<PushCredential>,
     pub(crate) transmitter: TransmitterConfig,
     pub(crate) clients: Vec<ClientConfig>,
     pub(crate) built_in_authorization: bool,
@@ -179,8 +197,8 @@ pub(crate) struct AdminSettings {
 
 /// Where the key comes from that seals secrets in the store.
 pub(crate) enum MasterKey {
-    /// This one.
-    Given([u8; 32]),
+    /// These: the first one seals, all open.
+    Given(Vec<[u8; 32]>),
     /// One that is kept in a file beside the store, and made if there is none: for development.
     BesideTheStore,
 }
@@ -244,7 +262,10 @@ impl File {
         let admin = self.admin(&overrides)?;
         let public_url = match overrides.public_url.or(self.server.public_url.clone()) {
             Some(url) => url,
-            None if listen.ip().is_loopback() => format!("http://{listen}"),
+            None if listen.ip().is_loopback() => {
+                let scheme = if self.server.tls.is_some() { "https" } else { "http" };
+                format!("{scheme}://{listen}")
+            }
             None => {
                 bail!("server.public_url is missing: state the https URL under which others see this server")
             }
@@ -260,23 +281,26 @@ impl File {
         };
         issuer_url(&public_url).map_err(|error| anyhow::anyhow!("server.public_url: {}", error.problem()))?;
 
+        let Server { tls, admin_tls, trusted_proxies, connections_max, .. } = &self.server;
+        let listening = listen::settle(tls.as_ref(), admin_tls.as_ref(), trusted_proxies, *connections_max)?;
         let database = self.database(overrides.store.as_deref())?;
         let store = self.store.limits()?;
         let master_key = match (self.secrets, dev) {
-            (Some(secrets), _) => MasterKey::Given(master_key(&secrets.key.read("secrets.key")?)?),
+            (Some(secrets), _) => MasterKey::Given(secrets.settle()?),
             (None, true) => MasterKey::BesideTheStore,
             (None, false) => bail!(
                 "secrets.key is missing: it seals private keys in the store. Make one with `openssl rand -hex 32`, put \
                  it into an environment variable and name that: key = {{ env = \"SECEVENT_MASTER_KEY\" }}"
             ),
         };
+        let key_times = self.keys.settle()?;
         let issuers = match self.issuers.is_empty() {
             true if dev => vec![IssuerConfig::new(issuer_url(&public_url).expect("checked above"))],
             true => bail!("there is no [[issuer]]: declare at least one, with its url"),
             false => self
                 .issuers
                 .into_iter()
-                .map(|entry| entry.settle(&issuer_url))
+                .map(|entry| entry.settle(&issuer_url, key_times))
                 .collect::<anyhow::Result<_>>()?,
         };
         for (place, issuer) in issuers.iter().enumerate() {
@@ -289,7 +313,11 @@ impl File {
             authorization_servers.map(|entry| entry.settle(&issuer_url)).collect::<anyhow::Result<_>>()?;
         let limits = clients::limits(self.limits.as_ref())?;
         let mut clients = Vec::new();
+        let mut client_algorithms = BTreeMap::new();
         for entry in self.clients {
+            if let Some((id, algorithm)) = entry.signed_with()? {
+                client_algorithms.insert(id, algorithm);
+            }
             let client = entry.settle(built_in_authorization)?;
             let twice = clients.iter().any(|other: &ClientConfig| other.id == client.id);
             ensure!(!twice, "client.id {:?} is declared twice", client.id);
@@ -300,15 +328,21 @@ impl File {
         let own_listeners =
             std::iter::once(listen).chain(admin.as_ref().map(|admin| admin.address)).collect();
         let outgoing = self.outgoing.settle(dev, own_listeners)?;
-        let subjects = self.subjects.settle()?;
-        let transmitter = TransmitterConfig { subjects, ..self.delivery.settle(issuers)? };
+        let credential = |entry: outgoing::Entry| entry.settle(allow_plain_http);
+        let push_credentials =
+            self.push_credentials.into_iter().map(credential).collect::<anyhow::Result<_>>()?;
+        let mut transmitter = self.delivery.settle(issuers)?;
+        transmitter.subjects = self.subjects.settle()?;
+        (transmitter.key_times, transmitter.client_algorithms) = (key_times, client_algorithms);
         Ok(Settings {
             public_url,
             database,
             store,
+            listen: listening,
             admin,
             master_key,
             outgoing,
+            push_credentials,
             transmitter,
             clients,
             built_in_authorization,
@@ -411,6 +445,13 @@ impl Outgoing {
                 .with_context(|| format!("outgoing.extra_ca: cannot read {}", path.display()))?;
             config.tls.extra_ca_pem = pem;
         }
+        let proxy = outgoing::ProxyEntry {
+            url: self.proxy.as_deref(),
+            credential: self.proxy_credential.as_ref(),
+            resolves: self.proxy_resolves,
+            exceptions: &self.no_proxy,
+        };
+        config.proxy = proxy.settle()?;
         Ok(config)
     }
 }
@@ -527,6 +568,7 @@ impl IssuerEntry {
     fn settle(
         self,
         parse: &impl Fn(&str) -> Result<Issuer, secevent::Invalid>,
+        key_times: RotationTimes,
     ) -> anyhow::Result<IssuerConfig> {
         let url = parse(&self.url)
             .map_err(|error| anyhow::anyhow!("issuer.url {:?} {}", self.url, error.problem()))?;
@@ -536,6 +578,7 @@ impl IssuerEntry {
                 name.parse::<Algorithm>().map_err(|error| anyhow::anyhow!("issuer.algorithm: {error}"))?;
         }
         config.default_subjects = subjects::default_subjects(&self.default_subjects)?;
+        config.rotate_every = keys::rotate_every(self.rotate_every_days, key_times)?;
         if let Some(events) = self.events {
             ensure!(!events.is_empty(), "issuer.events is empty: leave it out for all CAEP and RISC events");
             config.events = events;

@@ -7,7 +7,7 @@ use clap::Args;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Request, StatusCode};
 use secevent::{Issuer, Subject};
-use secevent_http::{Client, ClientConfig, Ports};
+use secevent_http::{Client, ClientConfig, Ports, TlsConfig};
 use secevent_ssf::Transport;
 use serde_json::{Value, json};
 
@@ -65,7 +65,7 @@ pub(crate) async fn run(args: Emit) -> anyhow::Result<()> {
     let issuer = Issuer::parse_insecure(&args.issuer)
         .map_err(|error| anyhow::anyhow!("--issuer {:?} {}", args.issuer, error.problem()))?;
     let event = event(&args)?;
-    let transport = operator_client(issuer.as_str())?;
+    let transport = operator_client(issuer.as_str(), TlsConfig::default())?;
     let endpoint =
         token_endpoint(&transport, &issuer).await.context("cannot find where to get an access token")?;
     let token = access_token(&transport, &endpoint, &args.client, &args.secret, "events.write").await?;
@@ -116,7 +116,7 @@ pub(crate) fn subject(text: &str) -> anyhow::Result<Subject> {
 
 /// The network as an operator uses it: the address is the operator's own choice, on this machine or inside the
 /// company; plain http goes to this machine alone.
-pub(crate) fn operator_client(url: &str) -> anyhow::Result<Client> {
+pub(crate) fn operator_client(url: &str, tls: TlsConfig) -> anyhow::Result<Client> {
     let issuer =
         Issuer::parse_insecure(url).map_err(|error| anyhow::anyhow!("{url:?} {}", error.problem()))?;
     let host = issuer.origin().split_once("://").map_or("", |(_, rest)| rest);
@@ -126,6 +126,7 @@ pub(crate) fn operator_client(url: &str) -> anyhow::Result<Client> {
         allow_networks: networks.iter().map(|network| network.parse().expect("a network")).collect(),
         ports: Ports::Any,
         allow_plain_http: here,
+        tls,
         ..ClientConfig::default()
     };
     if issuer.origin().starts_with("http:") && !here {

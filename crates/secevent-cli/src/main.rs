@@ -3,6 +3,7 @@
 mod access;
 mod admin;
 mod backup;
+mod certificates;
 mod client;
 mod clock;
 mod config;
@@ -10,6 +11,7 @@ mod dead;
 mod demo;
 mod emit;
 mod input;
+mod key;
 #[cfg(feature = "kill-points")]
 mod kill;
 mod node;
@@ -63,6 +65,9 @@ enum Command {
     #[command(subcommand)]
     Client(client::Command),
     Backup(backup::Backup),
+    /// Look after the keys that issuers sign with, and the master key.
+    #[command(subcommand)]
+    Key(key::Command),
     /// Make, sign, verify, decode and lint tokens; no server needed.
     #[command(subcommand)]
     Set(set::Command),
@@ -80,6 +85,7 @@ fn main() -> ExitCode {
         Command::Replay(command) => replay::run(&command),
         Command::Client(command) => client::run(&command),
         Command::Backup(args) => backup::run(&args),
+        Command::Key(command) => key::run(&command),
         Command::Set(command) => set::run(command),
     }
 }

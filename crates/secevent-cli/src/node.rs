@@ -2,15 +2,16 @@
 //! `demo`.
 
 use crate::admin::file::AdminFile;
+use crate::certificates::Certificate;
 use crate::clock::SystemClock;
-use crate::config::{AdminSettings, MasterKey, Settings, StoreLimits};
+use crate::config::{AdminSettings, ListenSettings, MasterKey, Settings, StoreLimits};
 use anyhow::Context as _;
 use rand::RngExt as _;
 use secevent::{Clock, Issuer, Vocabulary};
-use secevent_http::Client;
+use secevent_http::Credentialed;
 use secevent_server::{
-    AdminConfig, ClientPorts, Clients, ClientsConfig, ServerConfig, TokenDigest, admin_router, serve,
-    transmitter_router,
+    AdminConfig, ClientPorts, Clients, ClientsConfig, Listening, ServerConfig, ServerTls, TokenDigest,
+    admin_router, serve_as, transmitter_router,
 };
 use secevent_sqlite::SqliteStore;
 use secevent_ssf::{StreamId, Transport};
@@ -24,6 +25,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tracing::warn;
 
 /// A running transmitter.
 pub(crate) struct Node {
@@ -36,7 +38,7 @@ pub(crate) struct Node {
 
 /// What its operators see of it.
 struct AdminSide {
-    file: AdminFile,
+    file: Arc<AdminFile>,
     serving: JoinHandle<std::io::Result<()>>,
 }
 
@@ -61,10 +63,14 @@ impl Node {
         between: impl FnOnce(Arc<dyn Transport>) -> Arc<dyn Transport>,
     ) -> anyhow::Result<Self> {
         let address = listener.local_addr()?;
+        let ListenSettings { listening, tls, admin_tls } = settings.listen;
+        let certificate = tls.map(Certificate::read).transpose().context("server.tls")?;
+        let admin_certificate = admin_tls.map(Certificate::read).transpose().context("server.admin_tls")?;
         let store = open_store(&settings.database, settings.store)?;
-        let vault = Vault::new(&vault_key(&settings.master_key, &settings.database)?);
+        let vault = vault(&settings.master_key, &settings.database)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let client = Client::new(settings.outgoing).context("the outgoing network cannot be set up")?;
+        let client = Credentialed::new(&settings.outgoing, settings.push_credentials)
+            .context("the outgoing network cannot be set up")?;
         let transport = between(Arc::new(client));
         let transmitter = Transmitter::start(
             settings.transmitter,
@@ -102,15 +108,34 @@ impl Node {
             }
         };
         let router = transmitter_router(&config, &transmitter, &clients);
-        let serving = tokio::spawn(serve(listener, router, stopped()));
+        let public = Listening { tls: certificate.as_ref().map(Certificate::tls), ..listening.clone() };
+        let serving = tokio::spawn(serve_as(listener, router, public, stopped()));
+        if let Some(certificate) = certificate {
+            keep(certificate, stopped(), |_| {});
+        }
         let admin = match admin.zip(settings.admin) {
             None => None,
             Some((listener, settings_of_admin)) => {
                 let token = local_token();
                 let config = admin_config(settings_of_admin, &listener, &token, store)?;
-                let file = AdminFile::write(&settings.database, config.address, &token)?;
+                let tls = admin_certificate.as_ref().map(Certificate::tls);
+                let pem = tls.as_ref().map(ServerTls::certificate_pem);
+                let file = AdminFile::write(&settings.database, config.address, &token, pem.as_deref())?;
+                let file = Arc::new(file);
                 let router = admin_router(config, &transmitter, &clients, clock);
-                Some(AdminSide { file, serving: tokio::spawn(serve(listener, router, stopped())) })
+                if let Some(certificate) = admin_certificate {
+                    let file = Arc::downgrade(&file);
+                    keep(certificate, stopped(), move |pem| {
+                        if let Some(Err(error)) = file.upgrade().map(|file| file.write_with(Some(pem))) {
+                            warn!("Commands do not know the new certificate: {error:#}");
+                        }
+                    });
+                }
+                let listening = Listening { tls, ..listening };
+                Some(AdminSide {
+                    file,
+                    serving: tokio::spawn(serve_as(listener, router, listening, stopped())),
+                })
             }
         };
         Ok(Self { transmitter, address, stop, serving, admin })
@@ -155,6 +180,20 @@ impl Node {
     }
 }
 
+/// Keeps a certificate up to date for as long as its listener is there.
+fn keep(
+    certificate: Certificate,
+    stopped: impl Future<Output = ()> + Send + 'static,
+    renewed: impl Fn(&str) + Send + 'static,
+) {
+    tokio::spawn(async move {
+        tokio::select! {
+            () = stopped => {}
+            () = certificate.keep(renewed) => {}
+        }
+    });
+}
+
 /// 256 bits that nobody guesses.
 fn local_token() -> String {
     use base64::Engine as _;
@@ -184,11 +223,17 @@ pub(crate) fn open_store(path: &Path, limits: StoreLimits) -> anyhow::Result<Arc
     SqliteStore::open(path, options).with_context(|| format!("the store {} cannot be opened", path.display()))
 }
 
-fn vault_key(key: &MasterKey, database: &Path) -> anyhow::Result<[u8; 32]> {
-    let MasterKey::BesideTheStore = key else {
-        let MasterKey::Given(key) = key else { unreachable!("there are two kinds") };
-        return Ok(*key);
-    };
+fn vault(key: &MasterKey, database: &Path) -> anyhow::Result<Vault> {
+    match key {
+        MasterKey::Given(keys) => {
+            let (first, others) = keys.split_first().context("there is no master key")?;
+            Ok(Vault::with_keys(first, others))
+        }
+        MasterKey::BesideTheStore => Ok(Vault::new(&key_beside(database)?)),
+    }
+}
+
+fn key_beside(database: &Path) -> anyhow::Result<[u8; 32]> {
     let path = database.with_extension("key");
     if let Ok(text) = std::fs::read_to_string(&path) {
         return crate::config::master_key(&text).with_context(|| format!("{} holds no key", path.display()));

@@ -95,9 +95,11 @@ pub(crate) async fn run(args: Serve) -> anyhow::Result<()> {
     let issuers: Vec<String> =
         settings.transmitter.issuers.iter().map(|issuer| issuer.url.to_string()).collect();
     let database = settings.database.clone();
+    let admin_tls = settings.listen.admin_tls.is_some();
     let node = Node::start(settings, listener, admin).await?;
     match admin_address {
         None => info!("Operators are not listened to"),
+        Some(address) if admin_tls => info!(listen = %address, "Operators are listened to, over TLS"),
         Some(address) if address.ip().is_loopback() => info!(listen = %address, "Operators are listened to"),
         Some(address) => warn!(
             listen = %address,

@@ -5,6 +5,7 @@ use crate::config::{ClientConfig, ConfigError};
 use crate::connector::{Connector, tls_error};
 use crate::destination::Destination;
 use crate::pool::{Body, ConnectionCounts, Lease, Limits, Pool};
+use crate::proxy::Proxy;
 use crate::resolve::{Resolve, SystemResolver};
 use bytes::{Bytes, BytesMut};
 use http::header::{HOST, USER_AGENT};
@@ -52,6 +53,7 @@ impl Client {
                 own_listeners: config.own_listeners,
             },
             resolver,
+            proxy: config.proxy.as_ref().map(Proxy::new).transpose()?,
             tls: TlsConnector::from(Arc::new(config.tls.client_config()?)),
             timeout: Duration::from_millis(config.connect_timeout_ms.into()),
         };

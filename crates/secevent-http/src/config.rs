@@ -1,6 +1,7 @@
 //! The settings of the client, with a safe default for each.
 
 use crate::address_guard::Ports;
+use crate::proxy::{Proxy, ProxyConfig};
 use crate::tls::TlsConfig;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,9 @@ pub struct ClientConfig {
     /// Where this process itself listens: never connected to. Filled in by the program, not by a file.
     #[serde(skip)]
     pub own_listeners: Vec<SocketAddr>,
+    /// The proxy to leave through. Default: none; the environment is not asked.
+    #[serde(skip)]
+    pub proxy: Option<ProxyConfig>,
     /// Trust in certificates. The program reads the files.
     #[serde(skip)]
     pub tls: TlsConfig,
@@ -69,6 +73,7 @@ impl ClientConfig {
     /// Finds the settings a client could not work with.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.check_amounts()?;
+        self.proxy.as_ref().map(Proxy::new).transpose()?;
         self.tls.client_config().map(drop)
     }
 
@@ -98,6 +103,7 @@ impl Default for ClientConfig {
             ports: Ports::default(),
             allow_plain_http: false,
             own_listeners: Vec::new(),
+            proxy: None,
             tls: TlsConfig::default(),
             connect_timeout_ms: 5_000,
             request_timeout_ms: 15_000,
@@ -130,6 +136,12 @@ pub enum ConfigError {
         /// What the bundle should hold.
         kind: &'static str,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// The proxy cannot be used.
+    #[error("`proxy` cannot be used: {reason}")]
+    Proxy {
+        /// Why.
         reason: String,
     },
     /// No certificate could ever be verified.

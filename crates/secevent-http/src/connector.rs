@@ -3,8 +3,10 @@
 
 use crate::address_guard::AddressGuard;
 use crate::destination::{Destination, Host};
+use crate::proxy::Proxy;
 use crate::resolve::Resolve;
 use secevent_ssf::TransportError;
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -21,6 +23,7 @@ use tokio_rustls::client::TlsStream;
 pub(crate) struct Connector {
     pub(crate) guard: AddressGuard,
     pub(crate) resolver: Arc<dyn Resolve>,
+    pub(crate) proxy: Option<Proxy>,
     pub(crate) tls: TlsConnector,
     pub(crate) timeout: Duration,
 }
@@ -28,8 +31,13 @@ pub(crate) struct Connector {
 impl Connector {
     /// A connection that is ready for HTTP. Not a byte is sent before the guard and the certificate agree.
     pub(crate) async fn connect(&self, destination: &Destination) -> Result<Socket, TransportError> {
-        let addresses = self.vetted(destination).await?;
-        let tcp = self.connect_one_of(&addresses, destination).await?;
+        let tcp = match self.proxy.as_ref().filter(|proxy| !proxy.passes_by(destination)) {
+            Some(proxy) => self.tunnel(proxy, destination).await?,
+            None => {
+                let addresses = self.vetted(destination).await?;
+                self.connect_one_of(&addresses, destination).await?
+            }
+        };
         if !destination.https {
             return Ok(Socket::over(Stream::Plain(tcp)));
         }
@@ -45,6 +53,57 @@ impl Connector {
             Err(_) => {
                 Err(TransportError::Timeout(format!("{destination}: the TLS handshake did not finish")))
             }
+        }
+    }
+
+    /// A connection through the proxy, to an address that the guard has admitted.
+    async fn tunnel(&self, proxy: &Proxy, destination: &Destination) -> Result<TcpStream, TransportError> {
+        let targets = match &destination.host {
+            Host::Name(name) if proxy.resolves => {
+                if !self.guard.ports.admits(destination.port) {
+                    let refused = format!("{destination}: the port is not allowed");
+                    return Err(TransportError::AddressRefused(refused));
+                }
+                vec![format!("{name}:{}", destination.port)]
+            }
+            _ => self.vetted(destination).await?.iter().map(ToString::to_string).collect(),
+        };
+        let unresolved = |error: &dyn Display| {
+            let at = &proxy.at;
+            TransportError::Unreachable(format!("{destination}: the proxy {at} is not resolved: {error}"))
+        };
+        let addresses = match timeout(self.timeout, self.addresses(&proxy.at)).await {
+            Ok(addresses) => addresses.map_err(|error| unresolved(&error))?,
+            Err(late) => return Err(unresolved(&late)),
+        };
+        let mut last = None;
+        for target in targets {
+            let tunnel = async {
+                let tcp = TcpStream::connect(&addresses[..]).await.and_then(|tcp| {
+                    tcp.set_nodelay(true)?;
+                    Ok(tcp)
+                });
+                let at = &proxy.at;
+                let broken =
+                    |error| TransportError::Unreachable(format!("{destination}: the proxy {at}: {error}"));
+                proxy.tunnel(tcp.map_err(broken)?, &target, destination).await
+            };
+            match timeout(self.timeout, tunnel).await {
+                Ok(Ok(tcp)) => return Ok(tcp),
+                Ok(Err(error)) => last = Some(error),
+                Err(_) => {
+                    let late = format!("{destination}: the proxy {} did not answer in time", proxy.at);
+                    last = Some(TransportError::Timeout(late));
+                }
+            }
+        }
+        Err(last.expect("there is at least one target"))
+    }
+
+    async fn addresses(&self, destination: &Destination) -> io::Result<Vec<SocketAddr>> {
+        match &destination.host {
+            Host::Address(address) => Ok(vec![SocketAddr::new(*address, destination.port)]),
+            Host::Name(name) => self.resolver.resolve(name, destination.port).await,
         }
     }
 

@@ -1,14 +1,16 @@
 //! Whom we trust to be who they are: the TLS settings of every outgoing connection.
 
 use crate::config::ConfigError;
-use rustls::ClientConfig;
-use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::ServerCertVerifier;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use secevent_ssf::Secret;
 use std::sync::Arc;
 
 /// Trust in certificates, as the contents of PEM files.
@@ -17,7 +19,7 @@ use std::sync::Arc;
 /// and the host name of the URL. There is no setting that switches this off.
 ///
 /// TLS 1.2 and 1.3 are spoken, with forward secrecy and authenticated encryption only, without early data and
-/// without renegotiation (RFC 9325). A client certificate (mutual TLS) will become a third member here.
+/// without renegotiation (RFC 9325).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsConfig {
     /// More certificate authorities to trust beside the system's. Default: none (an empty text).
@@ -29,24 +31,60 @@ pub struct TlsConfig {
     /// Outside of this setting, revocation is what the platform does by itself: macOS and Windows look it up,
     /// Linux does not. With lists set, the system's roots are used with rustls' own verifier on every platform.
     pub revocation_lists_pem: String,
+    /// The only certificate that is accepted, whatever its name, dates and authority are: for a server of our own that
+    /// has told us its certificate in another way. Default: none (an empty text).
+    pub only_pem: String,
+    /// Who we say we are to servers that ask for a certificate (mutual TLS). Default: nobody.
+    pub identity: Option<Identity>,
 }
+
+/// A certificate of ours with its key, as the contents of PEM files.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The certificate, and the chain that belongs to it.
+    pub certificate_pem: String,
+    /// Its private key.
+    pub key_pem: Secret<String>,
+}
+
+impl PartialEq for Identity {
+    fn eq(&self, other: &Self) -> bool {
+        self.certificate_pem == other.certificate_pem && self.key_pem.expose() == other.key_pem.expose()
+    }
+}
+
+impl Eq for Identity {}
 
 impl TlsConfig {
     /// The rustls settings these become.
     pub fn client_config(&self) -> Result<ClientConfig, ConfigError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let verifier = self.verifier(&provider)?;
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
             .expect("the provider has cipher suites for both versions")
             .dangerous() // rustls' word for "a verifier of your own"; ours is one of its two verifiers
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(verifier);
+        let mut config = match &self.identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => {
+                let chain = parse("certificate", "certificates", &identity.certificate_pem)?;
+                let refuse =
+                    |reason: String| ConfigError::Pem { setting: "key", kind: "a private key", reason };
+                let key = PrivateKeyDer::from_pem_slice(identity.key_pem.expose().as_bytes());
+                let key = key.map_err(|error| refuse(error.to_string()))?;
+                builder.with_client_auth_cert(chain, key).map_err(|error| refuse(error.to_string()))?
+            }
+        };
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }
 
     fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, ConfigError> {
+        if let Some(only) = parse("only_pem", "certificates", &self.only_pem)?.into_iter().next() {
+            let algorithms = provider.signature_verification_algorithms;
+            return Ok(Arc::new(Only { certificate: only, algorithms }));
+        }
         let extra = parse::<CertificateDer<'static>>("extra_ca_pem", "certificates", &self.extra_ca_pem)?;
         let lists = parse::<CertificateRevocationListDer<'static>>(
             "revocation_lists_pem",
@@ -72,6 +110,51 @@ impl TlsConfig {
             .build()
             .map(|verifier| verifier as Arc<dyn ServerCertVerifier>)
             .map_err(|error| no_trust(&error))
+    }
+}
+
+/// Accepts one certificate, if the other end has its key.
+#[derive(Debug)]
+struct Only {
+    certificate: CertificateDer<'static>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Only {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match *certificate == self.certificate {
+            true => Ok(ServerCertVerified::assertion()),
+            false => Err(CertificateError::UnknownIssuer.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
     }
 }
 

@@ -1,6 +1,6 @@
-//! The signing keys of one issuer over time: previous, current, next.
+//! The signing keys of one issuer over time: next, current, previous.
 
-use crate::{Jwk, JwkSet, KeyError, SecretText, Signer, SigningKey};
+use crate::{Algorithm, Jwk, JwkSet, KeyError, SecretText, Signer, SigningKey};
 use secevent::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -8,14 +8,13 @@ use std::time::Duration;
 /// The keys an issuer signs with, one after the other.
 ///
 /// A key lives three lives. As *next* it is published and not used, so that receivers can fetch it first.
-/// As *current* it signs; there is always exactly one. As *previous* it is only published, private half
-/// gone, so that tokens on their way can still be verified, and then it leaves. The times of these changes
-/// stand in the ring; it has no clock, so call [`KeyRing::rotate`] now and then.
+/// As *current* it signs; there is always exactly one for each algorithm of the issuer. As *previous* it is only
+/// published, private half gone, so that tokens on their way can still be verified, and then it leaves. The times
+/// of these changes stand in the ring; it has no clock, so call [`KeyRing::rotate`] now and then.
 ///
 /// ```
 /// use secevent::Timestamp;
 /// use secevent_jose::{Algorithm, KeyRing, RotationTimes, SigningKey};
-/// use std::time::Duration;
 ///
 /// let times = RotationTimes::default();
 /// let now = Timestamp::from_seconds(1_800_000_000);
@@ -33,10 +32,20 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Debug)]
 pub struct KeyRing {
-    previous: Option<PreviousKey>,
-    current: SigningKey,
-    next: Option<NextKey>,
+    /// One for each algorithm; the issuer's own comes first.
+    current: Vec<CurrentKey>,
+    /// At most one for each algorithm.
+    next: Vec<NextKey>,
+    /// The latest first.
+    previous: Vec<PreviousKey>,
     withdrawn: Vec<String>,
+}
+
+/// A key that signs.
+#[derive(Clone, Debug)]
+pub struct CurrentKey {
+    key: SigningKey,
+    since: Option<Timestamp>,
 }
 
 /// A key that has signed and is still published.
@@ -52,7 +61,8 @@ pub struct PreviousKey {
 #[derive(Clone, Debug)]
 pub struct NextKey {
     key: SigningKey,
-    promote_at: Timestamp,
+    published_at: Timestamp,
+    promote_at: Option<Timestamp>,
 }
 
 /// How long a key is published before and after its use.
@@ -69,15 +79,39 @@ pub struct RotationTimes {
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRingError {
-    /// Another key is scheduled already.
-    #[error("a next key is scheduled already")]
-    NextExists,
+    /// Another key is published as the next one already.
+    #[error("a next key for {algorithm} exists already")]
+    NextExists {
+        /// What it is to sign with.
+        algorithm: Algorithm,
+    },
+    /// There is no next key.
+    #[error("there is no next key for {algorithm}")]
+    NoNext {
+        /// The algorithm that was asked for.
+        algorithm: Algorithm,
+    },
+    /// The issuer signs nothing with this algorithm.
+    #[error("the ring has no key for {algorithm}")]
+    OtherAlgorithm {
+        /// The algorithm that was asked for.
+        algorithm: Algorithm,
+    },
+    /// Receivers could not have fetched the key by then.
+    #[error("the next key has not been published long enough by then")]
+    TooEarly {
+        /// When it has been.
+        earliest: Timestamp,
+    },
     /// The ring has, or has withdrawn, a key of this name or with these numbers.
     #[error("the key {kid:?} is or was in the ring")]
     KeyReused {
         /// The name of the key.
         kid: String,
     },
+    /// So many keys that have signed are still published that no other may join them yet.
+    #[error("{} previous keys are still published: wait until one has left", KeyRing::PREVIOUS_MAX)]
+    TooManyPrevious,
     /// The current key can be withdrawn only when another can take its place at once.
     #[error("the current key cannot be withdrawn before a next key is scheduled")]
     NoSuccessor,
@@ -95,96 +129,188 @@ pub enum KeyRingError {
 impl KeyRing {
     /// How many withdrawn names are remembered; the oldest is forgotten first.
     pub const WITHDRAWN_MAX: usize = 100;
+    /// How many keys that have signed are published at most: with the others they fit into a key set.
+    pub const PREVIOUS_MAX: usize = 32;
 
     /// A ring whose current key is this one.
     pub fn new(current: SigningKey) -> Self {
-        Self { previous: None, current, next: None, withdrawn: Vec::new() }
+        let current = vec![CurrentKey { key: current, since: None }];
+        Self { current, next: Vec::new(), previous: Vec::new(), withdrawn: Vec::new() }
     }
 
-    /// The key that signs. There is no way to sign with the next key before it is promoted.
+    /// The key that signs with the issuer's own algorithm. There is no way to sign with the next key before it is
+    /// promoted.
     pub fn current(&self) -> &SigningKey {
+        &self.current.first().expect("a ring has a current key from the start").key
+    }
+
+    /// The keys that sign, one for each algorithm, the issuer's own first.
+    pub fn all_current(&self) -> &[CurrentKey] {
         &self.current
     }
 
-    /// Signs tokens of this `typ` with the current key. Ask again after every rotation.
+    /// Signs tokens of this `typ` with the issuer's own algorithm. Ask again after every rotation.
     pub fn signer(&self, typ: &str) -> Signer {
-        Signer::new(self.current.clone(), typ)
+        Signer::new(self.current().clone(), typ)
     }
 
-    /// The key that signed before, while it is still published.
-    pub fn previous(&self) -> Option<&PreviousKey> {
-        self.previous.as_ref()
+    /// The keys that have signed and are still published, the latest first.
+    pub fn previous(&self) -> &[PreviousKey] {
+        &self.previous
     }
 
-    /// The key that is going to sign.
-    pub fn next(&self) -> Option<&NextKey> {
-        self.next.as_ref()
+    /// The keys that are going to sign, at most one for each algorithm.
+    pub fn next(&self) -> &[NextKey] {
+        &self.next
     }
 
-    /// What the `jwks_uri` serves: every key a token could be signed with, the current one first.
+    /// The key that is going to sign with this algorithm.
+    pub fn next_for(&self, algorithm: Algorithm) -> Option<&NextKey> {
+        self.next.iter().find(|next| next.key.algorithm() == algorithm)
+    }
+
+    /// What the `jwks_uri` serves: every key a token could be signed with, the current ones first.
     pub fn public_keys(&self) -> JwkSet {
-        let next = self.next.as_ref().map(|next| next.key.public());
-        let previous = self.previous.as_ref().map(|previous| &previous.key);
-        std::iter::once(self.current.public()).chain(next).chain(previous).cloned().collect()
+        let current = self.current.iter().map(|current| current.key.public());
+        let next = self.next.iter().map(|next| next.key.public());
+        let previous = self.previous.iter().map(|previous| &previous.key);
+        current.chain(next).chain(previous).cloned().collect()
     }
 
-    /// Publishes a successor from `now` on, and says when it will sign: after it was published long enough,
-    /// and not before the previous key has left its place.
+    /// Signs from now on with another algorithm too.
+    pub fn begin(&mut self, key: SigningKey, now: Timestamp) -> Result<(), KeyRingError> {
+        self.check_new(&key)?;
+        let algorithm = key.algorithm();
+        if self.current_for(algorithm).is_some() {
+            return Err(KeyRingError::NextExists { algorithm });
+        }
+        self.current.push(CurrentKey { key, since: Some(now) });
+        Ok(())
+    }
+
+    /// Signs no longer with an algorithm, if it is not the only one: its key is still published for a while, as after
+    /// a rotation. Says whether anything changed.
+    pub fn end(&mut self, algorithm: Algorithm, now: Timestamp, times: RotationTimes) -> bool {
+        if self.current.len() == 1 || self.current_for(algorithm).is_none() {
+            return false;
+        }
+        self.next.retain(|next| next.key.algorithm() != algorithm);
+        for ended in self.current.extract_if(.., |current| current.key.algorithm() == algorithm) {
+            self.previous.insert(0, PreviousKey::of(&ended.key, now, times));
+        }
+        true
+    }
+
+    /// Makes this algorithm, which the ring has a key for, the issuer's own. Says whether anything changed.
+    pub fn lead_with(&mut self, algorithm: Algorithm) -> bool {
+        let place = self.current.iter().position(|current| current.key.algorithm() == algorithm);
+        let Some(place) = place.filter(|place| *place > 0) else { return false };
+        self.current[..=place].rotate_right(1);
+        true
+    }
+
+    /// Counts the age of keys from now on, of which it is not known since when they sign. Says whether anything
+    /// changed.
+    pub fn count_from(&mut self, now: Timestamp) -> bool {
+        let uncounted = self.current.iter_mut().filter(|current| current.since.is_none());
+        uncounted.map(|current| current.since = Some(now)).count() > 0
+    }
+
+    /// Publishes a successor from `now` on. It signs once that is asked for.
+    pub fn publish(&mut self, next: SigningKey, now: Timestamp) -> Result<(), KeyRingError> {
+        let algorithm = next.algorithm();
+        if self.next_for(algorithm).is_some() {
+            return Err(KeyRingError::NextExists { algorithm });
+        }
+        if self.current_for(algorithm).is_none() {
+            return Err(KeyRingError::OtherAlgorithm { algorithm });
+        }
+        if self.previous.len() + self.next.len() >= Self::PREVIOUS_MAX {
+            return Err(KeyRingError::TooManyPrevious);
+        }
+        self.check_new(&next)?;
+        self.next.push(NextKey { key: next, published_at: now, promote_at: None });
+        Ok(())
+    }
+
+    /// Has the next key sign from `at` on, or as soon as it was published long enough. Says when that is.
+    pub fn promote(
+        &mut self,
+        algorithm: Algorithm,
+        at: Option<Timestamp>,
+        times: RotationTimes,
+    ) -> Result<Timestamp, KeyRingError> {
+        let next = self.next.iter_mut().find(|next| next.key.algorithm() == algorithm);
+        let next = next.ok_or(KeyRingError::NoNext { algorithm })?;
+        let earliest = next.published_at.plus(times.publish_ahead);
+        if at.is_some_and(|at| at < earliest) {
+            return Err(KeyRingError::TooEarly { earliest });
+        }
+        let at = at.unwrap_or(earliest);
+        next.promote_at = Some(at);
+        Ok(at)
+    }
+
+    /// Has the next key sign at the next [`KeyRing::rotate`], however shortly it was published. Receivers that keep
+    /// the keys for a while find it when they look again.
+    pub fn promote_at_once(&mut self, algorithm: Algorithm, now: Timestamp) -> Result<(), KeyRingError> {
+        let next = self.next.iter_mut().find(|next| next.key.algorithm() == algorithm);
+        next.ok_or(KeyRingError::NoNext { algorithm })?.promote_at = Some(now);
+        Ok(())
+    }
+
+    /// Publishes a successor from `now` on, and says when it will sign: after it was published long enough.
     pub fn schedule(
         &mut self,
         next: SigningKey,
         now: Timestamp,
         times: RotationTimes,
     ) -> Result<Timestamp, KeyRingError> {
-        if self.next.is_some() {
-            return Err(KeyRingError::NextExists);
-        }
-        let thumbprint = next.public().thumbprint();
-        let is_known = self.is_withdrawn(next.kid())
-            || self.is_withdrawn(&thumbprint)
-            || self
-                .public_keys()
-                .keys()
-                .iter()
-                .any(|key| key.kid() == Some(next.kid()) || key.thumbprint() == thumbprint);
-        if is_known {
-            return Err(KeyRingError::KeyReused { kid: next.kid().to_owned() });
-        }
-        let published = now.plus(times.publish_ahead);
-        let promote_at = self.previous.as_ref().map_or(published, |it| published.max(it.retire_at));
-        self.next = Some(NextKey { key: next, promote_at });
-        Ok(promote_at)
+        let algorithm = next.algorithm();
+        self.publish(next, now)?;
+        self.promote(algorithm, None, times)
     }
 
-    /// Makes the changes that are due: the previous key leaves, the next one becomes current. Says whether
-    /// anything changed; if so, store the ring and publish its keys before signing anew.
+    /// Makes the changes that are due: previous keys leave, next ones become current. Says whether anything
+    /// changed; if so, store the ring and publish its keys before signing anew.
     pub fn rotate(&mut self, now: Timestamp, times: RotationTimes) -> bool {
-        let retired = self.previous.take_if(|previous| previous.retire_at <= now).is_some();
-        let Some(next) = self.next.take_if(|next| next.promote_at <= now) else { return retired };
-        let outgoing = std::mem::replace(&mut self.current, next.key);
-        self.previous =
-            Some(PreviousKey { key: outgoing.public().clone(), retire_at: now.plus(times.keep_behind) });
-        true
+        let before = self.previous.len();
+        self.previous.retain(|previous| now < previous.retire_at);
+        let mut changed = self.previous.len() < before;
+        for next in self.next.extract_if(.., |next| next.promote_at.is_some_and(|at| at <= now)) {
+            let algorithm = next.key.algorithm();
+            let current = self.current.iter_mut().find(|current| current.key.algorithm() == algorithm);
+            let current = current.expect("a next key has a current one before it");
+            let outgoing = std::mem::replace(current, CurrentKey { key: next.key, since: Some(now) });
+            self.previous.insert(0, PreviousKey::of(&outgoing.key, now, times));
+            changed = true;
+        }
+        changed
     }
 
     /// When [`KeyRing::rotate`] next has something to do.
     pub fn next_change_at(&self) -> Option<Timestamp> {
-        let retire_at = self.previous.as_ref().map(|previous| previous.retire_at);
-        let promote_at = self.next.as_ref().map(|next| next.promote_at);
-        retire_at.into_iter().chain(promote_at).min()
+        let retire_at = self.previous.iter().map(|previous| previous.retire_at);
+        let promote_at = self.next.iter().filter_map(|next| next.promote_at);
+        retire_at.chain(promote_at).min()
     }
 
     /// Takes a compromised key out at once: it is published no longer, so tokens it signed fail from now on
-    /// and must be signed anew. In place of the current key the next one signs from now on, however shortly
+    /// and must be signed anew. In place of a current key the next one signs from now on, however shortly
     /// it was published.
-    pub fn withdraw(&mut self, kid: &str) -> Result<(), KeyRingError> {
-        let thumbprint = if self.current.kid() == kid {
-            let next = self.next.take().ok_or(KeyRingError::NoSuccessor)?;
-            std::mem::replace(&mut self.current, next.key).public().thumbprint()
-        } else if let Some(next) = self.next.take_if(|next| next.key.kid() == kid) {
-            next.key.public().thumbprint()
-        } else if let Some(previous) = self.previous.take_if(|previous| previous.key.kid() == Some(kid)) {
-            previous.key.thumbprint()
+    pub fn withdraw(&mut self, kid: &str, now: Timestamp) -> Result<(), KeyRingError> {
+        let is = |key: &SigningKey| key.kid() == kid;
+        let thumbprint = if let Some(current) = self.current.iter_mut().find(|current| is(&current.key)) {
+            let algorithm = current.key.algorithm();
+            let place = self.next.iter().position(|next| next.key.algorithm() == algorithm);
+            let next = self.next.remove(place.ok_or(KeyRingError::NoSuccessor)?);
+            let withdrawn = std::mem::replace(current, CurrentKey { key: next.key, since: Some(now) });
+            withdrawn.key.public().thumbprint()
+        } else if let Some(place) = self.next.iter().position(|next| is(&next.key)) {
+            self.next.remove(place).key.public().thumbprint()
+        } else if let Some(place) = self.previous.iter().position(|previous| previous.key.kid() == Some(kid))
+        {
+            self.previous.remove(place).key.thumbprint()
         } else {
             return Err(KeyRingError::UnknownKey);
         };
@@ -203,19 +329,50 @@ impl KeyRing {
         self.withdrawn.iter().any(|withdrawn| withdrawn == name)
     }
 
+    /// The names and thumbprints of withdrawn keys, the oldest first.
+    pub fn withdrawn(&self) -> &[String] {
+        &self.withdrawn
+    }
+
+    fn current_for(&self, algorithm: Algorithm) -> Option<&CurrentKey> {
+        self.current.iter().find(|current| current.key.algorithm() == algorithm)
+    }
+
+    fn check_new(&self, key: &SigningKey) -> Result<(), KeyRingError> {
+        let thumbprint = key.public().thumbprint();
+        let is_known = self.is_withdrawn(key.kid())
+            || self.is_withdrawn(&thumbprint)
+            || self
+                .public_keys()
+                .keys()
+                .iter()
+                .any(|known| known.kid() == Some(key.kid()) || known.thumbprint() == thumbprint);
+        if is_known { Err(KeyRingError::KeyReused { kid: key.kid().to_owned() }) } else { Ok(()) }
+    }
+
     /// The ring with its private keys, to be sealed and stored.
     pub fn to_stored_secret(&self) -> StoredKeyRing {
         StoredKeyRing {
             version: STORED_VERSION,
-            previous: self.previous.as_ref().map(|previous| StoredPreviousKey {
-                jwk: previous.key.to_json(),
-                retire_at: previous.retire_at,
-            }),
-            current: self.current.to_json_secret(),
+            current: self
+                .current
+                .iter()
+                .map(|it| StoredCurrentKey { jwk: it.key.to_json_secret(), since: it.since })
+                .collect(),
             next: self
                 .next
-                .as_ref()
-                .map(|next| StoredNextKey { jwk: next.key.to_json_secret(), promote_at: next.promote_at }),
+                .iter()
+                .map(|it| StoredNextKey {
+                    jwk: it.key.to_json_secret(),
+                    published_at: it.published_at,
+                    promote_at: it.promote_at,
+                })
+                .collect(),
+            previous: self
+                .previous
+                .iter()
+                .map(|it| StoredPreviousKey { jwk: it.key.to_json(), retire_at: it.retire_at })
+                .collect(),
             withdrawn: self.withdrawn.clone(),
         }
     }
@@ -225,19 +382,47 @@ impl KeyRing {
         if stored.version != STORED_VERSION {
             return Err(KeyRingError::Stored("its version is not known"));
         }
-        let previous = stored
-            .previous
-            .as_ref()
-            .map(|it| Jwk::from_json(&it.jwk).map(|key| PreviousKey { key, retire_at: it.retire_at }));
-        let next = stored.next.as_ref().map(|it| {
-            SigningKey::from_json(it.jwk.expose()).map(|key| NextKey { key, promote_at: it.promote_at })
+        let current = stored.current.iter().map(|it| {
+            let key = SigningKey::from_json(it.jwk.expose())?;
+            Ok(CurrentKey { key, since: it.since })
         });
-        Ok(Self {
-            previous: previous.transpose()?,
-            current: SigningKey::from_json(stored.current.expose())?,
-            next: next.transpose()?,
-            withdrawn: stored.withdrawn.clone(),
-        })
+        let current: Vec<CurrentKey> = current.collect::<Result<_, KeyError>>()?;
+        if current.is_empty() {
+            return Err(KeyRingError::Stored("it has no current key"));
+        }
+        let next = stored.next.iter().map(|it| {
+            let key = SigningKey::from_json(it.jwk.expose())?;
+            Ok(NextKey { key, published_at: it.published_at, promote_at: it.promote_at })
+        });
+        let next: Vec<NextKey> = next.collect::<Result<_, KeyError>>()?;
+        let of_current = |next: &NextKey| current.iter().any(|it| it.key.algorithm() == next.key.algorithm());
+        if !next.iter().all(of_current) {
+            return Err(KeyRingError::Stored("it has a next key without a current one"));
+        }
+        let previous = stored.previous.iter().map(|it| {
+            let key = Jwk::from_json(&it.jwk)?;
+            Ok(PreviousKey { key, retire_at: it.retire_at })
+        });
+        let previous = previous.collect::<Result<_, KeyError>>()?;
+        Ok(Self { current, next, previous, withdrawn: stored.withdrawn.clone() })
+    }
+}
+
+impl CurrentKey {
+    /// The key.
+    pub fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
+    /// Since when it signs, if that is known.
+    pub fn since(&self) -> Option<Timestamp> {
+        self.since
+    }
+}
+
+impl PreviousKey {
+    fn of(key: &SigningKey, now: Timestamp, times: RotationTimes) -> Self {
+        Self { key: key.public().clone(), retire_at: now.plus(times.keep_behind) }
     }
 }
 
@@ -247,8 +432,13 @@ impl NextKey {
         self.key.public()
     }
 
-    /// When it becomes the current key.
-    pub fn promote_at(&self) -> Timestamp {
+    /// Since when receivers find it.
+    pub fn published_at(&self) -> Timestamp {
+        self.published_at
+    }
+
+    /// When it becomes the current key, if that is asked for.
+    pub fn promote_at(&self) -> Option<Timestamp> {
         self.promote_at
     }
 }
@@ -269,14 +459,24 @@ impl Default for RotationTimes {
 pub struct StoredKeyRing {
     /// The version of this form.
     pub version: u32,
-    /// The key that signed before.
-    pub previous: Option<StoredPreviousKey>,
-    /// The private JWK of the key that signs.
-    pub current: SecretText,
-    /// The key that is going to sign.
-    pub next: Option<StoredNextKey>,
+    /// The keys that sign.
+    pub current: Vec<StoredCurrentKey>,
+    /// The keys that are going to sign.
+    pub next: Vec<StoredNextKey>,
+    /// The keys that signed before.
+    pub previous: Vec<StoredPreviousKey>,
     /// Names and thumbprints of withdrawn keys, the oldest first.
     pub withdrawn: Vec<String>,
+}
+
+/// A current key as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoredCurrentKey {
+    /// Its private JWK.
+    pub jwk: SecretText,
+    /// Since when it signs.
+    pub since: Option<Timestamp>,
 }
 
 /// A previous key as it is stored.
@@ -295,8 +495,59 @@ pub struct StoredPreviousKey {
 pub struct StoredNextKey {
     /// Its private JWK.
     pub jwk: SecretText,
+    /// Since when it is published.
+    pub published_at: Timestamp,
     /// When it becomes the current key.
-    pub promote_at: Timestamp,
+    pub promote_at: Option<Timestamp>,
 }
 
-const STORED_VERSION: u32 = 1;
+impl StoredKeyRing {
+    /// Reads what was stored, in today's form or in an earlier one.
+    pub fn from_json(json: &[u8]) -> Result<Self, KeyRingError> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let damaged = |_| KeyRingError::Stored("it is damaged");
+        match serde_json::from_slice::<Versioned>(json).map_err(damaged)?.version {
+            1 => serde_json::from_slice::<StoredV1>(json).map(Self::from).map_err(damaged),
+            STORED_VERSION => serde_json::from_slice(json).map_err(damaged),
+            _ => Err(KeyRingError::Stored("its version is not known")),
+        }
+    }
+}
+
+/// The first form: one algorithm, and one previous key.
+#[derive(Deserialize)]
+struct StoredV1 {
+    previous: Option<StoredPreviousKey>,
+    current: SecretText,
+    next: Option<StoredNextKeyV1>,
+    withdrawn: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct StoredNextKeyV1 {
+    jwk: SecretText,
+    promote_at: Timestamp,
+}
+
+impl From<StoredV1> for StoredKeyRing {
+    fn from(stored: StoredV1) -> Self {
+        // When a next key was published was not kept. At the time of its use it was there long enough.
+        let next = stored.next.map(|StoredNextKeyV1 { jwk, promote_at }| StoredNextKey {
+            jwk,
+            published_at: promote_at,
+            promote_at: Some(promote_at),
+        });
+        Self {
+            version: STORED_VERSION,
+            current: vec![StoredCurrentKey { jwk: stored.current, since: None }],
+            next: next.into_iter().collect(),
+            previous: stored.previous.into_iter().collect(),
+            withdrawn: stored.withdrawn,
+        }
+    }
+}
+
+const STORED_VERSION: u32 = 2;

@@ -59,8 +59,8 @@ pub use jwk::{Jwk, KeyError};
 pub use jwk_set::{JwkSet, SkippedKey};
 pub use jws::{Compact, Signer};
 pub use key_ring::{
-    KeyRing, KeyRingError, NextKey, PreviousKey, RotationTimes, StoredKeyRing, StoredNextKey,
-    StoredPreviousKey,
+    CurrentKey, KeyRing, KeyRingError, NextKey, PreviousKey, RotationTimes, StoredCurrentKey, StoredKeyRing,
+    StoredNextKey, StoredPreviousKey,
 };
 pub use secret::SecretText;
 pub use set::Expected;

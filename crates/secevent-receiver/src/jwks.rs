@@ -45,7 +45,7 @@ enum Place {
     /// There.
     At(Endpoint),
     /// Where a transmitter's metadata says.
-    Metadata(Peer),
+    Metadata(Box<Peer>),
     /// Where somebody finds out.
     Found(Box<Locate>),
 }
@@ -81,7 +81,7 @@ impl JwksCache {
     pub fn new(source: &Source, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Self {
         let place = match &source.keys_at {
             Some(endpoint) => Place::At(endpoint.clone()),
-            None => Place::Metadata(source.peer.clone()),
+            None => Place::Metadata(Box::new(source.peer.clone())),
         };
         Self::of(source.peer.issuer.to_string(), place, source.algorithms, transport, clock)
     }

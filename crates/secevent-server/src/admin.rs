@@ -9,6 +9,7 @@ mod dead;
 mod figures;
 mod guard;
 mod health;
+mod keys;
 mod metrics;
 mod replays;
 mod request;
@@ -94,6 +95,11 @@ pub fn admin_router(
         .route("/admin/v1/clients/{client}/disable", post(clients::disable))
         .route("/admin/v1/clients/{client}/enable", post(clients::enable))
         .route("/admin/v1/clients/{client}/secret", post(clients::rotate))
+        .route("/admin/v1/keys", get(keys::list))
+        .route("/admin/v1/keys/publish", post(keys::publish))
+        .route("/admin/v1/keys/rotate", post(keys::rotate))
+        .route("/admin/v1/keys/withdraw", post(keys::withdraw))
+        .route("/admin/v1/keys/rewrap", post(keys::rewrap))
         .route("/admin/v1/backup", post(backup::write));
     if metrics != MetricsAccess::Off {
         router = router.route("/metrics", get(metrics::read));

@@ -13,13 +13,16 @@ mod clock;
 mod context;
 mod embedding;
 mod ingest;
+mod listen;
 mod oauth;
+mod peer;
 mod problem;
 mod receive;
 mod router;
 mod routes;
 mod server;
 mod ssf;
+mod tls;
 
 pub use admin::{AdminConfig, MetricsAccess, TokenDigest, admin_router};
 pub use authenticate::{Authenticate, Caller, Refusal};
@@ -29,5 +32,8 @@ pub use clients::{
 };
 pub use clock::SystemClock;
 pub use embedding::{HostConfig, hosted_transmitter_router};
+pub use listen::{ListenLimits, Listening, serve, serve_as};
+pub use peer::Peer;
 pub use receive::receiver_router;
-pub use server::{ServerConfig, serve, transmitter_paths, transmitter_router};
+pub use server::{ServerConfig, transmitter_paths, transmitter_router};
+pub use tls::{ServerTls, ServerTlsError};

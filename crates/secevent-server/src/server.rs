@@ -1,4 +1,4 @@
-//! A server at work: it listens, serves, and ends in order.
+//! The endpoints of a server, ready to be served.
 
 use crate::clients::Clients;
 use crate::router;
@@ -7,7 +7,6 @@ use axum::Router;
 use secevent_ssf::Tolerance;
 use secevent_transmitter::Transmitter;
 use std::sync::Arc;
-use tokio::net::TcpListener;
 
 /// How the endpoints of a transmitter are served.
 #[derive(Clone, Debug)]
@@ -18,7 +17,7 @@ pub struct ServerConfig {
     pub allow_plain_http: bool,
 }
 
-/// The HTTP endpoints of a transmitter, to be served by [`serve`] or mounted in a server of your own.
+/// The HTTP endpoints of a transmitter, to be served by [`serve`](crate::serve) or mounted in a server of your own.
 pub fn transmitter_router(
     config: &ServerConfig,
     transmitter: &Arc<Transmitter>,
@@ -40,13 +39,4 @@ pub fn transmitter_paths(
 fn routes(config: &ServerConfig, transmitter: &Arc<Transmitter>, clients: &Arc<Clients>) -> Routes {
     let tolerance = Tolerance { plain_http: config.allow_plain_http, ..Tolerance::NONE };
     router::transmitter(transmitter, clients, tolerance)
-}
-
-/// Serves until `stop` ends; then takes no new connection, and lets requests that are under way end.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    axum::serve(listener, router).with_graceful_shutdown(stop).await
 }

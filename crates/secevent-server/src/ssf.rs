@@ -1,5 +1,6 @@
 //! The endpoints of SSF 1.0, one file each.
 
+pub(crate) mod conditional;
 pub(crate) mod metadata;
 pub(crate) mod poll;
 pub(crate) mod status;

@@ -76,5 +76,5 @@ pub use stream::{
 };
 pub use subjects::{AddSubject, RemoveSubject};
 pub use tolerance::Tolerance;
-pub use transport::{BoxFuture, ResponseLimit, ResponseTime, Transport, TransportError};
+pub use transport::{BoxFuture, OnBehalfOf, ResponseLimit, ResponseTime, Transport, TransportError};
 pub use verification::VerificationRequest;

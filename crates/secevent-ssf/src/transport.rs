@@ -65,6 +65,12 @@ pub struct ResponseLimit(pub usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseTime(pub Duration);
 
+/// The client on behalf of whose stream a request is sent, where its receiver wants other credentials than others do.
+///
+/// An extension of the request, as [`ResponseLimit`] is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnBehalfOf(pub String);
+
 /// Why there is no answer. The texts are for operators: they are never sent to the other party.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -81,6 +87,9 @@ pub enum TransportError {
     /// Our own address guard forbids the address. Nothing was sent.
     #[error("the address is not allowed: {0}")]
     AddressRefused(String),
+    /// There is nothing to prove with who we are: nobody gives us an access token. Nothing was sent.
+    #[error("there are no credentials: {0}")]
+    Credentials(String),
     /// The answer is longer than this many bytes, and was not read further.
     #[error("the answer is longer than {bytes_max} bytes")]
     BodyTooLarge {
@@ -100,6 +109,7 @@ impl TransportError {
             Self::Timeout(_) => "timeout",
             Self::Tls(_) => "tls",
             Self::AddressRefused(_) => "address_refused",
+            Self::Credentials(_) => "credentials",
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::Protocol(_) => "protocol",
         }

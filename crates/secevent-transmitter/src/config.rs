@@ -4,6 +4,8 @@ use crate::issuer::IssuerConfig;
 use crate::outgoing::Load;
 use crate::retry::RetryPolicy;
 use crate::subjects::SubjectLimits;
+use secevent_jose::{Algorithm, RotationTimes};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How a transmitter works. Every bound can be changed; none can be left out.
@@ -53,6 +55,10 @@ pub struct TransmitterConfig {
     pub heartbeat: Option<Duration>,
     /// What becomes of streams whose receivers are silent (SSF-84). Default: nothing.
     pub inactivity: Option<Inactivity>,
+    /// How long keys are published before they sign and after.
+    pub key_times: RotationTimes,
+    /// Clients whose SETs are signed with another algorithm than their issuer's own. Default: none.
+    pub client_algorithms: BTreeMap<String, Algorithm>,
     /// Threads that sign with RSA. Default: one for each processor.
     pub signing_threads: usize,
     /// How many subjects streams may have, and where they are held.
@@ -83,6 +89,8 @@ impl TransmitterConfig {
             verification_interval_min: Duration::ZERO,
             heartbeat: None,
             inactivity: None,
+            key_times: RotationTimes::default(),
+            client_algorithms: BTreeMap::new(),
             signing_threads: std::thread::available_parallelism().map_or(1, usize::from),
             subjects: SubjectLimits::default(),
         }

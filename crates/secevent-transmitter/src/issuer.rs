@@ -1,11 +1,12 @@
 //! An issuer: its settings, and the keys that it signs with.
 
+use crate::keys::IssuerKeys;
 use crate::transmitter::TransmitterError;
-use secevent::{Issuer, Profile, Vocabulary};
-use secevent_jose::{Algorithm, JwkSet, KeyRing, Signer, SigningKey, StoredKeyRing};
+use secevent::{Issuer, Timestamp, Vocabulary};
+use secevent_jose::{Algorithm, RotationTimes};
 use secevent_ssf::DefaultSubjects;
-use secevent_store::{Document, Store, StoreError, Vault, Version};
-use std::sync::{Arc, PoisonError, RwLock};
+use secevent_store::{Store, Vault};
+use std::time::Duration;
 
 /// An issuer, as configuration declares it.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct IssuerConfig {
     pub legacy: bool,
     /// Which subjects a new stream has. A stream keeps what was so when it was created. Default: all.
     pub default_subjects: DefaultSubjects,
+    /// How long a key signs until the next one takes its place. Default: until that is asked for.
+    pub rotate_every: Option<Duration>,
 }
 
 impl IssuerConfig {
@@ -33,6 +36,7 @@ impl IssuerConfig {
             events: vec!["caep:*".to_owned(), "risc:*".to_owned()],
             legacy: false,
             default_subjects: DefaultSubjects::All,
+            rotate_every: None,
         }
     }
 }
@@ -43,22 +47,16 @@ pub(crate) struct IssuerState {
     config: IssuerConfig,
     /// The event types that it supports, by URI.
     events_supported: Vec<String>,
-    keys: RwLock<Keys>,
-}
-
-#[derive(Debug)]
-struct Keys {
-    ring: KeyRing,
-    signer: Arc<Signer>,
+    pub(crate) keys: IssuerKeys,
 }
 
 impl IssuerState {
-    /// Takes the issuer's keys from the store, or makes the first ones and stores them, sealed.
+    /// Opens the issuer's keys, one for each of these algorithms besides its own.
     pub(crate) async fn open(
         config: IssuerConfig,
         vocabulary: &Vocabulary,
-        store: &dyn Store,
-        vault: &Vault,
+        (algorithms, times, now): (&[Algorithm], RotationTimes, Timestamp),
+        at: (&dyn Store, &Vault),
     ) -> Result<Self, TransmitterError> {
         let mut events_supported = Vec::new();
         for pattern in &config.events {
@@ -78,13 +76,8 @@ impl IssuerState {
         events_supported.sort_unstable();
         events_supported.dedup();
 
-        let name = format!("keys/{}", config.url);
-        let ring = match store.get(&name).await? {
-            Some(document) => unseal(vault, &document)?,
-            None => first_ring(&name, config.algorithm, store, vault).await?,
-        };
-        let signer = Arc::new(ring.signer(Profile::Ssf.typ()));
-        Ok(Self { config, events_supported, keys: RwLock::new(Keys { ring, signer }) })
+        let keys = IssuerKeys::open(&config, algorithms, times, now, at).await?;
+        Ok(Self { config, events_supported, keys })
     }
 
     pub(crate) fn config(&self) -> &IssuerConfig {
@@ -94,49 +87,4 @@ impl IssuerState {
     pub(crate) fn events_supported(&self) -> &[String] {
         &self.events_supported
     }
-
-    /// What signs its SETs now.
-    pub(crate) fn signer(&self) -> Arc<Signer> {
-        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner).signer)
-    }
-
-    /// Whether receivers find this key.
-    pub(crate) fn publishes(&self, kid: &str) -> bool {
-        self.public_keys().keys().iter().any(|key| key.kid() == Some(kid))
-    }
-
-    /// What its `jwks_uri` serves.
-    pub(crate) fn public_keys(&self) -> JwkSet {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).ring.public_keys()
-    }
-}
-
-async fn first_ring(
-    name: &str,
-    algorithm: Algorithm,
-    store: &dyn Store,
-    vault: &Vault,
-) -> Result<KeyRing, TransmitterError> {
-    let key = SigningKey::generate(algorithm).map_err(|error| TransmitterError::Config(error.to_string()))?;
-    let ring = KeyRing::new(key);
-    let stored = serde_json::to_vec(&ring.to_stored_secret()).expect("a key ring is text");
-    match store.put(name, Version(0), Some(vault.seal(name, &stored).into())).await {
-        Ok(_) => Ok(ring),
-        // Another node was faster: its keys are the issuer's keys.
-        Err(StoreError::Conflict) => {
-            let document = store.get(name).await?.ok_or(StoreError::Conflict)?;
-            unseal(vault, &document)
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn unseal(vault: &Vault, document: &Document) -> Result<KeyRing, TransmitterError> {
-    let damaged =
-        |detail: String| TransmitterError::Store(StoreError::Corrupt(format!("{}: {detail}", document.name)));
-    let sealed = std::str::from_utf8(&document.body).map_err(|error| damaged(error.to_string()))?;
-    let stored = vault.open(&document.name, sealed)?;
-    let stored: StoredKeyRing =
-        serde_json::from_slice(&stored).map_err(|error| damaged(error.to_string()))?;
-    KeyRing::from_stored(&stored).map_err(|error| damaged(error.to_string()))
 }

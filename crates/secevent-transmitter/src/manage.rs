@@ -347,7 +347,7 @@ impl Transmitter {
         Ok(self.configuration(&entry.settings()))
     }
 
-    async fn write(&self, stream: &Stream, expected: Version) -> Result<Version, StoreError> {
+    pub(crate) async fn write(&self, stream: &Stream, expected: Version) -> Result<Version, StoreError> {
         let body = serde_json::to_vec(stream).expect("a stream is text and numbers");
         self.store.put(&Stream::document(&stream.id), expected, Some(body.into())).await
     }

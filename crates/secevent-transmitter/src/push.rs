@@ -14,7 +14,7 @@ use crate::transmitter::Transmitter;
 use bytes::Bytes;
 use secevent::Timestamp;
 use secevent_jose::Detached;
-use secevent_ssf::{Status, TransportError, push};
+use secevent_ssf::{OnBehalfOf, Status, TransportError, push};
 use secevent_store::{Delivery, Queue, Settlement, Signed, StoreError, Verdict};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -236,7 +236,8 @@ impl Transmitter {
         let settings = entry.settings();
         let target = settings.push_target(&self.vault).map_err(ToString::to_string)?;
         let token = Bytes::from(token);
-        let request = push::request(&target.endpoint, token.clone(), target.authorization.as_ref());
+        let mut request = push::request(&target.endpoint, token.clone(), target.authorization.as_ref());
+        request.extensions_mut().insert(OnBehalfOf(settings.stream.client.clone()));
         trace!(target: "secevent::step", step = "dispatch");
         let answer = tokio::time::timeout(self.config.push_timeout, self.transport.send(request)).await;
         trace!(target: "secevent::step", step = "response");
@@ -274,12 +275,20 @@ impl Transmitter {
         let claims = render::claims(delivery, rendered_as, &jti, &self.codec);
         let before = delivery.signed.as_ref().and_then(|signed| std::str::from_utf8(&signed.0).ok());
         if let Some(detached) = before.and_then(Detached::of)
-            && detached.kid().is_some_and(|kid| issuer.publishes(&kid))
+            && detached.kid().is_some_and(|kid| issuer.keys.publishes(&kid))
         {
             return Ok((jti, detached.attach(&claims)));
         }
-        let token = self.signing.sign(&issuer.signer(), claims).await.map_err(|error| error.to_string())?;
-        Ok((jti, token))
+        let algorithm = self.config.client_algorithms.get(&stream.client).copied();
+        loop {
+            let signer = issuer.keys.signer(algorithm);
+            let token = self.signing.sign(&signer, claims.clone()).await;
+            let token = token.map_err(|error| error.to_string())?;
+            // A key may be withdrawn while something is being signed with it.
+            if issuer.keys.publishes(signer.key().kid()) {
+                return Ok((jti, token));
+            }
+        }
     }
 
     /// What an attempt's outcome means for the stream, and what is to be stored of it.
@@ -412,6 +421,7 @@ fn trouble_of(error: &TransportError) -> Trouble {
     let kind = match error {
         TransportError::Tls(_) => TroubleKind::Tls,
         TransportError::AddressRefused(_) => TroubleKind::Guard,
+        TransportError::Credentials(_) => TroubleKind::Credentials,
         TransportError::BodyTooLarge { .. } | TransportError::Protocol(_) => TroubleKind::Busy,
         _ => TroubleKind::Unreachable,
     };

@@ -53,7 +53,8 @@ fn sign_until_closed(work: &Mutex<Receiver<Work>>) {
     }
 }
 
-fn is_slow(algorithm: Algorithm) -> bool {
+/// Whether this takes long enough to hold others up.
+pub(crate) fn is_slow(algorithm: Algorithm) -> bool {
     use Algorithm::{Ps256, Ps384, Ps512, Rs256, Rs384, Rs512};
     matches!(algorithm, Rs256 | Rs384 | Rs512 | Ps256 | Ps384 | Ps512)
 }

@@ -6,7 +6,7 @@ use crate::counts::Counts;
 use crate::issuer::{IssuerConfig, IssuerState};
 use crate::share::Shares;
 use crate::sign::SigningPool;
-use crate::stream::Stream;
+use crate::stream::{Stream, Target};
 use crate::subjects::SubjectIndex;
 use crate::table::{Entry, Settings, Table};
 use bytes::Bytes;
@@ -92,7 +92,10 @@ impl Transmitter {
         let codec = JtiCodec::new(&key);
         let mut issuers = BTreeMap::new();
         for issuer in &config.issuers {
-            let state = IssuerState::open(issuer.clone(), &vocabulary, store.as_ref(), &vault).await?;
+            let algorithms: Vec<_> = config.client_algorithms.values().copied().collect();
+            let keys = (&algorithms[..], config.key_times, clock.now());
+            let state =
+                IssuerState::open(issuer.clone(), &vocabulary, keys, (store.as_ref(), &vault)).await?;
             issuers.insert(issuer.url.to_string(), state);
         }
         let transmitter = Arc::new_cyclic(|this| Self {
@@ -118,6 +121,9 @@ impl Transmitter {
             codec,
             issuers,
         });
+        if let Err(error) = transmitter.turn_keys().await {
+            return Err(TransmitterError::Config(error.to_string()));
+        }
         transmitter.read_switches().await?;
         transmitter.read_streams().await?;
         transmitter.read_subjects().await?;
@@ -152,7 +158,7 @@ impl Transmitter {
 
     /// The public keys of an issuer: what its `jwks_uri` serves.
     pub fn public_keys(&self, issuer: &str) -> Result<JwkSet, TransmitterError> {
-        Ok(self.issuer(issuer)?.public_keys())
+        Ok(self.issuer(issuer)?.keys.public())
     }
 
     /// The event types that it knows.
@@ -197,6 +203,10 @@ impl Transmitter {
             for document in &documents {
                 let stream: Stream = serde_json::from_slice(&document.body)
                     .map_err(|error| StoreError::Corrupt(format!("{}: {error}", document.name)))?;
+                if let Target::Push { authorization: Some(sealed), .. } = &stream.target {
+                    // A master key that is missing is noticed now, and not when there is something to send.
+                    self.vault.check(&Stream::authorization_place(&stream.id), sealed)?;
+                }
                 let settings = self.settings(stream, document.version);
                 let entry = self.table.insert(settings, self.config.pushes_per_stream_max);
                 self.take_up_activity(&entry);
@@ -331,6 +341,9 @@ async fn keep_house(transmitter: Weak<Transmitter>, mut closing: watch::Receiver
         let Some(this) = transmitter.upgrade() else { return };
         if let Err(error) = this.look_for_what_was_missed().await {
             tracing::warn!(%error, "What is owed could not be looked at, it is tried again later");
+        }
+        if let Err(error) = this.turn_keys().await {
+            tracing::warn!(%error, "Keys could not be looked after, it is tried again later");
         }
         for entry in this.table.all() {
             if let Err(error) = this.look_for_life(&entry).await {

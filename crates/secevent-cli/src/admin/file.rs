@@ -7,9 +7,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// The file of a running server. It goes away with this, so that nobody calls a server that has ended.
-#[derive(Debug)]
 pub(crate) struct AdminFile {
     path: PathBuf,
+    url: String,
+    token: String,
 }
 
 /// What it says.
@@ -17,23 +18,40 @@ pub(crate) struct AdminFile {
 pub(crate) struct Entrance {
     pub(crate) url: String,
     pub(crate) token: String,
+    /// The only certificate that the server shows there, if it speaks TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<String>,
 }
 
 impl AdminFile {
     /// Writes it, for a server that has the store and listens there. Only this user can read it.
-    pub(crate) fn write(database: &Path, address: SocketAddr, token: &str) -> anyhow::Result<Self> {
+    pub(crate) fn write(
+        database: &Path,
+        address: SocketAddr,
+        token: &str,
+        certificate: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let path = beside(database).context("the store has no name")?;
-        let entrance = Entrance { url: format!("http://{}", reachable(address)), token: token.to_owned() };
+        let scheme = if certificate.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", reachable(address));
+        let file = Self { path, url, token: token.to_owned() };
+        file.write_with(certificate)?;
+        Ok(file)
+    }
+
+    /// Writes it once more, with another certificate.
+    pub(crate) fn write_with(&self, certificate: Option<&str>) -> anyhow::Result<()> {
+        let (url, token) = (self.url.clone(), self.token.clone());
+        let entrance = Entrance { url, token, certificate: certificate.map(str::to_owned) };
         let text = serde_json::to_string(&entrance).expect("texts are JSON");
         let write = || {
             // Readers see a whole file or none; what a server that was killed has left is replaced.
-            let folder = path.parent().unwrap_or(Path::new("."));
+            let folder = self.path.parent().unwrap_or(Path::new("."));
             let mut file = tempfile::Builder::new().prefix(".secevent-admin-").tempfile_in(folder)?;
             writeln!(file, "{text}")?;
-            file.persist(&path).map_err(|error| error.error)
+            file.persist(&self.path).map_err(|error| error.error)
         };
-        write().with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self { path })
+        write().map(drop).with_context(|| format!("cannot write {}", self.path.display()))
     }
 
     /// Reads it, if there is one.
@@ -76,6 +94,12 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
+impl std::fmt::Debug for AdminFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AdminFile").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 impl std::fmt::Debug for Entrance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Entrance").field("url", &self.url).finish_non_exhaustive()
@@ -94,7 +118,7 @@ mod tests {
         std::fs::write(&store, "").unwrap();
         let (address, path) = ("0.0.0.0:9".parse().unwrap(), folder.path().join("events.db.admin"));
         std::fs::write(&path, "left behind").unwrap();
-        let file = AdminFile::write(&store, address, "a token").unwrap();
+        let file = AdminFile::write(&store, address, "a token", None).unwrap();
         let other_name = folder.path().join(".").join("events.db");
         let entrance = AdminFile::read(&other_name).unwrap().unwrap();
         assert_eq!((entrance.url.as_str(), entrance.token.as_str()), ("http://127.0.0.1:9", "a token"));

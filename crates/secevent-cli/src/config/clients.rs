@@ -28,6 +28,7 @@ pub(super) struct ClientEntry {
     jwks_uri: Option<String>,
     algorithms: Option<Vec<String>>,
     limits: Option<ClientLimits>,
+    algorithm: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -52,6 +53,13 @@ pub(super) struct AuthorizationServerEntry {
 }
 
 impl ClientEntry {
+    /// The client and what its SETs are signed with, if that is not what its issuer signs with.
+    pub(super) fn signed_with(&self) -> anyhow::Result<Option<(String, Algorithm)>> {
+        let Some(name) = &self.algorithm else { return Ok(None) };
+        let at = || format!("client {:?}: algorithm {name:?}", self.id);
+        Ok(Some((self.id.clone(), name.parse().with_context(at)?)))
+    }
+
     /// Checks a client as far as that can be done without knowing event types and issuers: the server does the rest,
     /// before it starts.
     pub(super) fn settle(self, built_in: bool) -> anyhow::Result<ClientConfig> {

@@ -7,7 +7,7 @@ use crate::set::sign::read_key;
 use clap::Args;
 use http::{HeaderName, HeaderValue};
 use secevent::{Invalid, Issuer};
-use secevent_http::Client;
+use secevent_http::{Client, TlsConfig};
 use secevent_jose::Signer;
 use secevent_receiver::{AuthorizationServer, ClientError, Credentials, Discovery, Peer, TransmitterClient};
 use secevent_ssf::{Endpoint, Secret, StreamId, Tolerance, TransmitterMetadata, Transport};
@@ -106,8 +106,8 @@ impl Dialect {
     pub(crate) async fn find(&self, issuer: &str) -> Result<(Discovery, Arc<Client>), Failure> {
         let issuer = Issuer::parse_insecure(issuer)
             .map_err(|error| Failure::misuse(format!("the issuer {issuer:?} {}", error.problem())))?;
-        let client =
-            operator_client(issuer.as_str()).map_err(|error| Failure::misuse(format!("{error:#}")))?;
+        let client = operator_client(issuer.as_str(), TlsConfig::default())
+            .map_err(|error| Failure::misuse(format!("{error:#}")))?;
         let client = Arc::new(client);
         let plain_http = issuer.origin().starts_with("http:");
         let mut peer = Peer::new(issuer);

@@ -125,7 +125,9 @@ fn what_was_refused_is_seen_and_delivered_once_the_receiver_is_mended() {
     let (code, log) = world.server.end();
     assert_eq!(code, 0, "{log}");
     assert!(
-        log.contains("An operator asked for a change operator=\"the command line\" method=POST"),
+        log.contains(
+            "An operator asked for a change operator=\"the command line\" peer=127.0.0.1 method=POST"
+        ),
         "{log}"
     );
     for secret in [token.as_str(), "credential-of-shop", "alice", "bob@"] {

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
+mod credentials;
 mod exchange;
 mod limits;
+mod proxy;
 mod refused;
 mod tls;
 mod world;

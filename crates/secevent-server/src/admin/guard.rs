@@ -2,6 +2,7 @@
 
 use super::{Admin, MetricsAccess};
 use crate::clients::{Scope, bearer};
+use crate::peer::Peer;
 use crate::problem::Problem;
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::extract::{Request, State};
@@ -44,11 +45,12 @@ pub(crate) async fn admit(State(admin): State<Arc<Admin>>, request: Request, nex
         Ok(operator) => operator,
         Err(problem) => return problem.into_response(),
     };
+    let peer = request.extensions().get().map(|Peer(address)| *address);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = next.run(request).await;
     if method != Method::GET && method != Method::HEAD {
         let status = response.status().as_u16();
-        info!(operator, %method, path, status, "An operator asked for a change");
+        info!(operator, peer = peer.map(display), %method, path, status, "An operator asked for a change");
     }
     response
 }

@@ -3,8 +3,10 @@
 use crate::clients::Scope;
 use crate::context::Context;
 use crate::problem::Problem;
+use crate::ssf::conditional::unless_same;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use secevent_ssf::{AuthorizationScheme, Endpoint, Method, SpecVersion, TransmitterMetadata};
 use serde_json::json;
@@ -44,10 +46,13 @@ fn metadata(context: &Context) -> TransmitterMetadata {
 }
 
 /// `GET {issuer}/jwks.json`
-pub(crate) async fn jwks(State(context): State<Arc<Context>>) -> Result<Response, Problem> {
+pub(crate) async fn jwks(
+    State(context): State<Arc<Context>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let keys =
         context.transmitter.public_keys(context.iss()).map_err(secevent_transmitter::ManageError::from)?;
-    Ok(public(keys.to_json()))
+    Ok(unless_same(&headers, keys.to_json()))
 }
 
 /// `GET {host}/.well-known/oauth-protected-resource{issuer path}` (RFC 9728): where to get access tokens.

@@ -25,6 +25,15 @@ fn endpoints(stream: &str) -> Vec<(Method, String, Value)> {
         (Method::GET, format!("/admin/v1/replays/{:032x}", 1), Value::Null),
         (Method::DELETE, format!("/admin/v1/replays/{:032x}", 1), Value::Null),
         (Method::POST, "/admin/v1/backup".to_owned(), json!({"path": "/backups/copy.db"})),
+        (Method::GET, "/admin/v1/keys".to_owned(), Value::Null),
+        (Method::POST, "/admin/v1/keys/publish".to_owned(), json!({"issuer": "https://tr.example"})),
+        (Method::POST, "/admin/v1/keys/rotate".to_owned(), json!({"issuer": "https://tr.example"})),
+        (
+            Method::POST,
+            "/admin/v1/keys/withdraw".to_owned(),
+            json!({"issuer": "https://tr.example", "kid": "none"}),
+        ),
+        (Method::POST, "/admin/v1/keys/rewrap".to_owned(), json!({})),
         (Method::GET, "/metrics".to_owned(), Value::Null),
         (Method::GET, "/admin/v1/nothing".to_owned(), Value::Null),
     ]

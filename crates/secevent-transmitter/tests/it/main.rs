@@ -8,6 +8,7 @@ mod activity;
 mod bounds;
 mod failures;
 mod fairness;
+mod keys;
 mod limits;
 mod network;
 mod order;

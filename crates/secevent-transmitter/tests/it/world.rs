@@ -10,7 +10,7 @@ use secevent_ssf::{
 };
 use secevent_store::Vault;
 use secevent_transmitter::{
-    AcceptError, Accepted, Client, Incoming, IssuerConfig, Transmitter, TransmitterConfig,
+    AcceptError, Accepted, Client, Incoming, IssuerConfig, Transmitter, TransmitterConfig, TransmitterError,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -90,20 +90,39 @@ impl World {
         Self::start(self.config.clone(), self.store.restarted(2), Arc::new(clock)).await
     }
 
+    /// The next process, with other settings or another vault.
+    pub(crate) async fn restarted_under(
+        &self,
+        change: impl FnOnce(&mut TransmitterConfig),
+        vault: Vault,
+    ) -> Result<Self, TransmitterError> {
+        let mut config = self.config.clone();
+        change(&mut config);
+        Self::open(config, self.store.restarted(2), Arc::clone(&self.clock), vault).await
+    }
+
     async fn start(config: TransmitterConfig, store: Arc<TestStore>, clock: Arc<TestClock>) -> Self {
+        Self::open(config, store, clock, Vault::new(&[7; 32])).await.unwrap()
+    }
+
+    async fn open(
+        config: TransmitterConfig,
+        store: Arc<TestStore>,
+        clock: Arc<TestClock>,
+        vault: Vault,
+    ) -> Result<Self, TransmitterError> {
         let network = Network::new();
         let transmitter = Transmitter::start(
             config.clone(),
             Arc::clone(&store) as Arc<dyn secevent_store::Store>,
             Arc::new(network.clone()),
             Arc::clone(&clock) as Arc<dyn Clock>,
-            Vault::new(&[7; 32]),
+            vault,
             Vocabulary::standard().clone(),
             [42; 32],
         )
-        .await
-        .unwrap();
-        Self { transmitter, store, network, config, clock }
+        .await?;
+        Ok(Self { transmitter, store, network, config, clock })
     }
 
     pub(crate) fn now(&self) -> Timestamp {

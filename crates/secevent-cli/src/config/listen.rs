@@ -1,0 +1,74 @@
+//! What `[server]` says of how it listens.
+
+use anyhow::{Context as _, ensure};
+use secevent_server::{ListenLimits, Listening};
+use serde::Deserialize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// `server.tls` and `server.admin_tls`: a certificate and its key, as PEM files.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    certificate: PathBuf,
+    key: PathBuf,
+    reload_seconds: Option<u64>,
+}
+
+/// Where a certificate is found, and how often to look whether it is a new one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CertificateFiles {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) look_every: Duration,
+}
+
+/// How the listeners listen, but for what their files hold.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ListenSettings {
+    pub(crate) listening: Listening,
+    pub(crate) tls: Option<CertificateFiles>,
+    pub(crate) admin_tls: Option<CertificateFiles>,
+}
+
+impl Tls {
+    fn settle(&self, name: &str) -> anyhow::Result<CertificateFiles> {
+        let seconds = self.reload_seconds.unwrap_or(60);
+        ensure!(
+            (1..=86_400).contains(&seconds),
+            "server.{name}.reload_seconds is {seconds}: it must be 1 to 86400 seconds"
+        );
+        let look_every = Duration::from_secs(seconds);
+        Ok(CertificateFiles { certificate: self.certificate.clone(), key: self.key.clone(), look_every })
+    }
+}
+
+pub(super) fn settle(
+    tls: Option<&Tls>,
+    admin_tls: Option<&Tls>,
+    trusted_proxies: &[String],
+    connections_max: Option<u32>,
+) -> anyhow::Result<ListenSettings> {
+    let mut limits = ListenLimits::default();
+    if let Some(connections) = connections_max {
+        ensure!(
+            (1..=1_000_000).contains(&connections),
+            "server.connections_max is {connections}: it must be 1 to 1000000"
+        );
+        limits.connections_max = connections;
+    }
+    let network = |text: &String| {
+        let at = || {
+            format!(
+                "server.trusted_proxies has {text:?}: write a network such as 10.0.0.0/8, or 10.1.2.3/32 for one"
+            )
+        };
+        text.parse().with_context(at)
+    };
+    let trusted_proxies = trusted_proxies.iter().map(network).collect::<anyhow::Result<_>>()?;
+    Ok(ListenSettings {
+        listening: Listening { tls: None, trusted_proxies, limits },
+        tls: tls.map(|tls| tls.settle("tls")).transpose()?,
+        admin_tls: admin_tls.map(|tls| tls.settle("admin_tls")).transpose()?,
+    })
+}

@@ -1,0 +1,132 @@
+//! `[[push_credential]]`, and the proxy of `[outgoing]`.
+
+use super::SecretSource;
+use anyhow::{Context as _, bail, ensure};
+use secevent_http::{Identity, OAuth, Proof, ProxyConfig, PushCredential, SecretPlace};
+use secevent_ssf::Secret;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// `[[push_credential]]`: what a receiver wants to see beyond a header that it has told us.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Entry {
+    client: Option<String>,
+    endpoint: Option<String>,
+    oauth: Option<OAuthEntry>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OAuthEntry {
+    token_url: String,
+    client_id: String,
+    secret: SecretSource,
+    scope: Option<String>,
+    auth: Option<String>,
+}
+
+/// The proxy, as `[outgoing]` tells it.
+#[derive(Debug, Default)]
+pub(super) struct ProxyEntry<'a> {
+    pub(super) url: Option<&'a str>,
+    pub(super) credential: Option<&'a SecretSource>,
+    pub(super) resolves: bool,
+    pub(super) exceptions: &'a [String],
+}
+
+impl Entry {
+    pub(super) fn settle(self, plain_http: bool) -> anyhow::Result<PushCredential> {
+        let name = self.client.as_deref().or(self.endpoint.as_deref()).unwrap_or_default().to_owned();
+        let at = |what: &str| format!("push_credential {name:?}: {what}");
+        ensure!(!name.is_empty(), "push_credential: say for whom it is, with client, endpoint or both");
+        let url = |name: &str, text: &str| {
+            let uri = text.parse::<http::Uri>().ok().filter(|uri| uri.authority().is_some());
+            let scheme = |uri: &http::Uri| {
+                uri.scheme_str() == Some("https") || (plain_http && uri.scheme_str() == Some("http"))
+            };
+            uri.filter(scheme).with_context(|| at(&format!("{name} must be an https URL")))
+        };
+        let proof = match (&self.oauth, &self.certificate, &self.key) {
+            (Some(oauth), None, None) => Proof::OAuth(OAuth {
+                token_url: url("oauth.token_url", &oauth.token_url)?,
+                client_id: oauth.client_id.clone(),
+                secret: Secret::new(oauth.secret.read(&at("oauth.secret"))?),
+                scope: oauth.scope.clone(),
+                place: match oauth.auth.as_deref() {
+                    None | Some("basic") => SecretPlace::Basic,
+                    Some("post") => SecretPlace::Post,
+                    Some(other) => bail!(at(&format!("oauth.auth is {other:?}: it must be basic or post"))),
+                },
+            }),
+            (None, Some(certificate), Some(key)) => {
+                let read = |name: &str, path: &Path| {
+                    let what = || at(&format!("{name}: cannot read {}", path.display()));
+                    std::fs::read_to_string(path).with_context(what)
+                };
+                Proof::Identity(Box::new(Identity {
+                    certificate_pem: read("certificate", certificate)?,
+                    key_pem: Secret::new(read("key", key)?),
+                }))
+            }
+            _ => bail!(at("it needs either oauth, or certificate and key")),
+        };
+        let endpoint = self.endpoint.as_deref().map(|text| url("endpoint", text)).transpose()?;
+        Ok(PushCredential { client: self.client, endpoint, proof })
+    }
+}
+
+impl ProxyEntry<'_> {
+    pub(super) fn settle(&self) -> anyhow::Result<Option<ProxyConfig>> {
+        let Some(url) = self.url else {
+            ensure!(
+                self.credential.is_none() && !self.resolves && self.exceptions.is_empty(),
+                "outgoing.proxy is missing: proxy_credential, proxy_resolves and no_proxy need one"
+            );
+            return Ok(None);
+        };
+        let credential =
+            self.credential.map(|secret| secret.read("outgoing.proxy_credential")).transpose()?;
+        Ok(Some(ProxyConfig {
+            url: url.to_owned(),
+            credential: credential.map(Secret::new),
+            resolves: self.resolves,
+            exceptions: self.exceptions.to_vec(),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settle(toml: &str) -> Result<PushCredential, String> {
+        let entry: Entry = toml::from_str(toml).map_err(|error| error.to_string())?;
+        entry.settle(false).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn credentials_are_read_and_wrong_ones_named() {
+        let oauth = "oauth = { token_url = \"https://as.example/token\", client_id = \"us\", secret = \"hush-hush\" }";
+        let good = settle(&format!("client = \"billing\"\n{oauth}")).unwrap();
+        assert_eq!(good.client.as_deref(), Some("billing"));
+        assert!(!format!("{good:?}").contains("hush"), "{good:?}");
+        for (toml, told) in [
+            (oauth.to_owned(), "say for whom it is"),
+            ("client = \"billing\"".to_owned(), "needs either oauth"),
+            (format!("client = \"billing\"\nkey = \"k\"\n{oauth}"), "needs either oauth"),
+            ("client = \"billing\"\ncertificate = \"absent.pem\"\nkey = \"k\"".to_owned(), "absent.pem"),
+            (format!("endpoint = \"http://rp.example\"\n{oauth}"), "endpoint must be an https URL"),
+            (format!("client = \"b\"\n{}", oauth.replace("https:", "http:")), "oauth.token_url must be"),
+            (
+                format!("client = \"b\"\n{}", oauth.replace(" }", ", auth = \"jwt\" }")),
+                "it must be basic or post",
+            ),
+        ] {
+            let refused = settle(&toml).unwrap_err();
+            assert!(refused.contains(told), "{told}: {refused}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Both listeners over TLS, with certificates that are renewed while the server is at work.
+
+use crate::program::Place;
+use crate::serve::{CONFIG, runtime};
+use bytes::Bytes;
+use http::Request;
+use rcgen::generate_simple_self_signed;
+use secevent_http::{Client, ClientConfig, Ports, TlsConfig};
+use secevent_ssf::{Transport as _, TransportError};
+use std::io::{BufRead as _, BufReader, Lines};
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+const TLS: &str = r#"
+[server]
+tls = { certificate = "public.pem", key = "public.key", reload_seconds = 1 }
+admin_tls = { certificate = "admin.pem", key = "admin.key", reload_seconds = 86400 }
+"#;
+
+struct Server {
+    child: Child,
+    lines: Lines<BufReader<ChildStderr>>,
+    address: String,
+}
+
+impl Server {
+    fn start(place: &Place) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_secevent"))
+            .args(["serve", "--dev", "--config", "secevent.toml", "--listen", "127.0.0.1:0"])
+            .current_dir(place.path(""))
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut server = Self { child, lines, address: String::new() };
+        let ready = server.log_until("The transmitter is ready");
+        server.address = ready.split("listen=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+        server
+    }
+
+    /// Waits until the server logs this.
+    fn log_until(&mut self, told: &str) -> String {
+        let found = self.lines.by_ref().map_while(Result::ok).find(|line| line.contains(told));
+        found.unwrap_or_else(|| panic!("the server never says: {told}"))
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    }
+
+    /// What a client sees that trusts this certificate.
+    fn fetch(&self, certificate: &str) -> Result<String, TransportError> {
+        let config = ClientConfig {
+            allow_networks: vec!["127.0.0.0/8".parse().unwrap()],
+            ports: Ports::Any,
+            tls: TlsConfig { extra_ca_pem: certificate.to_owned(), ..TlsConfig::default() },
+            ..ClientConfig::default()
+        };
+        runtime().block_on(async {
+            let url = format!("https://{}/.well-known/ssf-configuration", self.address);
+            let request = Request::get(url).body(Bytes::new()).unwrap();
+            let response = Client::new(config).unwrap().send(request).await?;
+            Ok(String::from_utf8(response.into_body().to_vec()).unwrap())
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Writes a new certificate for loopback, or for some name, and returns it.
+fn write_certificate(place: &Place, name: &str, of: &str) -> String {
+    let pair = generate_simple_self_signed([of.to_owned()]).unwrap();
+    place.write(&format!("{name}.pem"), pair.cert.pem());
+    place.write(&format!("{name}.key"), pair.signing_key.serialize_pem());
+    pair.cert.pem()
+}
+
+// spec: INTEROP-01
+#[test]
+fn certificates_are_renewed_without_a_restart_and_commands_find_the_server() {
+    let place = Place::new().with("secevent.toml", format!("{TLS}{CONFIG}"));
+    let first = write_certificate(&place, "public", "127.0.0.1");
+    write_certificate(&place, "admin", "secevent.internal");
+    let mut server = Server::start(&place);
+    let metadata = server.fetch(&first).unwrap();
+    assert!(metadata.contains(&format!("https://{}", server.address)), "{metadata}");
+    // Commands take the very certificate that the server has told them of.
+    let streams = ["streams", "--json"];
+    assert_eq!(place.run(&streams).code, 0);
+
+    // The files are looked at now and then.
+    let second = write_certificate(&place, "public", "127.0.0.1");
+    server.log_until("A new certificate is in use");
+    assert!(server.fetch(&second).is_ok());
+    assert!(matches!(server.fetch(&first), Err(TransportError::Tls(_))));
+
+    // What is no certificate is told, and changes nothing.
+    place.write("public.pem", "half of a certi");
+    server.log_until("The new certificate cannot be used");
+    assert!(server.fetch(&second).is_ok());
+
+    // SIGHUP asks to look now.
+    write_certificate(&place, "admin", "secevent.internal");
+    server.signal("-HUP");
+    server.log_until("A new certificate is in use");
+    let listed = place.run(&streams);
+    assert_eq!(listed.code, 0, "{listed:?}");
+    let entrance = place.text("events.db.admin");
+    assert!(entrance.contains("https://") && !entrance.contains("PRIVATE"), "{entrance}");
+    server.signal("-TERM");
+    assert!(server.child.wait().unwrap().success());
+}
+
+#[test]
+fn a_server_without_its_certificate_does_not_start() {
+    let place = Place::new().with("secevent.toml", format!("{TLS}{CONFIG}"));
+    write_certificate(&place, "admin", "secevent.internal");
+    let serve = ["serve", "--dev", "--config", "secevent.toml", "--listen", "127.0.0.1:0"];
+    let ran = place.run(&serve);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("server.tls: cannot read public.pem"), "{ran:?}");
+    write_certificate(&place, "public", "127.0.0.1");
+    place.write("public.key", place.text("admin.key"));
+    let ran = place.run(&serve);
+    assert!(ran.stderr.contains("server.tls: public.pem with public.key"), "{ran:?}");
+}

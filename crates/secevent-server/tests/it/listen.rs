@@ -1,0 +1,289 @@
+//! Listeners on a socket: TLS, HTTP, bounds and the end.
+
+use axum::Router;
+use axum::extract::Extension;
+use axum::routing::{get, post};
+use http::Request;
+use http_body_util::{BodyExt as _, Empty};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use secevent_server::{ListenLimits, Listening, Peer, ServerTls, ServerTlsError, serve_as};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+struct Server {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<std::io::Result<()>>,
+    /// Lets requests for `/slow` end.
+    go_on: Arc<Notify>,
+    /// Rings when there is one.
+    entered: Arc<Notify>,
+}
+
+impl Server {
+    async fn start(listening: Listening) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (go_on, entered) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (waits, rings) = (Arc::clone(&go_on), Arc::clone(&entered));
+        let router = Router::new()
+            .route("/", get(|Extension(Peer(peer)): Extension<Peer>| async move { peer.to_string() }))
+            .route("/", post(|body: String| async move { body }))
+            .route(
+                "/slow",
+                get(async move || {
+                    rings.notify_one();
+                    waits.notified().await;
+                    "done"
+                }),
+            );
+        let serving = tokio::spawn(serve_as(listener, router, listening, async {
+            let _ = stopped.await;
+        }));
+        Self { address, stop, serving, go_on, entered }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Sends this, and reads until the server closes.
+    async fn says(&self, words: &str) -> String {
+        let mut tcp = self.connect().await;
+        tcp.write_all(words.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // What the server has said before it cut the connection counts.
+        let _ = tcp.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    }
+
+    async fn end(self) {
+        self.stop.send(()).unwrap();
+        self.serving.await.unwrap().unwrap();
+    }
+}
+
+/// A certificate of `events.example` that trusts itself.
+fn certificate() -> CertifiedKey<KeyPair> {
+    generate_simple_self_signed(["events.example".to_owned()]).unwrap()
+}
+
+fn tls(pair: &CertifiedKey<KeyPair>) -> ServerTls {
+    ServerTls::new(pair.cert.pem().as_bytes(), pair.signing_key.serialize_pem().as_bytes()).unwrap()
+}
+
+async fn shake_hands(
+    server: &Server,
+    trusted: &CertificateDer<'static>,
+    version: &'static SupportedProtocolVersion,
+    alpn: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    let name = ServerName::try_from("events.example").unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, server.connect().await).await
+}
+
+// spec: SET-28, POLL-37, INTEROP-01
+#[tokio::test]
+async fn tls_1_2_and_1_3_with_http_1_and_2() {
+    let pair = certificate();
+    let server = Server::start(Listening { tls: Some(tls(&pair)), ..Listening::default() }).await;
+    for version in [&TLS12, &TLS13] {
+        let stream = shake_hands(&server, pair.cert.der(), version, &[b"h2", b"http/1.1"]).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        let io = TokioIo::new(stream);
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::get("https://events.example/").body(Empty::<bytes::Bytes>::new()).unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "127.0.0.1");
+        drop(sender);
+
+        for alpn in [&[&b"http/1.1"[..]][..], &[]] {
+            let mut stream = shake_hands(&server, pair.cert.der(), version, alpn).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("127.0.0.1"), "{answer}");
+        }
+    }
+    server.end().await;
+}
+
+/// Who offers nothing newer than TLS 1.0 or 1.1 is told so with an alert (RFC 8446 appendix D.2, RFC 8996).
+// spec: POLL-37, INTEROP-01
+#[tokio::test]
+async fn older_versions_get_an_alert() {
+    let server = Server::start(Listening { tls: Some(tls(&certificate())), ..Listening::default() }).await;
+    let (handshake_failure, protocol_version) = (40, 70);
+    // Most clients of such a kind do not say which signatures they take, which is looked at first.
+    let signatures: &[u8] = &[0, 8, 0, 13, 0, 4, 0, 2, 4, 1];
+    for (minor, extensions, told) in [
+        (1, &[][..], handshake_failure),
+        (2, &[], handshake_failure),
+        (1, signatures, protocol_version),
+        (2, signatures, protocol_version),
+    ] {
+        // A hello of TLS 1.0 or 1.1 with TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA.
+        let mut hello = vec![3, minor];
+        hello.extend([7; 32]);
+        hello.extend([0, 0, 2, 0xc0, 0x13, 1, 0]);
+        hello.extend(extensions);
+        let length = u8::try_from(hello.len()).unwrap();
+        let mut tcp = server.connect().await;
+        tcp.write_all(&[&[22, 3, 1, 0, length + 4, 1, 0, 0, length], &hello[..]].concat()).await.unwrap();
+        let mut answer = Vec::new();
+        tcp.read_to_end(&mut answer).await.unwrap();
+        let (alert, length, fatal) = (21, [0, 2], 2);
+        assert_eq!((answer[0], &answer[3..5]), (alert, &length[..]), "{answer:?}");
+        assert_eq!(answer[5..], [fatal, told]);
+    }
+    // Plain http finds no ear at all.
+    assert!(!server.says("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.contains("200"));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_in_use_and_a_bad_one_changes_nothing() {
+    let (old, new) = (certificate(), certificate());
+    let tls = tls(&old);
+    let server = Server::start(Listening { tls: Some(tls.clone()), ..Listening::default() }).await;
+    let mut kept = shake_hands(&server, old.cert.der(), &TLS13, &[]).await.unwrap();
+    assert!(shake_hands(&server, new.cert.der(), &TLS13, &[]).await.is_err());
+
+    let pems = |pair: &CertifiedKey<KeyPair>| (pair.cert.pem(), pair.signing_key.serialize_pem());
+    let ((old_pem, _), (new_pem, new_key)) = (pems(&old), pems(&new));
+    for (certificate, key) in
+        [("", new_key.as_str()), ("nothing", &new_key), (&new_pem, ""), (&old_pem, &new_key)]
+    {
+        let refused = tls.renew(certificate.as_bytes(), key.as_bytes()).unwrap_err();
+        assert!(!refused.to_string().contains("PRIVATE"), "{refused}");
+    }
+    let mixed = tls.renew(old_pem.as_bytes(), new_key.as_bytes());
+    assert!(matches!(mixed, Err(ServerTlsError::Pair(_))), "{mixed:?}");
+    assert!(shake_hands(&server, old.cert.der(), &TLS13, &[]).await.is_ok(), "the old one stays");
+
+    tls.renew(new_pem.as_bytes(), new_key.as_bytes()).unwrap();
+    assert!(shake_hands(&server, new.cert.der(), &TLS13, &[]).await.is_ok());
+    assert!(shake_hands(&server, old.cert.der(), &TLS13, &[]).await.is_err());
+    let lines = |pem: &str| pem.split_whitespace().collect::<String>();
+    assert_eq!(lines(&tls.certificate_pem()), lines(&new_pem));
+    // Who was connected goes on.
+    kept.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    kept.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn heads_are_bounded_in_size_number_and_time() {
+    let limits = ListenLimits {
+        head_bytes_max: 2_000,
+        headers_max: 10,
+        head_timeout: Duration::from_millis(100),
+        ..ListenLimits::default()
+    };
+    let server = Server::start(Listening { limits, ..Listening::default() }).await;
+    let get = |more: &str| format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{more}\r\n");
+    assert!(server.says(&get("")).await.starts_with("HTTP/1.1 200"));
+    let long = format!("x: {}\r\n", "y".repeat(2_000));
+    assert!(server.says(&get(&long)).await.starts_with("HTTP/1.1 431"));
+    assert!(server.says(&get(&"x: y\r\n".repeat(20))).await.starts_with("HTTP/1.1 431"));
+    // Whoever never ends a head, or never begins one, is let go.
+    for begun in ["", "G", "GET / HTTP/1.1\r\nx: ", "PRI * HTTP/2.0\r\n"] {
+        let answer = server.says(begun).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{begun}: {answer}");
+    }
+    // A connection that was used once is not kept for ever.
+    assert!(server.says("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.ends_with("127.0.0.1"));
+    server.end().await;
+}
+
+/// I6: handshakes and connections are bounded; others wait.
+#[tokio::test]
+async fn handshakes_and_connections_are_bounded() {
+    let pair = certificate();
+    let limits = ListenLimits {
+        handshakes_max: 1,
+        handshake_timeout: Duration::from_millis(300),
+        ..ListenLimits::default()
+    };
+    let server = Server::start(Listening { tls: Some(tls(&pair)), limits, ..Listening::default() }).await;
+    let mut silent = server.connect().await;
+    silent.write_all(&[22]).await.unwrap();
+    assert_eq!(silent.read(&mut [0]).await.unwrap_or(0), 0, "it is let go");
+    assert!(shake_hands(&server, pair.cert.der(), &TLS13, &[]).await.is_ok());
+    server.end().await;
+
+    let limits = ListenLimits { connections_max: 1, ..ListenLimits::default() };
+    let server = Server::start(Listening { limits, ..Listening::default() }).await;
+    let mut first = server.connect().await;
+    first.write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+    server.entered.notified().await;
+    // The operating system connects, but nobody answers before the first one has ended.
+    let mut second = server.connect().await;
+    second.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    tokio::select! {
+        biased;
+        _ = second.readable() => panic!("it was answered"),
+        () = tokio::task::yield_now() => {}
+    }
+    server.go_on.notify_one();
+    first.read_to_string(&mut answer).await.unwrap();
+    second.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("127.0.0.1"), "{answer}");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn what_is_under_way_ends_and_what_is_idle_is_closed() {
+    let pair = certificate();
+    let server = Server::start(Listening { tls: Some(tls(&pair)), ..Listening::default() }).await;
+    let idle = shake_hands(&server, pair.cert.der(), &TLS13, &[]).await.unwrap();
+    let mut busy = shake_hands(&server, pair.cert.der(), &TLS12, &[]).await.unwrap();
+    busy.write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    server.entered.notified().await;
+    let mut shaking = server.connect().await;
+    let (go_on, address) = (Arc::clone(&server.go_on), server.address);
+    server.stop.send(()).unwrap();
+    assert_eq!(shaking.read(&mut [0]).await.unwrap_or(0), 0, "no handshake is waited for");
+    go_on.notify_one();
+    let mut answer = String::new();
+    busy.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("done"), "{answer}");
+    server.serving.await.unwrap().unwrap();
+    assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+    drop(idle);
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_says_for_whom_it_asks() {
+    let ask = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-forwarded-for: 203.0.113.9, 198.51.100.7\r\n\r\n";
+    for (trusted, told) in [(&[][..], "127.0.0.1"), (&["127.0.0.0/8"], "198.51.100.7")] {
+        let trusted_proxies = trusted.iter().map(|network| network.parse().unwrap()).collect();
+        let server = Server::start(Listening { trusted_proxies, ..Listening::default() }).await;
+        let answer = server.says(ask).await;
+        assert!(answer.ends_with(told), "{answer}");
+        server.end().await;
+    }
+}
