@@ -206,8 +206,8 @@ impl From<ManageError> for Problem {
             ManageError::Invalid(breach) => Self::invalid(&breach),
             ManageError::NoSuchStream => Self::not_found("there is no such stream"),
             ManageError::TooManyStreams(_) | ManageError::Busy => Self::conflict(error.to_string()),
-            // Only the operator ends what the operator began (SEM-8).
-            ManageError::Held => Self::refused(error.to_string()),
+            // Only the operator ends what the operator began (SEM-8), and changes what configuration declares.
+            ManageError::Held | ManageError::Declared(_) => Self::refused(error.to_string()),
             ManageError::Ours(error) => Self::ours(&error),
             other => Self::conflict(other.to_string()),
         }

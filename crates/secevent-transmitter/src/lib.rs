@@ -24,6 +24,7 @@ mod age;
 mod ahead;
 mod config;
 mod counts;
+mod declared;
 mod figures;
 mod issuer;
 mod manage;
@@ -44,6 +45,7 @@ mod window;
 
 pub use accept::{AcceptError, Accepted, Incoming};
 pub use config::{BacklogLimits, Overflow, PollOrder, TransmitterConfig};
+pub use declared::{DeclaredChange, DeclaredStream, Reconciled};
 pub use figures::{Figures, NotReady, StreamFigures, Suspension};
 pub use issuer::IssuerConfig;
 pub use manage::{Client, ManageError};

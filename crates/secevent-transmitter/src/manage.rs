@@ -2,6 +2,7 @@
 //!
 //! The story of each request is told here; the server's handlers translate it from and to HTTP.
 
+use crate::declared::Declared;
 use crate::render::RenderedAs;
 use crate::stream::{Stream, Target};
 use crate::table::{Entry, Settings};
@@ -32,6 +33,12 @@ pub enum ManageError {
     /// An operator set the stream's status, and ends it.
     #[error("the operator has paused or disabled the stream")]
     Held,
+    /// The transmitter's configuration declares the stream, under this name, and alone changes it.
+    #[error(
+        "the stream is declared as {0:?} in the transmitter's configuration: its operator changes it there, and its \
+         receiver may set its status and verify it"
+    )]
+    Declared(String),
     /// The stream is being changed by somebody else at this moment.
     #[error("the stream is being changed at this moment")]
     Busy,
@@ -79,6 +86,17 @@ impl Transmitter {
         if has >= self.config.streams_per_client_max {
             return Err(ManageError::TooManyStreams(has));
         }
+        self.make_stream(issuer, client, request, None).await
+    }
+
+    /// Makes a stream, whoever wishes for it. The caller holds `creating`.
+    pub(crate) async fn make_stream(
+        &self,
+        issuer: &str,
+        client: &Client,
+        request: CreateStream,
+        declared: Option<Declared>,
+    ) -> Result<StreamConfiguration, ManageError> {
         let id = self.random_id();
         let asked = request.delivery.unwrap_or_else(DeliveryRequest::poll);
         let stream = Stream {
@@ -97,6 +115,7 @@ impl Transmitter {
             held: false,
             untold: false,
             generation: 0,
+            declared,
             id,
         };
         let version = self.write(&stream, Version(0)).await?;
@@ -135,6 +154,7 @@ impl Transmitter {
         let entry = self.stream_of(issuer, client, &request.stream_id)?;
         let _alone = entry.changing.lock().await;
         let settings = entry.settings();
+        settings.stream.is_its_receivers()?;
         // The values are compared as the receiver last saw them, before anything changes (E-10).
         request.supplied.check_against(&self.configuration(&settings))?;
         let mut stream = settings.stream.clone();
@@ -164,6 +184,7 @@ impl Transmitter {
         let entry = self.stream_of(issuer, client, &request.stream_id)?;
         let _alone = entry.changing.lock().await;
         let settings = entry.settings();
+        settings.stream.is_its_receivers()?;
         request.supplied.check_against(&self.configuration(&settings))?;
         let asked = request.delivery.unwrap_or_else(DeliveryRequest::poll);
         let target = self.changed_target(&settings, &asked)?;
@@ -181,6 +202,7 @@ impl Transmitter {
         let entry = self.stream_of(issuer, client, id)?;
         let _alone = entry.changing.lock().await;
         let settings = entry.settings();
+        settings.stream.is_its_receivers()?;
         self.store.put(&Stream::document(&settings.stream.id), settings.version, None).await?;
         self.table.remove(&entry);
         self.gone.take_over(&entry.counts);
@@ -320,7 +342,7 @@ impl Transmitter {
         Ok(self.target(&settings.stream.id, asked, stored))
     }
 
-    fn target(&self, id: &str, asked: &DeliveryRequest, stored: Option<&str>) -> Target {
+    pub(crate) fn target(&self, id: &str, asked: &DeliveryRequest, stored: Option<&str>) -> Target {
         let words = asked.spelling.into();
         match &asked.by {
             DeliverBy::Poll => Target::Poll { words },

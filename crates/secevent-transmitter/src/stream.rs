@@ -1,5 +1,6 @@
 //! A stream as the transmitter keeps it: who receives, what, how, and whether.
 
+use crate::declared::Declared;
 use crate::render::RenderedAs;
 use secevent::Timestamp;
 use secevent_ssf::{Endpoint, Secret, Spelling, Status, StreamId};
@@ -47,6 +48,9 @@ pub(crate) struct Stream {
     /// How often its history was replayed as new SETs (SEM-1).
     #[serde(default)]
     pub(crate) generation: u16,
+    /// That configuration declares it, or did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) declared: Option<Declared>,
 }
 
 /// Where a stream's SETs go.

@@ -5,6 +5,7 @@
 
 mod accepting;
 mod bounds;
+mod declared;
 mod failures;
 mod fairness;
 mod limits;

@@ -219,7 +219,7 @@ async fn what_is_committed_after_a_stream_has_ended_is_dropped_without_a_restart
         let id = world.push_stream().await;
         let before = world.network.pushes().len();
         world.store.commits_slowly.send_replace(Some(Queue::Regular));
-        let transmitter = std::sync::Arc::clone(&world.transmitter);
+        let transmitter = Arc::clone(&world.transmitter);
         let event = crate::world::event("e1", &crate::world::email("alice"));
         let accepting =
             tokio::spawn(
