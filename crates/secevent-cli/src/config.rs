@@ -1,15 +1,31 @@
 //! The configuration file, `secevent.toml`: read, checked as a whole, and turned into what the parts need.
 
+mod check;
+pub(crate) mod command;
+mod document;
+mod event_types;
+pub(crate) mod given;
+mod print;
+#[cfg(test)]
+mod proofs;
+mod reference;
+mod show;
+mod streams;
+mod table;
+mod warn;
+
 use anyhow::{Context as _, bail, ensure};
-use secevent::{Audience, Issuer};
+use event_types::EventTypeEntry;
+use secevent::{Audience, Issuer, Vocabulary};
 use secevent_http::ClientConfig as OutgoingConfig;
 use secevent_jose::Algorithm;
 use secevent_server::{ClientConfig, MetricsAccess, Scope};
-use secevent_transmitter::{IssuerConfig, Overflow, PollOrder, TransmitterConfig};
+use secevent_transmitter::{DeclaredStream, IssuerConfig, Overflow, PollOrder, TransmitterConfig};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use streams::StreamEntry;
 
 /// `secevent.toml`. A key that is not known is an error.
 #[derive(Debug, Default, Deserialize)]
@@ -28,6 +44,10 @@ pub(crate) struct File {
     issuers: Vec<IssuerEntry>,
     #[serde(default, rename = "client")]
     clients: Vec<ClientEntry>,
+    #[serde(default, rename = "event_type")]
+    event_types: Vec<EventTypeEntry>,
+    #[serde(default, rename = "stream")]
+    streams: Vec<StreamEntry>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -147,6 +167,9 @@ pub(crate) struct Settings {
     pub(crate) transmitter: TransmitterConfig,
     pub(crate) clients: Vec<ClientConfig>,
     pub(crate) allow_plain_http: bool,
+    /// The event types of the standards, and those of the file.
+    pub(crate) vocabulary: Vocabulary,
+    pub(crate) streams: Vec<DeclaredStream>,
 }
 
 /// How much the store may hold. None leaves its default.
@@ -175,7 +198,7 @@ pub(crate) enum MasterKey {
 }
 
 /// What flags and environment say, which wins over the file.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Overrides {
     pub(crate) listen: Option<SocketAddr>,
     pub(crate) admin_listen: Option<AdminListen>,
@@ -200,6 +223,11 @@ impl File {
     /// Reads a file's text.
     pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
         Ok(toml::from_str(text)?)
+    }
+
+    /// The same of a file that is read already.
+    fn from_table(table: toml::Table) -> anyhow::Result<Self> {
+        Ok(table.try_into()?)
     }
 
     /// Where to listen, as flags, environment and file say.
@@ -259,7 +287,12 @@ impl File {
                  it into an environment variable and name that: key = {{ env = \"SECEVENT_MASTER_KEY\" }}"
             ),
         };
-        let issuers = match self.issuers.is_empty() {
+        let vocabulary = event_types::vocabulary(&self.event_types)?;
+        let names_events: Vec<bool> = match self.issuers.is_empty() {
+            true => vec![false],
+            false => self.issuers.iter().map(|entry| entry.events.is_some()).collect(),
+        };
+        let mut issuers = match self.issuers.is_empty() {
             true if dev => vec![IssuerConfig::new(issuer_url(&public_url).expect("checked above"))],
             true => bail!("there is no [[issuer]]: declare at least one, with its url"),
             false => self
@@ -268,6 +301,7 @@ impl File {
                 .map(|entry| entry.settle(&issuer_url))
                 .collect::<anyhow::Result<_>>()?,
         };
+        event_types::complete(&mut issuers, &self.event_types, &names_events, &vocabulary)?;
         for (place, issuer) in issuers.iter().enumerate() {
             let twice = issuers[..place].iter().any(|other| other.url == issuer.url);
             ensure!(!twice, "issuer.url {} is declared twice", issuer.url);
@@ -280,6 +314,13 @@ impl File {
             clients.push(client);
         }
         let allow_plain_http = dev || self.outgoing.allow_plain_http;
+        let around = streams::Around {
+            issuers: &issuers,
+            clients: &clients,
+            vocabulary: &vocabulary,
+            allow_plain_http,
+        };
+        let streams = streams::settle(self.streams, &around)?;
         // Nothing that we send may come back to us (SEM-23).
         let own_listeners =
             std::iter::once(listen).chain(admin.as_ref().map(|admin| admin.address)).collect();
@@ -295,6 +336,8 @@ impl File {
             transmitter,
             clients,
             allow_plain_http,
+            vocabulary,
+            streams,
         })
     }
 }
@@ -537,8 +580,16 @@ impl SecretSource {
     fn read(&self, place: &str) -> anyhow::Result<String> {
         match self {
             Self::Plain(secret) => Ok(secret.clone()),
-            Self::Env { env } => std::env::var(env)
-                .with_context(|| format!("{place} names the environment variable {env}, which is not set")),
+            Self::Env { env } => match std::env::var(env) {
+                Ok(secret) => Ok(secret),
+                Err(std::env::VarError::NotPresent) => {
+                    bail!("{place} names the environment variable {env}, which is not set")
+                }
+                // The error itself would tell what is in it.
+                Err(std::env::VarError::NotUnicode(_)) => {
+                    bail!("{place} names the environment variable {env}, which is no text in UTF-8")
+                }
+            },
             Self::File { file } => {
                 let text = std::fs::read_to_string(file).with_context(|| {
                     format!("{place} names the file {}, which cannot be read", file.display())

@@ -18,7 +18,7 @@ mod serve;
 mod set;
 mod streams;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
@@ -48,13 +48,18 @@ enum Command {
     #[command(subcommand)]
     Replay(replay::Command),
     Backup(backup::Backup),
+    /// Check, show and explain the configuration of a server.
+    #[command(subcommand)]
+    Config(config::command::Command),
     /// Make, sign, verify, decode and lint tokens; no server needed.
     #[command(subcommand)]
     Set(set::Command),
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match cli.command {
         Command::Demo(args) => run("warn", demo::run(args)),
         Command::Serve(args) => run("info", serve::run(args)),
         Command::Emit(args) => run("warn", emit::run(args)),
@@ -62,6 +67,7 @@ fn main() -> ExitCode {
         Command::Dead(command) => dead::run(&command),
         Command::Replay(command) => replay::run(&command),
         Command::Backup(args) => backup::run(&args),
+        Command::Config(command) => config::command::run(&command, &matches),
         Command::Set(command) => set::run(command),
     }
 }

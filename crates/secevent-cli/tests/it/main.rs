@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail where it stands, helpers included")]
 
 mod admin;
+mod config;
 mod demo;
 mod program;
 mod serve;
