@@ -1,6 +1,6 @@
 //! The configuration file, `secevent.toml`: read, checked as a whole, and turned into what the parts need.
 
-mod check;
+pub(crate) mod check;
 pub(crate) mod command;
 mod document;
 mod event_types;

@@ -7,6 +7,7 @@ mod clock;
 mod config;
 mod dead;
 mod demo;
+mod doctor;
 mod emit;
 mod input;
 #[cfg(feature = "kill-points")]
@@ -51,6 +52,7 @@ enum Command {
     /// Check, show and explain the configuration of a server.
     #[command(subcommand)]
     Config(config::command::Command),
+    Doctor(doctor::Doctor),
     /// Make, sign, verify, decode and lint tokens; no server needed.
     #[command(subcommand)]
     Set(set::Command),
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Command::Replay(command) => replay::run(&command),
         Command::Backup(args) => backup::run(&args),
         Command::Config(command) => config::command::run(&command, &matches),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Set(command) => set::run(command),
     }
 }

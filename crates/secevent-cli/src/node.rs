@@ -85,7 +85,7 @@ impl Node {
                     warn!(stream.id = %change.stream_id, name, client, issuer, "A stream is declared no more, and disabled");
                 }
                 what => {
-                    info!(stream.id = %change.stream_id, name, client, issuer, ?what, "A stream is made as it is declared")
+                    info!(stream.id = %change.stream_id, name, client, issuer, ?what, "A stream is made as it is declared");
                 }
             }
         }

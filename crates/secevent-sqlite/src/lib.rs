@@ -31,6 +31,7 @@ mod documents;
 mod failure;
 mod fingerprint;
 mod inbox;
+mod inspect;
 mod log_file;
 mod meta;
 mod migrations;
@@ -41,6 +42,7 @@ mod recent;
 mod recovery;
 mod writer;
 
+pub use inspect::{Inspection, inspect};
 pub use open::Options;
 
 use backup::Backups;

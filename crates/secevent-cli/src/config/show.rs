@@ -208,7 +208,6 @@ impl Look<'_> {
 fn masked(kind: Kind, value: Value) -> Value {
     match (kind, value) {
         (Kind::Secret, Value::Table(source)) if is_source(&source) => Value::Table(source),
-        (Kind::Secret, _) => Value::from(MASK),
         (Kind::Table(settings), Value::Table(table)) => {
             let mask = |(key, value): (String, Value)| {
                 let setting = settings.iter().find(|setting| setting.key == key);
@@ -217,8 +216,8 @@ fn masked(kind: Kind, value: Value) -> Value {
             };
             Value::Table(table.into_iter().map(mask).collect())
         }
-        // Something else was written there: what that is, nobody knows.
-        (Kind::Table(_), _) => Value::from(MASK),
+        // Where a table should be, something else was written: what that is, nobody knows.
+        (Kind::Secret | Kind::Table(_), _) => Value::from(MASK),
         (_, value) => value,
     }
 }

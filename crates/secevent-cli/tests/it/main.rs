@@ -5,6 +5,7 @@
 mod admin;
 mod config;
 mod demo;
+mod doctor;
 mod program;
 mod serve;
 mod set;
