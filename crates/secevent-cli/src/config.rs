@@ -1,25 +1,42 @@
 //! The configuration file, `secevent.toml`: read, checked as a whole, and turned into what the parts need.
 
+pub(crate) mod check;
 mod clients;
+pub(crate) mod command;
+mod document;
+mod event_types;
+pub(crate) mod given;
 mod keys;
 mod listen;
 mod outgoing;
+mod print;
+#[cfg(test)]
+mod proofs;
+mod reference;
+mod show;
+mod streams;
 mod subjects;
+mod table;
+mod warn;
 
 pub(crate) use listen::{CertificateFiles, ListenSettings};
 
 use anyhow::{Context as _, bail, ensure};
 use clients::{Authorization, AuthorizationServerEntry, ClientEntry};
-use secevent::Issuer;
+use event_types::EventTypeEntry;
+use secevent::{Issuer, Vocabulary};
 use secevent_http::{ClientConfig as OutgoingConfig, PushCredential};
 use secevent_jose::{Algorithm, RotationTimes};
 use secevent_server::{AuthorizationServerConfig, ClientConfig, ClientLimits, Limits, MetricsAccess};
-use secevent_transmitter::{Ending, Inactivity, IssuerConfig, Overflow, PollOrder, TransmitterConfig};
+use secevent_transmitter::{
+    DeclaredStream, Ending, Inactivity, IssuerConfig, Overflow, PollOrder, TransmitterConfig,
+};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use streams::StreamEntry;
 
 /// `secevent.toml`. A key that is not known is an error.
 #[derive(Debug, Default, Deserialize)]
@@ -49,6 +66,10 @@ pub(crate) struct File {
     #[serde(default, rename = "authorization_server")]
     authorization_servers: Vec<AuthorizationServerEntry>,
     limits: Option<ClientLimits>,
+    #[serde(default, rename = "event_type")]
+    event_types: Vec<EventTypeEntry>,
+    #[serde(default, rename = "stream")]
+    streams: Vec<StreamEntry>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -176,6 +197,9 @@ pub(crate) struct Settings {
     pub(crate) authorization_servers: Vec<AuthorizationServerConfig>,
     pub(crate) limits: Limits,
     pub(crate) allow_plain_http: bool,
+    /// The event types of the standards, and those of the file.
+    pub(crate) vocabulary: Vocabulary,
+    pub(crate) streams: Vec<DeclaredStream>,
 }
 
 /// How much the store may hold. None leaves its default.
@@ -204,7 +228,7 @@ pub(crate) enum MasterKey {
 }
 
 /// What flags and environment say, which wins over the file.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Overrides {
     pub(crate) listen: Option<SocketAddr>,
     pub(crate) admin_listen: Option<AdminListen>,
@@ -229,6 +253,11 @@ impl File {
     /// Reads a file's text.
     pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
         Ok(toml::from_str(text)?)
+    }
+
+    /// The same of a file that is read already.
+    fn from_table(table: toml::Table) -> anyhow::Result<Self> {
+        Ok(table.try_into()?)
     }
 
     /// Where to listen, as flags, environment and file say.
@@ -294,7 +323,12 @@ impl File {
             ),
         };
         let key_times = self.keys.settle()?;
-        let issuers = match self.issuers.is_empty() {
+        let vocabulary = event_types::vocabulary(&self.event_types)?;
+        let names_events: Vec<bool> = match self.issuers.is_empty() {
+            true => vec![false],
+            false => self.issuers.iter().map(|entry| entry.events.is_some()).collect(),
+        };
+        let mut issuers = match self.issuers.is_empty() {
             true if dev => vec![IssuerConfig::new(issuer_url(&public_url).expect("checked above"))],
             true => bail!("there is no [[issuer]]: declare at least one, with its url"),
             false => self
@@ -303,6 +337,7 @@ impl File {
                 .map(|entry| entry.settle(&issuer_url, key_times))
                 .collect::<anyhow::Result<_>>()?,
         };
+        event_types::complete(&mut issuers, &self.event_types, &names_events, &vocabulary)?;
         for (place, issuer) in issuers.iter().enumerate() {
             let twice = issuers[..place].iter().any(|other| other.url == issuer.url);
             ensure!(!twice, "issuer.url {} is declared twice", issuer.url);
@@ -324,6 +359,13 @@ impl File {
             clients.push(client);
         }
         let allow_plain_http = dev || self.outgoing.allow_plain_http;
+        let around = streams::Around {
+            issuers: &issuers,
+            clients: &clients,
+            vocabulary: &vocabulary,
+            allow_plain_http,
+        };
+        let streams = streams::settle(self.streams, &around)?;
         // Nothing that we send may come back to us (SEM-23).
         let own_listeners =
             std::iter::once(listen).chain(admin.as_ref().map(|admin| admin.address)).collect();
@@ -349,6 +391,8 @@ impl File {
             authorization_servers,
             limits,
             allow_plain_http,
+            vocabulary,
+            streams,
         })
     }
 }
@@ -592,8 +636,16 @@ impl SecretSource {
     fn read(&self, place: &str) -> anyhow::Result<String> {
         match self {
             Self::Plain(secret) => Ok(secret.clone()),
-            Self::Env { env } => std::env::var(env)
-                .with_context(|| format!("{place} names the environment variable {env}, which is not set")),
+            Self::Env { env } => match std::env::var(env) {
+                Ok(secret) => Ok(secret),
+                Err(std::env::VarError::NotPresent) => {
+                    bail!("{place} names the environment variable {env}, which is not set")
+                }
+                // The error itself would tell what is in it.
+                Err(std::env::VarError::NotUnicode(_)) => {
+                    bail!("{place} names the environment variable {env}, which is no text in UTF-8")
+                }
+            },
             Self::File { file } => {
                 let text = std::fs::read_to_string(file).with_context(|| {
                     format!("{place} names the file {}, which cannot be read", file.display())

@@ -9,6 +9,7 @@ mod clock;
 mod config;
 mod dead;
 mod demo;
+mod doctor;
 mod emit;
 mod input;
 mod key;
@@ -23,7 +24,7 @@ mod stream;
 mod streams;
 mod subject;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
@@ -68,13 +69,19 @@ enum Command {
     /// Look after the keys that issuers sign with, and the master key.
     #[command(subcommand)]
     Key(key::Command),
+    /// Check, show and explain the configuration of a server.
+    #[command(subcommand)]
+    Config(config::command::Command),
+    Doctor(doctor::Doctor),
     /// Make, sign, verify, decode and lint tokens; no server needed.
     #[command(subcommand)]
     Set(set::Command),
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match cli.command {
         Command::Demo(args) => run("warn", demo::run(args)),
         Command::Serve(args) => run("info", serve::run(args)),
         Command::Emit(args) => run("warn", emit::run(args)),
@@ -86,6 +93,8 @@ fn main() -> ExitCode {
         Command::Client(command) => client::run(&command),
         Command::Backup(args) => backup::run(&args),
         Command::Key(command) => key::run(&command),
+        Command::Config(command) => config::command::run(&command, &matches),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Set(command) => set::run(command),
     }
 }

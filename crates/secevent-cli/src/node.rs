@@ -7,7 +7,7 @@ use crate::clock::SystemClock;
 use crate::config::{AdminSettings, ListenSettings, MasterKey, Settings, StoreLimits};
 use anyhow::Context as _;
 use rand::RngExt as _;
-use secevent::{Clock, Issuer, Vocabulary};
+use secevent::{Clock, Issuer};
 use secevent_http::Credentialed;
 use secevent_server::{
     AdminConfig, ClientPorts, Clients, ClientsConfig, Listening, ServerConfig, ServerTls, TokenDigest,
@@ -16,7 +16,7 @@ use secevent_server::{
 use secevent_sqlite::SqliteStore;
 use secevent_ssf::{StreamId, Transport};
 use secevent_store::{Backup, Store, Vault};
-use secevent_transmitter::Transmitter;
+use secevent_transmitter::{Reconciled, Transmitter};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// A running transmitter.
 pub(crate) struct Node {
@@ -78,11 +78,24 @@ impl Node {
             Arc::clone(&transport),
             Arc::clone(&clock),
             vault.clone(),
-            Vocabulary::standard().clone(),
+            settings.vocabulary,
             rand::rng().random(),
         )
         .await
         .context("the transmitter cannot start")?;
+        let changes = transmitter.reconcile_streams(settings.streams).await;
+        for change in changes.context("the streams cannot be made as they are declared")? {
+            let (name, client, issuer) = (change.name, change.client, change.issuer);
+            match change.what {
+                // What it was owed is lost, and somebody should see that this was meant.
+                Reconciled::Withdrawn => {
+                    warn!(stream.id = %change.stream_id, name, client, issuer, "A stream is declared no more, and disabled");
+                }
+                what => {
+                    info!(stream.id = %change.stream_id, name, client, issuer, ?what, "A stream is made as it is declared");
+                }
+            }
+        }
         let clients = ClientsConfig {
             public_url: settings.public_url.clone(),
             clients: settings.clients,

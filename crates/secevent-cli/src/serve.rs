@@ -1,6 +1,7 @@
 //! `secevent serve`: a transmitter until it is asked to end.
 
-use crate::config::{AdminListen, DEFAULT_ADMIN_LISTEN, File, Overrides};
+use crate::config::given::Given;
+use crate::config::{AdminListen, DEFAULT_ADMIN_LISTEN, File};
 use crate::node::{Node, asked_to_end};
 use anyhow::Context as _;
 use clap::Args;
@@ -8,7 +9,6 @@ use rand::RngExt as _;
 use secevent::Audience;
 use secevent_server::{ClientConfig, Scope};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
@@ -42,45 +42,21 @@ A CONFIGURATION FILE
     [[client]]                                     # who tells what happens
     id = \"idp\"
     secret = { env = \"IDP_SECRET\" }
-    scopes = [\"events.write\"]")]
+    scopes = [\"events.write\"]
+
+  `secevent config example` prints one with every setting, and `secevent config check` tells all that
+  is wrong with one.")]
 pub(crate) struct Serve {
-    /// The configuration file. Without this flag, secevent.toml if it is there
-    #[arg(long, value_name = "FILE", env = "SECEVENT_CONFIG")]
-    config: Option<PathBuf>,
-    /// For development: plain http on loopback, a client with a generated secret, a key kept beside the store
-    #[arg(long)]
-    dev: bool,
-    /// Where to listen; wins over server.listen
-    #[arg(long, value_name = "ADDRESS", env = "SECEVENT_LISTEN")]
-    listen: Option<SocketAddr>,
-    /// Where to listen for operators, or off; wins over server.admin_listen
-    #[arg(long, value_name = "ADDRESS", env = "SECEVENT_ADMIN_LISTEN")]
-    admin_listen: Option<AdminListen>,
-    /// The URL under which others see this server; wins over server.public_url
-    #[arg(long, value_name = "URL", env = "SECEVENT_PUBLIC_URL")]
-    public_url: Option<String>,
-    /// The store, such as sqlite:secevent.db; wins over store.url
-    #[arg(long, value_name = "URL", env = "SECEVENT_STORE")]
-    store: Option<String>,
+    #[command(flatten)]
+    given: Given,
 }
 
 /// Runs until the program is asked to end.
 pub(crate) async fn run(args: Serve) -> anyhow::Result<()> {
-    const DEFAULT_FILE: &str = "secevent.toml";
     let ending = asked_to_end()?;
-    let file = match &args.config {
-        Some(path) => File::read(path)?,
-        None if PathBuf::from(DEFAULT_FILE).exists() => File::read(DEFAULT_FILE.as_ref())?,
-        None if args.dev => File::default(),
-        None => anyhow::bail!("there is no {DEFAULT_FILE} here: name one with --config, or try --dev"),
-    };
-    let mut overrides = Overrides {
-        listen: args.listen,
-        admin_listen: args.admin_listen,
-        public_url: args.public_url,
-        store: args.store,
-        dev: args.dev,
-    };
+    let dev = args.given.is_dev();
+    let file = args.given.file()?.map_or_else(|| Ok(File::default()), File::read)?;
+    let mut overrides = args.given.overrides();
     // Port 0 asks for any free port, and URLs have to name the one that it was.
     let listen = file.listen(&overrides);
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
@@ -89,7 +65,7 @@ pub(crate) async fn run(args: Serve) -> anyhow::Result<()> {
     let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
     overrides.admin_listen = Some(admin_address.map_or(AdminListen::Off, AdminListen::At));
     let mut settings = file.settle(overrides)?;
-    if args.dev && settings.clients.is_empty() {
+    if dev && settings.clients.is_empty() {
         settings.clients.push(dev_client());
     }
     let issuers: Vec<String> =

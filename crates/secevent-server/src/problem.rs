@@ -219,9 +219,11 @@ impl From<ManageError> for Problem {
             ManageError::Invalid(breach) => Self::invalid(&breach),
             ManageError::NoSuchStream => Self::not_found("there is no such stream"),
             ManageError::TooManyStreams(_) | ManageError::Busy => Self::conflict(error.to_string()),
-            // Only the operator ends what the operator began (SEM-8). And a bound does not go away by trying again,
-            // which 429 would say (SSF-144).
-            ManageError::Held | ManageError::TooManySubjects => Self::refused(error.to_string()),
+            // Only the operator ends what the operator began (SEM-8), and changes what configuration declares. And a
+            // bound does not go away by trying again, which 429 would say (SSF-144).
+            ManageError::Held | ManageError::Declared(_) | ManageError::TooManySubjects => {
+                Self::refused(error.to_string())
+            }
             ManageError::TooOften(wait) => Self::too_often(wait, error.to_string()),
             ManageError::Ours(error) => Self::ours(&error),
             other => Self::conflict(other.to_string()),

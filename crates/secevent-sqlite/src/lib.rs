@@ -31,6 +31,7 @@ mod documents;
 mod failure;
 mod fingerprint;
 mod inbox;
+mod inspect;
 mod log_file;
 mod meta;
 mod migrations;
@@ -42,6 +43,7 @@ mod recovery;
 mod subjects;
 mod writer;
 
+pub use inspect::{Inspection, inspect};
 pub use open::Options;
 
 use backup::Backups;

@@ -47,6 +47,14 @@ pub(crate) fn migrate(connection: &mut Connection, migrations: &[Migration]) -> 
     Ok(())
 }
 
+/// The version of the schema, 0 if there is none yet. Another program's database has no version that means anything.
+pub(crate) fn version(connection: &Connection) -> Result<usize, Failure> {
+    let found = number(connection, "PRAGMA user_version")?;
+    let is_ours = number::<i64>(connection, "PRAGMA application_id")? == APPLICATION_ID;
+    let is_empty = found == 0 && number::<i64>(connection, "SELECT count(*) FROM sqlite_schema")? == 0;
+    if is_ours || is_empty { Ok(found) } else { Err(foreign()) }
+}
+
 /// Makes an empty file ours. A file with somebody else's tables is left alone.
 fn adopt(connection: &Connection) -> Result<(), Failure> {
     if number::<i64>(connection, "SELECT count(*) FROM sqlite_schema")? != 0 {

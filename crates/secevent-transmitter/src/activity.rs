@@ -116,6 +116,9 @@ impl Transmitter {
         then: Ending,
     ) -> Result<(), ManageError> {
         let settings = entry.settings();
+        // What configuration declares is there for as long as it does.
+        let then =
+            if settings.stream.declared.is_some() && then == Ending::Delete { Ending::Disable } else { then };
         let (status, outcome) = match then {
             Ending::Pause => (Status::Paused, "is paused"),
             Ending::Disable => (Status::Disabled, "is disabled"),

@@ -27,6 +27,7 @@ mod ahead;
 mod clients;
 mod config;
 mod counts;
+mod declared;
 mod figures;
 mod issuer;
 mod keys;
@@ -49,6 +50,7 @@ mod window;
 
 pub use accept::{AcceptError, Accepted, Incoming};
 pub use config::{BacklogLimits, Ending, Inactivity, Overflow, PollOrder, TransmitterConfig};
+pub use declared::{DeclaredChange, DeclaredStream, Reconciled};
 pub use figures::{Figures, NotReady, StreamFigures, Suspension};
 pub use issuer::IssuerConfig;
 pub use keys::{KeyState, KeyView, KeysError, NewKey, RotateAt};

@@ -2,6 +2,7 @@
 //!
 //! The story of each request is told here; the server's handlers translate it from and to HTTP.
 
+use crate::declared::Declared;
 use crate::render::RenderedAs;
 use crate::stream::{Stream, Target};
 use crate::table::{Entry, Settings};
@@ -36,6 +37,12 @@ pub enum ManageError {
     /// An operator set the stream's status, or the transmitter for good, and only an operator ends that (SEM-8, E-34).
     #[error("the operator has paused or disabled the stream")]
     Held,
+    /// The transmitter's configuration declares the stream, under this name, and alone changes it.
+    #[error(
+        "the stream is declared as {0:?} in the transmitter's configuration: its operator changes it there, and its \
+         receiver may set its status and verify it"
+    )]
+    Declared(String),
     /// The stream is being changed by somebody else at this moment.
     #[error("the stream is being changed at this moment")]
     Busy,
@@ -79,16 +86,28 @@ impl Transmitter {
         client: &Client,
         request: CreateStream,
     ) -> Result<StreamConfiguration, ManageError> {
-        let config = self.issuer(issuer)?.config();
-        let default_subjects = config.default_subjects;
-        let rendered_as =
-            RenderedAs { iss: issuer.to_owned(), aud: client.audience.clone(), legacy: config.legacy };
+        self.issuer(issuer)?;
         // One at a time: two requests at once must not both find room for the last stream.
         let _alone = self.creating.lock().await;
         let has = self.streams_of(issuer, &client.id).count();
         if has >= self.config.streams_per_client_max {
             return Err(ManageError::TooManyStreams(has));
         }
+        self.make_stream(issuer, client, request, None).await
+    }
+
+    /// Makes a stream, whoever wishes for it. The caller holds `creating`.
+    pub(crate) async fn make_stream(
+        &self,
+        issuer: &str,
+        client: &Client,
+        request: CreateStream,
+        declared: Option<Declared>,
+    ) -> Result<StreamConfiguration, ManageError> {
+        let config = self.issuer(issuer)?.config();
+        let default_subjects = config.default_subjects;
+        let rendered_as =
+            RenderedAs { iss: issuer.to_owned(), aud: client.audience.clone(), legacy: config.legacy };
         let id = self.random_id();
         let asked = request.delivery.unwrap_or_else(DeliveryRequest::poll);
         let stream = Stream {
@@ -111,6 +130,7 @@ impl Transmitter {
             format: request.format,
             generation: 0,
             default_subjects,
+            declared,
             id,
         };
         let version = self.write(&stream, Version(0)).await?;
@@ -152,6 +172,7 @@ impl Transmitter {
         let entry = self.stream_of(issuer, client, &request.stream_id)?;
         let _alone = entry.changing.lock().await;
         let settings = entry.settings();
+        settings.stream.is_its_receivers()?;
         // The values are compared as the receiver last saw them, before anything changes (E-10).
         request.supplied.check_against(&self.configuration(&settings))?;
         let mut stream = settings.stream.clone();
@@ -182,6 +203,7 @@ impl Transmitter {
         let entry = self.stream_of(issuer, client, &request.stream_id)?;
         let _alone = entry.changing.lock().await;
         let settings = entry.settings();
+        settings.stream.is_its_receivers()?;
         request.supplied.check_against(&self.configuration(&settings))?;
         let asked = request.delivery.unwrap_or_else(DeliveryRequest::poll);
         let target = self.changed_target(&settings, &asked)?;
@@ -198,6 +220,7 @@ impl Transmitter {
     /// Deletes a stream. What was still owed to it is dropped, and counted as such.
     pub async fn delete_stream(&self, issuer: &str, client: &str, id: &StreamId) -> Result<(), ManageError> {
         let entry = self.stream_of(issuer, client, id)?;
+        entry.settings().stream.is_its_receivers()?;
         self.end_stream(&entry).await
     }
 
@@ -362,7 +385,7 @@ impl Transmitter {
         Ok(self.target(&settings.stream.id, asked, stored))
     }
 
-    fn target(&self, id: &str, asked: &DeliveryRequest, stored: Option<&str>) -> Target {
+    pub(crate) fn target(&self, id: &str, asked: &DeliveryRequest, stored: Option<&str>) -> Target {
         let words = asked.spelling.into();
         match &asked.by {
             DeliverBy::Poll => Target::Poll { words },

@@ -1,5 +1,6 @@
 //! A stream as the transmitter keeps it: who receives, what, how, and whether.
 
+use crate::declared::Declared;
 use crate::render::RenderedAs;
 use secevent::Timestamp;
 use secevent_ssf::{DefaultSubjects, Endpoint, Secret, Spelling, Status, StreamId};
@@ -59,6 +60,9 @@ pub(crate) struct Stream {
     /// Which subjects it has of which nothing was said: as its issuer had it when the stream was created.
     #[serde(default = "all_subjects")]
     pub(crate) default_subjects: DefaultSubjects,
+    /// That configuration declares it, or did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) declared: Option<Declared>,
 }
 
 /// What streams had before there was a choice.

@@ -156,6 +156,8 @@ pub struct Definition {
     subject: SubjectRule,
     check: fn(&Map<String, Value>, Strictness) -> Result<(), Invalid>,
     extra: Option<Arc<PayloadCheck>>,
+    /// The subject formats of a custom type, if it is not about just anybody.
+    formats: Option<Arc<[String]>>,
 }
 
 /// A check of a payload beyond the member table, such as a JSON Schema.
@@ -174,6 +176,7 @@ impl Definition {
             subject: E::SUBJECT,
             check: E::check,
             extra: None,
+            formats: None,
         }
     }
 
@@ -235,6 +238,14 @@ impl Definition {
 
     /// Checks that the event may be about `subject`.
     pub fn check_subject(&self, subject: &Subject) -> Result<(), Invalid> {
+        if let Some(formats) = &self.formats {
+            let fits = match subject {
+                Subject::Simple(identifier) => fits(identifier, formats),
+                Subject::Complex(_) => formats.iter().any(|format| format == subject.format()),
+            };
+            let problem = || format!("must be of format {} for {}", formats.join(" or "), self.name);
+            return if fits { Ok(()) } else { Err(Invalid::new("sub_id", "custom", problem())) };
+        }
         let SubjectRule::Formats(formats, rule) = self.subject else { return Ok(()) };
         match subject {
             Subject::Simple(identifier) if fits(identifier, formats) => Ok(()),
@@ -244,6 +255,14 @@ impl Definition {
                 format!("must be a simple subject of format {} for {}", formats.join(" or "), self.name),
             )),
         }
+    }
+
+    /// The same event type, about subjects of these formats alone (`email`, `opaque`, `complex` for a complex
+    /// subject). Another subject breaks the rule `custom`.
+    #[must_use]
+    pub fn about_subjects(mut self, formats: impl IntoIterator<Item = String>) -> Self {
+        self.formats = Some(formats.into_iter().collect());
+        self
     }
 
     #[cfg(feature = "json-schema")]
@@ -258,15 +277,19 @@ impl Definition {
             subject: SubjectRule::Any,
             check: |_, _| Ok(()),
             extra: Some(extra),
+            formats: None,
         }
     }
 }
 
 /// One recognised alias is enough (RFC 9493 section 3.2.8).
-fn fits(identifier: &Identifier, formats: &[&str]) -> bool {
+fn fits(identifier: &Identifier, formats: &[impl AsRef<str>]) -> bool {
+    let is_named = |format: &str| formats.iter().any(|known| known.as_ref() == format);
     match identifier {
-        Identifier::Aliases { identifiers } => identifiers.iter().any(|one| fits(one, formats)),
-        simple => formats.contains(&simple.format()),
+        Identifier::Aliases { identifiers } => {
+            is_named(identifier.format()) || identifiers.iter().any(|one| fits(one, formats))
+        }
+        simple => is_named(simple.format()),
     }
 }
 

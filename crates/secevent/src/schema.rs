@@ -89,7 +89,7 @@ impl Definition {
             .offline()
             .with_pattern_options(patterns)
             .build(schema)
-            .map_err(|error| SchemaError::NotASchema(error.to_string()))?;
+            .map_err(|error| SchemaError::NotASchema(wrong_at(&error)))?;
         let check = move |payload: &Value| schema.validate(payload).map_err(|error| breach(&error));
         Ok(Self::custom(uri.to_owned(), name.to_owned(), about.to_owned(), Arc::new(check)))
     }
@@ -116,6 +116,14 @@ fn is_deeper(schema: &Value, depth_max: usize) -> bool {
         }
     }
     false
+}
+
+/// What is wrong with a schema, and where in it.
+fn wrong_at(error: &ValidationError<'_>) -> String {
+    match error.instance_path().as_str() {
+        "" => error.to_string(),
+        place => format!("at {place}: {error}"),
+    }
 }
 
 fn breach(error: &ValidationError<'_>) -> Invalid {

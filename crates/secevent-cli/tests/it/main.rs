@@ -4,7 +4,9 @@
 
 mod admin;
 mod client;
+mod config;
 mod demo;
+mod doctor;
 mod foreign;
 mod key;
 mod program;

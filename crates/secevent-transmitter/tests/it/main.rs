@@ -6,6 +6,7 @@
 mod accepting;
 mod activity;
 mod bounds;
+mod declared;
 mod failures;
 mod fairness;
 mod keys;

@@ -1,6 +1,6 @@
 //! Event types that a JSON Schema defines.
 
-use secevent::{Definition, SchemaError, Strictness, Vocabulary};
+use secevent::{Definition, SchemaError, Strictness, Subject, Vocabulary};
 use serde_json::{Value, json};
 use std::net::TcpListener;
 
@@ -127,4 +127,41 @@ fn schemas_that_turn_on_themselves_come_to_an_end() {
     if let Ok(circle) = defined(&json!({"$ref": "#"})) {
         assert_eq!(circle.check("{}", Strictness::Lenient), Ok(()));
     }
+}
+
+#[test]
+fn a_bad_schema_is_told_with_the_place() {
+    for (schema, place) in [
+        (json!({"properties": {"door": {"type": "thing"}}}), "at /properties/door/type: "),
+        (json!({"type": "thing"}), "at /type: "),
+    ] {
+        let refused = defined(&schema).unwrap_err().to_string();
+        assert!(refused.starts_with(&format!("the schema is refused: {place}")), "{refused}");
+    }
+}
+
+#[test]
+fn an_event_may_be_about_some_formats_only() {
+    let formats = ["email", "complex"].map(str::to_owned);
+    let opened = defined(&json!({})).unwrap().about_subjects(formats);
+    let read = |json: Value| Subject::from_value(json, Strictness::Strict).unwrap();
+    let email = json!({"format": "email", "email": "jo@doors.example"});
+    let opaque = json!({"format": "opaque", "id": "7"});
+    for (subject, good) in [
+        (email.clone(), true),
+        (opaque.clone(), false),
+        (json!({"format": "aliases", "identifiers": [opaque, email]}), true),
+        (json!({"format": "aliases", "identifiers": [opaque]}), false),
+        (json!({"format": "complex", "user": opaque}), true),
+    ] {
+        let checked = opened.check_subject(&read(subject.clone()));
+        assert_eq!(checked.is_ok(), good, "{subject}: {checked:?}");
+        if let Err(error) = checked {
+            assert_eq!(
+                error.to_string(),
+                "`sub_id` must be of format email or complex for doors:opened [custom]"
+            );
+        }
+    }
+    assert!(defined(&json!({})).unwrap().check_subject(&read(opaque)).is_ok(), "else it is about anybody");
 }

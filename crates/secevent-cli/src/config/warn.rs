@@ -1,0 +1,180 @@
+//! What a server starts with, and one should know all the same.
+
+use super::check::{Finding, Severity};
+use super::document::Document;
+use super::{AdminListen, Overrides, Settings};
+use secevent_http::Ports;
+use toml::Value;
+
+/// All of it.
+pub(super) fn warnings(document: &Document, overrides: &Overrides, settings: &Settings) -> Vec<Finding> {
+    let mut warnings = Warnings { document, findings: Vec::new() };
+    warnings.of_listeners(overrides, settings);
+    warnings.of_secrets();
+    if !overrides.dev {
+        warnings.of_the_network(settings);
+    }
+    warnings.of_times(settings);
+    warnings.of_issuers(settings);
+    warnings.findings
+}
+
+struct Warnings<'a> {
+    document: &'a Document,
+    findings: Vec<Finding>,
+}
+
+impl Warnings<'_> {
+    fn note(&mut self, place: &str, reason: impl Into<String>, fix: &str) {
+        self.findings.push(Finding {
+            severity: Severity::Warning,
+            file: self.document.path.as_ref().map(|path| path.display().to_string()),
+            line: self.document.line(place),
+            key: place.to_owned(),
+            reason: reason.into(),
+            fix: fix.to_owned(),
+        });
+    }
+
+    fn of_listeners(&mut self, overrides: &Overrides, settings: &Settings) {
+        let url = &settings.public_url;
+        if url.starts_with("http:") && !overrides.dev {
+            let reason = format!("server.public_url is {url}: the server can only be used on this machine");
+            self.note("server.public_url", reason, "write the https URL under which others see this server");
+        }
+        let written = self.document.value("server", "listen").and_then(Value::as_str);
+        let listen = overrides.listen.or_else(|| written?.parse().ok());
+        let open = listen.filter(|listen| !listen.ip().is_loopback());
+        if let (Some(listen), None) = (open, self.document.value("server", "tls")) {
+            let reason = format!(
+                "server.listen is {listen}, where others reach it over plain http: tokens can be read on the way"
+            );
+            self.note(
+                "server.listen",
+                reason,
+                "see to it that only what speaks TLS for it can reach it, or listen on loopback",
+            );
+        }
+        let written = self.document.value("server", "admin_listen").and_then(Value::as_str);
+        let admin = overrides.admin_listen.or_else(|| written?.parse().ok());
+        if let Some(AdminListen::At(address)) = admin
+            && !address.ip().is_loopback()
+        {
+            let reason = format!("server.admin_listen is {address}, where others reach it over plain http");
+            self.note(
+                "server.admin_listen",
+                reason,
+                "see to it that only what speaks TLS for it can reach it, or listen on loopback",
+            );
+        }
+    }
+
+    fn of_secrets(&mut self) {
+        let is_plain = |value: Option<&Value>| value.is_some_and(Value::is_str);
+        let fix = "write { env = \"VARIABLE\" } or { file = \"FILE\" } instead";
+        if is_plain(self.document.value("secrets", "key")) {
+            self.note("secrets.key", "secrets.key stands in the file, which may be copied and shown", fix);
+        }
+        let plain = |section: &str, key: &str| -> Vec<String> {
+            let entries = self.document.entries(section).iter().enumerate();
+            let plain = entries.filter(|(_, entry)| {
+                is_plain(key.split('.').try_fold(*entry, |value, part| value.get(part)))
+            });
+            plain.map(|(number, _)| format!("{section}[{number}].{key}")).collect()
+        };
+        for place in [plain("client", "secret"), plain("stream", "delivery.authorization")].concat() {
+            self.note(&place, format!("{place} stands in the file, which may be copied and shown"), fix);
+        }
+        #[cfg(unix)]
+        self.of_readable_secrets();
+    }
+
+    /// Secrets in a file that everybody on the machine may read.
+    #[cfg(unix)]
+    fn of_readable_secrets(&mut self) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let Some(path) = &self.document.path else { return };
+        let has_secrets = !self.findings.is_empty()
+            && self.findings.iter().any(|one| one.reason.contains("stands in the file"));
+        let mode = std::fs::metadata(path).map(|meta| meta.permissions().mode());
+        if has_secrets && mode.is_ok_and(|mode| mode & 0o004 != 0) {
+            let reason =
+                format!("{} holds secrets, and everybody on this machine may read it", path.display());
+            self.note("", reason, "chmod o-r, or keep the secrets elsewhere");
+        }
+    }
+
+    fn of_the_network(&mut self, settings: &Settings) {
+        if settings.allow_plain_http {
+            let reason =
+                "outgoing.allow_plain_http is true: SETs and credentials go over the network in the clear";
+            self.note("outgoing.allow_plain_http", reason, "remove it, and give receivers https URLs");
+        }
+        let wide: Vec<String> = settings
+            .outgoing
+            .allow_networks
+            .iter()
+            .filter(|network| network.prefix_len() < 8)
+            .map(ToString::to_string)
+            .collect();
+        for network in wide {
+            let reason = format!(
+                "outgoing.allow_networks has {network}: whoever may set the URL of a stream reaches nearly everything"
+            );
+            self.note("outgoing.allow_networks", reason, "name the networks in which receivers are");
+        }
+        if matches!(&settings.outgoing.ports, Ports::Only(ports) if !ports.contains(&443)) {
+            let reason =
+                "outgoing.allow_ports is without 443: receivers at https URLs without a port are not reached";
+            self.note("outgoing.allow_ports", reason, "add 443, unless no receiver is to be reached there");
+        }
+    }
+
+    fn of_times(&mut self, settings: &Settings) {
+        let transmitter = &settings.transmitter;
+        let age_max = transmitter.retry.age_max;
+        let seconds = age_max.as_secs();
+        if age_max <= transmitter.retry.delay_max {
+            let reason = format!(
+                "delivery.age_max_seconds is {seconds}, no more than delivery.retry_delay_max_seconds: a SET may be given up before it is tried again"
+            );
+            self.note(
+                "delivery.age_max_seconds",
+                reason,
+                "make it several times delivery.retry_delay_max_seconds",
+            );
+        }
+        if age_max < transmitter.pause_after {
+            let reason = format!(
+                "delivery.age_max_seconds is {seconds}, less than delivery.pause_after_seconds: SETs of a receiver in trouble are given up before its stream is paused"
+            );
+            self.note("delivery.age_max_seconds", reason, "make it more than delivery.pause_after_seconds");
+        }
+        if age_max < transmitter.push_timeout {
+            let reason =
+                format!("delivery.age_max_seconds is {seconds}, less than delivery.push_timeout_seconds");
+            self.note("delivery.age_max_seconds", reason, "make it more than delivery.push_timeout_seconds");
+        }
+    }
+
+    fn of_issuers(&mut self, settings: &Settings) {
+        let below = |url: &str| {
+            url.strip_prefix(settings.public_url.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        for (number, issuer) in settings.transmitter.issuers.iter().enumerate() {
+            let url = issuer.url.as_str();
+            if !below(url) {
+                let reason = format!(
+                    "issuer.url is {url}, which is not below server.public_url ({}): others may not find its metadata here",
+                    settings.public_url
+                );
+                self.note(
+                    &format!("issuer[{number}].url"),
+                    reason,
+                    "make sure that this URL leads to this server",
+                );
+            }
+        }
+    }
+}
