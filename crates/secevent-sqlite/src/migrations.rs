@@ -8,8 +8,11 @@ use rusqlite::{Connection, TransactionBehavior, params};
 type Migration = &'static str;
 
 /// The steps, oldest first.
-pub(crate) const MIGRATIONS: &[Migration] =
-    &[include_str!("../migrations/0001_first.sql"), include_str!("../migrations/0002_recovery.sql")];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    include_str!("../migrations/0001_first.sql"),
+    include_str!("../migrations/0002_recovery.sql"),
+    include_str!("../migrations/0004_audit.sql"),
+];
 
 /// Marks the file as ours ("SEVT"), for `file` and for whoever finds it.
 const APPLICATION_ID: i64 = 0x5345_5654;

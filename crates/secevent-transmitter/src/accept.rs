@@ -1,6 +1,6 @@
 //! An event comes in: checked, matched, recorded; and only then is its producer told.
 
-use crate::config::Overflow;
+use crate::explain::Match;
 use crate::table::Entry;
 use crate::transmitter::{Transmitter, TransmitterError};
 use crate::{IssuerConfig, render};
@@ -92,6 +92,16 @@ impl Incoming {
             return Err(rule(unknown, "is no member of an event: use type, subject, data, occurred_at, txn"));
         }
         Ok(Self { uri: definition.uri().to_owned(), subject, data, occurred_at, txn })
+    }
+
+    /// An event of this type about this subject that says nothing.
+    pub(crate) fn about(uri: String, subject: Subject) -> Self {
+        Self { uri, subject, data: nothing(), occurred_at: None, txn: None }
+    }
+
+    /// Its type's URI.
+    pub fn uri(&self) -> &str {
+        &self.uri
     }
 
     /// The claims that all SETs of this event share, as the inside of a JSON object. `txn` comes first if the
@@ -187,16 +197,17 @@ impl Transmitter {
         for entry in self.table.matching(issuer.url.as_str(), &event.uri) {
             let settings = entry.settings();
             let stream = settings.stream.number();
-            let load = entry.outgoing().load();
-            if self.config.backlog.are_reached(load) {
-                if self.config.backlog.overflow == Overflow::Drop {
+            match self.match_of(&entry) {
+                Match::Full => {
                     dropped.push(stream);
                     overflow.dropped.push(entry);
                     continue;
                 }
-                overflow.pausing.push(entry);
-            } else if self.config.backlog.are_far(load) {
-                entry.overflowing.store(false, Ordering::Relaxed);
+                Match::Overflows => overflow.pausing.push(entry),
+                Match::Owed if self.config.backlog.are_far(entry.outgoing().load()) => {
+                    entry.overflowing.store(false, Ordering::Relaxed);
+                }
+                Match::Owed => {}
             }
             owed.push(Owed { stream, queue: Queue::Regular, rendering: settings.stream.rendering() });
         }

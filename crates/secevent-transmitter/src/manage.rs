@@ -113,6 +113,7 @@ impl Transmitter {
         let entry = self.table.insert(settings, self.config.pushes_per_stream_max);
         let now = self.clock.now();
         entry.activity.begin(now, now);
+        self.enter_stream_change(None, Some(&entry.settings().stream)).await?;
         // Some receivers wait for it before they trust the stream; it carries no state (SSF 1.0 section 8.1.4.2).
         // The stream is there without it, and its receiver can ask for another one.
         if let Err(error) = self.record_control(&entry, &Verification::default()).await {
@@ -209,7 +210,7 @@ impl Transmitter {
             // The stream is gone all the same; the next start drops what is left.
             warn!(stream.id = %settings.stream.id, %error, "What was owed to a deleted stream is not dropped yet");
         }
-        Ok(())
+        Ok(self.enter_stream_change(Some(&settings.stream), None).await?)
     }
 
     /// The status of a client's stream.
@@ -332,6 +333,7 @@ impl Transmitter {
         self.table.replace(entry, self.settings(stream, version));
         entry.outgoing().be_silent(silent);
         self.wake(entry);
+        self.enter_stream_change(Some(&before.stream), Some(&entry.settings().stream)).await?;
         Ok(self.configuration(&entry.settings()))
     }
 

@@ -1,6 +1,7 @@
 //! When the transmitter itself changes a stream's status: for an operator, or because its receiver has been in
 //! trouble for too long or is owed too much. The receiver is told (SEM-7, SEM-8).
 
+use crate::audit;
 use crate::manage::ManageError;
 use crate::stream::Stream;
 use crate::table::Entry;
@@ -54,10 +55,10 @@ impl Transmitter {
         let _alone = entry.changing.lock().await;
         let before = entry.settings().stream.status;
         let untold = status != before;
-        self.change_status(entry, status, reason, |stream| {
+        audit::ourselves(self.change_status(entry, status, reason, |stream| {
             stream.untold = untold;
             also(stream);
-        })
+        }))
         .await?;
         if untold {
             self.tell_status(entry).await?;

@@ -381,8 +381,11 @@ impl Committer {
             }
             Write::NewStreamNumber => Written::StreamNumber(StreamNumber(1)),
             Write::Receive(sets) => Written::Received(vec![Receipt::First; sets.len()]),
-            Write::Settle(_) | Write::Handled(_) | Write::Failed { .. } => Written::Done,
-            Write::Trim(_) | Write::Forget(_) => Written::Cleared { more: false },
+            Write::Settle(_) | Write::Handled(_) | Write::Failed { .. } | Write::Enter(_) => Written::Done,
+            Write::Trim(_) | Write::Forget(_) | Write::ForgetChanges(_) | Write::ClearTraces { .. } => {
+                Written::Cleared { more: false }
+            }
+            Write::Erase(_) => Written::Erased(secevent_store::Erased::default()),
             Write::Redrive(places) | Write::Discard(places) => Written::Count(places.len() as u64),
             Write::Replay { events, .. } => Written::Count(events.len() as u64),
         })
