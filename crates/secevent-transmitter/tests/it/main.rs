@@ -5,7 +5,10 @@
 
 mod accepting;
 mod activity;
+mod auditing;
 mod bounds;
+mod erasing;
+mod explaining;
 mod failures;
 mod fairness;
 mod limits;
