@@ -13,6 +13,7 @@ mod ingest;
 mod oauth;
 mod problem;
 mod receive;
+mod request_id;
 mod router;
 mod server;
 mod ssf;

@@ -87,6 +87,12 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "The request conflicts with what is there", "conflict", detail)
     }
 
+    /// What the caller has seen is not what is there any more.
+    pub(crate) fn precondition_failed() -> Self {
+        let detail = "it was changed since the version that If-Match names: read it again";
+        Self::new(StatusCode::PRECONDITION_FAILED, "It is another version", "conflict", detail)
+    }
+
     /// The body is of a type that is not read here.
     pub(crate) fn unsupported_media_type(expected: &'static str) -> Self {
         let detail = format!("the Content-Type must be {expected}");
@@ -205,6 +211,7 @@ impl From<ManageError> for Problem {
         match error {
             ManageError::Invalid(breach) => Self::invalid(&breach),
             ManageError::NoSuchStream => Self::not_found("there is no such stream"),
+            ManageError::Changed => Self::precondition_failed(),
             ManageError::TooManyStreams(_) | ManageError::Busy => Self::conflict(error.to_string()),
             // Only the operator ends what the operator began (SEM-8).
             ManageError::Held => Self::refused(error.to_string()),

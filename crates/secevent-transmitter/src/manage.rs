@@ -33,6 +33,9 @@ pub enum ManageError {
     /// An operator set the stream's status, or the transmitter for good, and only an operator ends that (SEM-8, E-34).
     #[error("the operator has paused or disabled the stream")]
     Held,
+    /// It was changed since the version that was asked for.
+    #[error("the stream was changed meanwhile")]
+    Changed,
     /// The stream is being changed by somebody else at this moment.
     #[error("the stream is being changed at this moment")]
     Busy,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// Every endpoint that needs a token, with a request for this stream that is good.
-fn endpoints(stream: &str) -> Vec<(Method, String, Value)> {
+pub(crate) fn endpoints(stream: &str) -> Vec<(Method, String, Value)> {
     let of = |path: &str| format!("/admin/v1/streams/{stream}{path}");
     vec![
         (Method::GET, "/admin/v1/figures".to_owned(), Value::Null),

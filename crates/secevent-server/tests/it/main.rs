@@ -5,6 +5,7 @@
 mod access;
 mod admin;
 mod ailing;
+mod documented;
 mod documents;
 mod feed;
 mod ingest;
