@@ -1,6 +1,9 @@
 //! The configuration file, `secevent.toml`: read, checked as a whole, and turned into what the parts need.
 
+mod retention;
+
 use anyhow::{Context as _, bail, ensure};
+use retention::Retention;
 use secevent::{Audience, Issuer};
 use secevent_http::ClientConfig as OutgoingConfig;
 use secevent_jose::Algorithm;
@@ -24,6 +27,8 @@ pub(crate) struct File {
     outgoing: Outgoing,
     #[serde(default)]
     delivery: Delivery,
+    #[serde(default)]
+    retention: Retention,
     #[serde(default, rename = "issuer")]
     issuers: Vec<IssuerEntry>,
     #[serde(default, rename = "client")]
@@ -290,7 +295,8 @@ impl File {
         let own_listeners =
             std::iter::once(listen).chain(admin.as_ref().map(|admin| admin.address)).collect();
         let outgoing = self.outgoing.settle(dev, own_listeners)?;
-        let transmitter = self.delivery.settle(issuers)?;
+        let mut transmitter = self.delivery.settle(issuers)?;
+        self.retention.settle(&mut transmitter)?;
         Ok(Settings {
             public_url,
             database,

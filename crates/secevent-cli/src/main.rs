@@ -2,12 +2,15 @@
 
 mod access;
 mod admin;
+mod audit;
 mod backup;
 mod clock;
 mod config;
 mod dead;
 mod demo;
 mod emit;
+mod erase;
+mod explain;
 mod input;
 #[cfg(feature = "kill-points")]
 mod kill;
@@ -47,6 +50,9 @@ enum Command {
     /// Deliver a part of a stream's history again.
     #[command(subcommand)]
     Replay(replay::Command),
+    Explain(explain::Explain),
+    Audit(audit::Audit),
+    Erase(erase::Erase),
     Backup(backup::Backup),
     /// Make, sign, verify, decode and lint tokens; no server needed.
     #[command(subcommand)]
@@ -61,6 +67,9 @@ fn main() -> ExitCode {
         Command::Streams(args) => streams::run(&args),
         Command::Dead(command) => dead::run(&command),
         Command::Replay(command) => replay::run(&command),
+        Command::Explain(args) => explain::run(&args),
+        Command::Audit(args) => audit::run(&args),
+        Command::Erase(args) => erase::run(&args),
         Command::Backup(args) => backup::run(&args),
         Command::Set(command) => set::run(command),
     }

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 /// Every endpoint that needs a token, with a request for this stream that is good.
 pub(crate) fn endpoints(stream: &str) -> Vec<(Method, String, Value)> {
     let of = |path: &str| format!("/admin/v1/streams/{stream}{path}");
+    let subject = json!({"format": "email", "email": "alice@example.com"});
     vec![
         (Method::GET, "/admin/v1/figures".to_owned(), Value::Null),
         (Method::GET, "/admin/v1/streams".to_owned(), Value::Null),
@@ -25,6 +26,17 @@ pub(crate) fn endpoints(stream: &str) -> Vec<(Method, String, Value)> {
         (Method::GET, format!("/admin/v1/replays/{:032x}", 1), Value::Null),
         (Method::DELETE, format!("/admin/v1/replays/{:032x}", 1), Value::Null),
         (Method::POST, "/admin/v1/backup".to_owned(), json!({"path": "/backups/copy.db"})),
+        (Method::GET, "/admin/v1/openapi.json".to_owned(), Value::Null),
+        (Method::GET, "/admin/v1/audit".to_owned(), Value::Null),
+        (Method::GET, "/admin/v1/events/AAAAAAAAAAAAAAAAAAAAAA".to_owned(), Value::Null),
+        (
+            Method::POST,
+            "/admin/v1/explain".to_owned(),
+            json!({"issuer": "https://tr.example", "event": {"type": "caep:session-revoked", "subject": subject}}),
+        ),
+        (Method::GET, "/admin/v1/erasures".to_owned(), Value::Null),
+        (Method::POST, "/admin/v1/erasures".to_owned(), json!({"subject": subject, "dry_run": true})),
+        (Method::GET, format!("/admin/v1/erasures/{:032x}", 1), Value::Null),
         (Method::GET, "/metrics".to_owned(), Value::Null),
         (Method::GET, "/admin/v1/nothing".to_owned(), Value::Null),
     ]

@@ -14,4 +14,5 @@ mod management;
 mod polling;
 mod recipient;
 mod tokens;
+mod traces;
 mod world;
