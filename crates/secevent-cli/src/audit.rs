@@ -118,7 +118,7 @@ fn differences(change: &Value) -> String {
             (false, true) => return None,
             (false, false) => format!("{name}: {was} -> {is}"),
         };
-        (was != is && !is.is_null() || (!before.is_null() && was != is)).then_some(line)
+        (was != is).then_some(line)
     });
     let text = changed.collect::<Vec<_>>().join(", ");
     match text.char_indices().nth(CHARS_MAX) {

@@ -172,10 +172,7 @@ impl Writer {
                 Write::ForgetChanges(before) => {
                     Ok(Written::Cleared { more: audit::forget(connection, *before)? })
                 }
-                Write::Erase(erase) => {
-                    tracing::trace!(target: "secevent::step", step = "erase");
-                    Ok(Written::Erased(records::erase(connection, known, erase)?))
-                }
+                Write::Erase(erase) => Ok(Written::Erased(records::erase(connection, known, erase)?)),
                 Write::ClearTraces { .. } => {
                     Ok(Written::Cleared { more: records::give_back_free_pages(connection)? })
                 }

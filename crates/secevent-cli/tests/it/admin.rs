@@ -418,7 +418,7 @@ fn a_person_is_erased_and_who_asked_is_in_the_log() {
     let erased = world.json(&["erase", "--subject", ALICE, "--yes"]);
     assert_eq!((&erased["state"], &erased["left"]["nothing"]), (&json!("done"), &json!(true)), "{erased}");
     assert_eq!(erased["erased"]["events"], found["events"]);
-    for file in std::fs::read_dir(world.place.path()).unwrap() {
+    for file in std::fs::read_dir(world.place.path(".")).unwrap() {
         let path = file.unwrap().path();
         let bytes = std::fs::read(&path).unwrap();
         let found = bytes.windows(ALICE.len()).any(|window| window.eq_ignore_ascii_case(ALICE.as_bytes()));

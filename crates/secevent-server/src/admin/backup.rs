@@ -22,7 +22,7 @@ use utoipa::ToSchema;
 pub(crate) fn routes() -> Vec<Route> {
     let path = json!({ "type": "string", "description": "An absolute path, where nothing is yet" });
     let write = Operation::post("writeBackup", "Write a copy of the store to a file of the server's machine")
-        .body(&["path"], json!({ "path": path }))
+        .body(&["path"], &json!({ "path": path }))
         .answers::<Copied>(StatusCode::CREATED, "The copy is whole, and on disk")
         .problem(StatusCode::NOT_FOUND, "The store has no backup of its own")
         .problem(StatusCode::CONFLICT, "The path cannot be used, or another copy is being written");

@@ -47,7 +47,7 @@ pub(crate) fn routes() -> Vec<Route> {
             json!({ "type": ["boolean", "null"], "description": "All of the stream; instead of `jti`" });
         operation
             .path("stream", "The stream")
-            .body(&[], json!({ "jti": jtis, "all": all }))
+            .body(&[], &json!({ "jti": jtis, "all": all }))
             .problem(StatusCode::NOT_FOUND, "There is no such stream, or the stream has no such SET")
     };
     let redrive = some(Operation::post("redriveDeadLetters", "Deliver dead letters again, as the same SETs"))

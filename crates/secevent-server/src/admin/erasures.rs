@@ -23,7 +23,7 @@ pub(crate) fn routes() -> Vec<Route> {
     let members = json!({ "subject": subject(), "dry_run": optional_flag(), "rewrite": optional_flag() });
     let start =
         Operation::post("startErasure", "Erase what there is of a person, or only tell how much that is")
-            .body(&["subject"], members)
+            .body(&["subject"], &members)
             .answers::<Foreseen>(StatusCode::OK, "With `dry_run`: what there is. Nothing is erased")
             .answers::<ErasureTold>(StatusCode::CREATED, "It has begun, and goes on by itself")
             .problem(StatusCode::CONFLICT, "Another one is under way");

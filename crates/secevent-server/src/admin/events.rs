@@ -38,7 +38,7 @@ pub(crate) fn routes() -> Vec<Route> {
     });
     let explain =
         Operation::post("explain", "To which streams an event would go, and by which rule; nothing is sent")
-            .body(&["event"], json!({ "issuer": optional_text(), "event": event }))
+            .body(&["event"], &json!({ "issuer": optional_text(), "event": event }))
             .answers::<Explanation>(StatusCode::OK, "Each stream, with the rule")
             .problem(StatusCode::NOT_FOUND, "There is no such issuer");
     vec![

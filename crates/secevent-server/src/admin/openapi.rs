@@ -54,7 +54,7 @@ fn document(routes: Vec<Route>) -> Document {
             for (name, schema) in std::mem::take(&mut operation.schemas) {
                 schemas.insert(name, json!(schema));
             }
-            methods.insert(operation.method.as_str().to_ascii_lowercase(), operation.to_value());
+            methods.insert(operation.method.as_str().to_ascii_lowercase(), operation.into_value());
         }
         paths.insert(route.path.to_owned(), methods.into());
     }

@@ -37,7 +37,7 @@ pub(crate) fn routes() -> Vec<Route> {
         "Deliver a part of a stream's history again, or tell what that would be",
     )
     .path("stream", "The stream")
-    .body(&[], members)
+    .body(&[], &members)
     .answers::<PreviewTold>(StatusCode::OK, "With `preview`: what would be delivered. Nothing is")
     .answers::<ReplayTold>(StatusCode::CREATED, "It has begun, and goes on by itself")
     .problem(StatusCode::NOT_FOUND, "There is no such stream, or the stream has no such SET")

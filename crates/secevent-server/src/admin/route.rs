@@ -94,7 +94,7 @@ impl Operation {
     }
 
     /// The body that is read: an object with these members, of which some must be there.
-    pub(crate) fn body(mut self, required: &[&str], members: Value) -> Self {
+    pub(crate) fn body(mut self, required: &[&str], members: &Value) -> Self {
         self.body = Some(json!({
             "type": "object",
             "properties": members,
@@ -152,7 +152,7 @@ impl Operation {
     }
 
     /// It, with what every operation may be answered with.
-    pub(crate) fn to_value(mut self) -> Value {
+    pub(crate) fn into_value(mut self) -> Value {
         self = self
             .problem(StatusCode::BAD_REQUEST, "The request has no Host header, or has two")
             .problem(

@@ -41,7 +41,7 @@ pub(crate) fn routes() -> Vec<Route> {
     )
     .path("stream", "The stream")
     .if_match()
-    .body(&["status"], json!({ "status": status, "reason": reason }))
+    .body(&["status"], &json!({ "status": status, "reason": reason }))
     .answers::<StreamTold>(StatusCode::OK, "The stream, as it is now")
     .with_etag()
     .problem(StatusCode::NOT_FOUND, "There is no such stream");

@@ -27,7 +27,7 @@ async fn the_document_has_every_route_and_no_other() {
     let world = World::new().await;
     let document = document(&world).await;
     for (path, operations) in document["paths"].as_object().unwrap() {
-        let called = path.replace('{', "").replace('}', "");
+        let called = path.replace(['{', '}'], "");
         for method in METHODS {
             let verb = method.to_ascii_uppercase().parse().unwrap();
             let answer = world.admin(verb, LOCAL, &called, &json!({})).await;
@@ -418,7 +418,7 @@ impl Chance {
         let dead = (has("jti") || body.get("all").is_some()) || body.get("jti").is_some();
         let of_dead = !dead || has("jti") != all;
         let is_empty = body.as_object().unwrap().is_empty();
-        let issuer = !body.get("event").is_some() || has("issuer");
+        let issuer = body.get("event").is_none() || has("issuer");
         of_dead && !is_empty && issuer
     }
 

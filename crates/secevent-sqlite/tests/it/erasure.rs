@@ -90,7 +90,7 @@ async fn record(store: &SqliteStore, events: Vec<NewEvent>) -> Vec<Sequence> {
     let recorded = store.record(events).await.unwrap();
     let new = recorded.into_iter().map(|one| match one {
         Recorded::New { sequence, .. } => sequence,
-        other => panic!("{other:?}"),
+        other => unreachable!("not new: {other:?}"),
     });
     new.collect()
 }
