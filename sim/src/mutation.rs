@@ -72,7 +72,7 @@ impl Mutation {
             InOrderPerSubject, OneNameOneEvent, SilentWhenEnded,
         };
         match self {
-            Self::RecordLies => &[AcceptedIsDurable],
+            Self::RecordLies => &[AcceptedIsDurable, OneNameOneEvent],
             Self::NamesForgotten => &[OneNameOneEvent],
             Self::SettlementLost | Self::RefusedAsAcked | Self::PageWithGap | Self::WrongPrevious => {
                 &[EachEndsAndIsCounted, InOrderPerSubject]

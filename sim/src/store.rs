@@ -8,10 +8,11 @@ use crate::sim::{Life, Sim, never};
 use bytes::Bytes;
 use secevent::Timestamp;
 use secevent_store::{
-    Backlog, BoxFuture, CommitFigures, CommitObserver, Dead, Delivery, Document, Documents, Epoch, History,
-    Inbox, Keep, Listing, MemoryStore, NewEvent, Outbox, Owing, Page, Queue, Receipt, Received, Recorded,
-    Recovery, Sequence, Settlement, Standing, StoreError, Stored, StreamNumber, SubjectEntry,
-    SubjectFingerprint, Subjects, Version, Write, Written,
+    Audit, Backlog, BoxFuture, Change, ChangeFilter, CommitFigures, CommitObserver, Dead, Delivery, Document,
+    Documents, Entered, Epoch, Erase, Erased, History, Inbox, Keep, Kept, Listing, MemoryStore, NewEvent,
+    Outbox, Owing, Page, Queue, Receipt, Received, Recorded, Records, Recovery, Sequence, Settlement,
+    Standing, StoreError, Stored, StreamNumber, SubjectEntry, SubjectFingerprint, Subjects, Texts, Version,
+    Write, Written,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -139,6 +140,10 @@ fn carry_out(store: &MemoryStore, write: &Write) -> Result<Written, StoreError> 
         Write::Receive(sets) => Written::Received(at_once(store.receive(sets))?),
         Write::Handled(places) => done(at_once(store.handled(places))?),
         Write::Failed { place, dead } => done(at_once(store.failed(place, dead))?),
+        Write::Enter(changes) => done(at_once(store.enter(changes))?),
+        Write::ForgetChanges(before) => Written::Cleared { more: at_once(store.forget_changes(before))? },
+        Write::Erase(erase) => Written::Erased(at_once(store.erase(erase))?),
+        Write::ClearTraces { .. } => Written::Cleared { more: false },
         Write::Trim(keep) => Written::Cleared { more: at_once(store.trim(keep))? },
         Write::Redrive(places) => Written::Count(at_once(store.redrive(places))?),
         Write::Discard(places) => Written::Count(at_once(store.discard(places))?),
@@ -698,6 +703,46 @@ impl Documents for SimStore {
             Written::StreamNumber(number) => Some(*number),
             _ => None,
         })
+    }
+}
+
+impl Audit for SimStore {
+    fn enter(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.write(Write::Enter(changes), nothing)
+    }
+
+    fn changes(
+        &self,
+        filter: ChangeFilter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Entered>, StoreError>> {
+        self.read(move |store| at_once(store.changes(filter, before, limit)))
+    }
+
+    fn forget_changes(&self, before: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.write(Write::ForgetChanges(before), more)
+    }
+}
+
+impl Records for SimStore {
+    fn event(&self, sequence: Sequence) -> BoxFuture<'_, Result<Option<Kept>, StoreError>> {
+        self.read(move |store| at_once(store.event(sequence)))
+    }
+
+    fn events(&self, after: Sequence, limit: usize) -> BoxFuture<'_, Result<Vec<Kept>, StoreError>> {
+        self.read(move |store| at_once(store.events(after, limit)))
+    }
+
+    fn erase(&self, erase: Vec<Erase>) -> BoxFuture<'_, Result<Erased, StoreError>> {
+        self.write(Write::Erase(erase), |written| match written {
+            Written::Erased(erased) => Some(*erased),
+            _ => None,
+        })
+    }
+
+    fn clear_traces(&self, texts: Texts, rewrite: bool) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.read(move |store| at_once(store.clear_traces(texts, rewrite)))
     }
 }
 

@@ -175,7 +175,8 @@ impl Summary {
 
 /// Whether a row has the test that it needs. What a transmitter promises has to be seen through its endpoints.
 fn is_tested(row: &Binding<'_>, tests: &BTreeMap<String, Vec<String>>) -> bool {
-    const THROUGH_HTTP: [&str; 2] = ["crates/secevent-server/tests/", "crates/secevent-cli/tests/"];
+    const THROUGH_HTTP: [&str; 3] =
+        ["crates/secevent-server/tests/", "crates/secevent-cli/tests/", "crates/secevent-http/tests/"];
     let suits = |test: &String| {
         row.part != Part::Transmitter || THROUGH_HTTP.iter().any(|folder| test.starts_with(folder))
     };

@@ -13,6 +13,7 @@ mod print;
 #[cfg(test)]
 mod proofs;
 mod reference;
+mod retention;
 mod show;
 mod streams;
 mod subjects;
@@ -24,6 +25,7 @@ pub(crate) use listen::{CertificateFiles, ListenSettings};
 use anyhow::{Context as _, bail, ensure};
 use clients::{Authorization, AuthorizationServerEntry, ClientEntry};
 use event_types::EventTypeEntry;
+use retention::Retention;
 use secevent::{Issuer, Vocabulary};
 use secevent_http::{ClientConfig as OutgoingConfig, PushCredential};
 use secevent_jose::{Algorithm, RotationTimes};
@@ -55,6 +57,8 @@ pub(crate) struct File {
     delivery: Delivery,
     #[serde(default)]
     subjects: subjects::Subjects,
+    #[serde(default)]
+    retention: Retention,
     #[serde(default, rename = "issuer")]
     issuers: Vec<IssuerEntry>,
     #[serde(default, rename = "push_credential")]
@@ -376,6 +380,7 @@ impl File {
         let mut transmitter = self.delivery.settle(issuers)?;
         transmitter.subjects = self.subjects.settle()?;
         (transmitter.key_times, transmitter.client_algorithms) = (key_times, client_algorithms);
+        self.retention.settle(&mut transmitter)?;
         Ok(Settings {
             public_url,
             database,

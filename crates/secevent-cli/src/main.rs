@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod audit;
 mod backup;
 mod certificates;
 mod client;
@@ -11,6 +12,8 @@ mod dead;
 mod demo;
 mod doctor;
 mod emit;
+mod erase;
+mod explain;
 mod input;
 mod key;
 #[cfg(feature = "kill-points")]
@@ -65,6 +68,9 @@ enum Command {
     /// Look after clients: who may call the server, and what each may do.
     #[command(subcommand)]
     Client(client::Command),
+    Explain(explain::Explain),
+    Audit(audit::Audit),
+    Erase(erase::Erase),
     Backup(backup::Backup),
     /// Look after the keys that issuers sign with, and the master key.
     #[command(subcommand)]
@@ -91,6 +97,9 @@ fn main() -> ExitCode {
         Command::Dead(command) => dead::run(&command),
         Command::Replay(command) => replay::run(&command),
         Command::Client(command) => client::run(&command),
+        Command::Explain(args) => explain::run(&args),
+        Command::Audit(args) => audit::run(&args),
+        Command::Erase(args) => erase::run(&args),
         Command::Backup(args) => backup::run(&args),
         Command::Key(command) => key::run(&command),
         Command::Config(command) => config::command::run(&command, &matches),

@@ -101,7 +101,7 @@ pub(crate) struct Cancel {
 
 /// From when on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Since {
+pub(crate) enum Since {
     At(Timestamp),
     Ago(Duration),
 }
@@ -185,15 +185,21 @@ async fn cancel(args: &Cancel, server: &Server) -> Result<(), Failure> {
     if args.json { print_json(&told) } else { print(&line(&told)) }
 }
 
+impl Since {
+    /// The time that is meant, as text.
+    pub(crate) fn to_text(self) -> String {
+        utc(match self {
+            Self::At(time) => time,
+            Self::Ago(span) => SystemClock.now().minus(span),
+        })
+    }
+}
+
 impl Start {
     fn body(&self) -> Result<Value, Failure> {
         let mut body = json!({ "fresh_jti": self.fresh_jti, "per_second": self.rate });
         if let Some(since) = self.since {
-            let since = match since {
-                Since::At(time) => time,
-                Since::Ago(span) => SystemClock.now().minus(span),
-            };
-            body["since"] = utc(since).into();
+            body["since"] = since.to_text().into();
         }
         if let Some(jti) = &self.from_jti {
             body["from_jti"] = jti.as_str().into();
@@ -233,7 +239,7 @@ fn line(replay: &Value) -> String {
     format!("replay {id} is {state}: {count} of {total} are owed again\n")
 }
 
-fn parse_since(given: &str) -> Result<Since, String> {
+pub(crate) fn parse_since(given: &str) -> Result<Since, String> {
     let unit = match given.as_bytes().last() {
         Some(b's') => 1,
         Some(b'm') => 60,

@@ -3,16 +3,21 @@
 //! Everything but `/healthz` and `/readyz` needs a token with the scope `admin`. Handlers translate, as everywhere in
 //! this crate; what they ask for is carried out by the transmitter.
 
+mod audit;
 mod backup;
 mod clients;
 mod dead;
+mod erasures;
+mod events;
 mod figures;
 mod guard;
 mod health;
 mod keys;
 mod metrics;
+mod openapi;
 mod replays;
 mod request;
+mod route;
 mod streams;
 mod time;
 
@@ -23,7 +28,7 @@ use crate::problem::Problem;
 use crate::router::bounded;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post, put};
+use route::Route;
 use secevent::Clock;
 use secevent_store::Backup;
 use secevent_transmitter::{RecoverError, Transmitter};
@@ -73,39 +78,37 @@ pub fn admin_router(
     clients: &Arc<Clients>,
     clock: Arc<dyn Clock>,
 ) -> Router {
-    let metrics = config.metrics;
     let (transmitter, clients) = (Arc::clone(transmitter), Arc::clone(clients));
+    let metrics = config.metrics;
     let admin = Arc::new(Admin { config, transmitter, clients, clock });
-    let mut router = Router::new()
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/admin/v1/figures", get(figures::read))
-        .route("/admin/v1/streams", get(streams::list))
-        .route("/admin/v1/streams/{stream}", get(streams::read))
-        .route("/admin/v1/streams/{stream}/status", put(streams::set_status))
-        .route("/admin/v1/dead", get(dead::list))
-        .route("/admin/v1/streams/{stream}/dead/{jti}", get(dead::read))
-        .route("/admin/v1/streams/{stream}/dead/redrive", post(dead::redrive))
-        .route("/admin/v1/streams/{stream}/dead/discard", post(dead::discard))
-        .route("/admin/v1/streams/{stream}/replays", post(replays::start))
-        .route("/admin/v1/replays", get(replays::list))
-        .route("/admin/v1/replays/{replay}", get(replays::read).delete(replays::cancel))
-        .route("/admin/v1/clients", get(clients::list).post(clients::create))
-        .route("/admin/v1/clients/{client}", get(clients::read).put(clients::update).delete(clients::delete))
-        .route("/admin/v1/clients/{client}/disable", post(clients::disable))
-        .route("/admin/v1/clients/{client}/enable", post(clients::enable))
-        .route("/admin/v1/clients/{client}/secret", post(clients::rotate))
-        .route("/admin/v1/keys", get(keys::list))
-        .route("/admin/v1/keys/publish", post(keys::publish))
-        .route("/admin/v1/keys/rotate", post(keys::rotate))
-        .route("/admin/v1/keys/withdraw", post(keys::withdraw))
-        .route("/admin/v1/keys/rewrap", post(keys::rewrap))
-        .route("/admin/v1/backup", post(backup::write));
-    if metrics != MetricsAccess::Off {
-        router = router.route("/metrics", get(metrics::read));
-    }
+    let router = routes(metrics).into_iter().fold(Router::new(), |router, route| {
+        debug_assert!(!route.operations.is_empty(), "{} is not documented", route.path);
+        router.route(route.path, route.methods)
+    });
     // The guard is outermost: what it does not let through is neither read nor looked up.
-    bounded(router.with_state(Arc::clone(&admin))).layer(from_fn_with_state(admin, guard::admit))
+    bounded(router.with_state(Arc::clone(&admin)))
+        .layer(from_fn_with_state(Arc::clone(&admin), audit::enter))
+        .layer(from_fn_with_state(admin, guard::admit))
+}
+
+/// Everything that is served here. A file of endpoints has a line here, and says there what they answer.
+pub(crate) fn routes(metrics: MetricsAccess) -> Vec<Route> {
+    let mut routes = vec![openapi::route()];
+    routes.extend(health::routes());
+    routes.extend(figures::routes());
+    routes.extend(streams::routes());
+    routes.extend(dead::routes());
+    routes.extend(replays::routes());
+    routes.extend(events::routes());
+    routes.extend(erasures::routes());
+    routes.extend(audit::routes());
+    routes.extend(clients::routes());
+    routes.extend(keys::routes());
+    routes.extend(backup::routes());
+    if metrics != MetricsAccess::Off {
+        routes.extend(metrics::routes(metrics));
+    }
+    routes
 }
 
 impl From<RecoverError> for Problem {

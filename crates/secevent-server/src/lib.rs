@@ -18,6 +18,7 @@ mod oauth;
 mod peer;
 mod problem;
 mod receive;
+mod request_id;
 mod router;
 mod routes;
 mod server;

@@ -218,6 +218,7 @@ impl From<ManageError> for Problem {
         match error {
             ManageError::Invalid(breach) => Self::invalid(&breach),
             ManageError::NoSuchStream => Self::not_found("there is no such stream"),
+            ManageError::Changed => Self::precondition_failed(),
             ManageError::TooManyStreams(_) | ManageError::Busy => Self::conflict(error.to_string()),
             // Only the operator ends what the operator began (SEM-8), and changes what configuration declares. And a
             // bound does not go away by trying again, which 429 would say (SSF-144).

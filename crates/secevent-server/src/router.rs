@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::ingest;
 use crate::oauth;
 use crate::problem::Problem;
+use crate::request_id::RequestId;
 use crate::routes::Routes;
 use crate::ssf::{metadata, poll, status, stream, subjects, verification};
 use axum::Router;
@@ -16,7 +17,7 @@ use axum::routing::{get, post};
 use secevent::Issuer;
 use secevent_ssf::Tolerance;
 use secevent_ssf::metadata::{Placement, WellKnown, well_known_url};
-use secevent_transmitter::Transmitter;
+use secevent_transmitter::{Acting, Transmitter};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -140,8 +141,11 @@ pub(crate) fn limited(router: Router) -> Router {
 /// Goes on also when the caller hangs up. A change of a stream is made in the store and then in memory; if it were
 /// dropped between the two, nobody could change the stream any more until the next start.
 async fn to_its_end(request: Request, next: Next) -> Response {
-    match tokio::spawn(next.run(request)).await {
-        Ok(response) => response,
+    let id = RequestId::of(request.headers());
+    // Who asks is known by the verbs: a client manages what is its own.
+    let acting = Acting::by_request(id.as_str().to_owned());
+    match tokio::spawn(acting.run(next.run(request))).await {
+        Ok(response) => id.on(response),
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
 }

@@ -27,6 +27,8 @@ struct Turn {
     due: bool,
     /// The thread has been through: the rest is the writer's.
     rest: bool,
+    /// Somebody cut the log's file off.
+    cut_off: bool,
     closing: bool,
 }
 
@@ -69,6 +71,16 @@ impl Checkpoints {
     /// Whether the writer is to carry over the rest now.
     pub(crate) fn take_rest(&self) -> bool {
         std::mem::take(&mut self.turn().rest)
+    }
+
+    /// The log's file was cut off.
+    pub(crate) fn was_cut_off(&self) {
+        self.turn().cut_off = true;
+    }
+
+    /// Whether the log's file was cut off since this was asked.
+    pub(crate) fn take_cut_off(&self) -> bool {
+        std::mem::take(&mut self.turn().cut_off)
     }
 
     fn turn(&self) -> MutexGuard<'_, Turn> {

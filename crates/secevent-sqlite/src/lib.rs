@@ -25,6 +25,7 @@
 //! - Events are written once. What changes with each settlement is kept apart from them, in small rows.
 //! - Steps that could be long, such as trimming and the end of a stream, go in bounded steps between groups.
 
+mod audit;
 mod backup;
 mod checkpoint;
 mod documents;
@@ -39,6 +40,7 @@ mod open;
 mod outbox;
 mod readers;
 mod recent;
+mod records;
 mod recovery;
 mod subjects;
 mod writer;
@@ -52,11 +54,13 @@ use checkpoint::{Checkpointer, Checkpoints};
 use failure::Failure;
 use log_file::LogFile;
 use readers::Readers;
+use records::Traces;
 use secevent::Timestamp;
 use secevent_store::{
-    Backlog, Backup, BoxFuture, CommitFigures, CommitObserver, Dead, Delivery, Document, Documents,
-    GroupCommit, History, Inbox, Keep, NewEvent, Outbox, Owing, Page, Place, Queue, Receipt, Received,
-    Recorded, Recovery, Sequence, Settlement, StoreError, Stored, StreamNumber, Version,
+    Audit, Backlog, Backup, BoxFuture, Change, ChangeFilter, CommitFigures, CommitObserver, Dead, Delivery,
+    Document, Documents, Entered, Erase, Erased, GroupCommit, History, Inbox, Keep, Kept, NewEvent, Outbox,
+    Owing, Page, Place, Queue, Receipt, Received, Recorded, Records, Recovery, Sequence, Settlement,
+    StoreError, Stored, StreamNumber, Texts, Version,
 };
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -74,6 +78,8 @@ pub struct SqliteStore {
     backups: Backups,
     _checkpointer: Checkpointer,
     writer: GroupCommit,
+    // Holds a handle of the database, which must be the last to be closed.
+    traces: Traces,
 }
 
 impl SqliteStore {
@@ -89,9 +95,11 @@ impl SqliteStore {
 
     fn open_file(path: &Path, options: Options) -> Result<Self, Failure> {
         let (path, lock) = open::take(path)?;
+        let checkpoints = Arc::new(Checkpoints::new(options.log_pages_max));
+        let traces =
+            Traces::open(&path, checkpoints.clone()).map_err(|error| Failure::System(error.to_string()))?;
         let mut connection = open::connect(&path, open::WRITER_CACHE_KIB)?;
         migrations::migrate(&mut connection, migrations::MIGRATIONS)?;
-        let checkpoints = Arc::new(Checkpoints::new(options.log_pages_max));
         let log = LogFile::open(&path, options.log_pages_max)
             .map_err(|error| Failure::System(error.to_string()))?;
         let writer =
@@ -104,7 +112,7 @@ impl SqliteStore {
             Checkpointer::start(open::connect(&path, open::CHECKPOINT_CACHE_KIB)?, checkpoints)?;
         let writer =
             GroupCommit::start(writer, options.group).map_err(|error| Failure::System(error.to_string()))?;
-        Ok(Self { path, readers, backups, _checkpointer: checkpointer, writer })
+        Ok(Self { path, readers, backups, _checkpointer: checkpointer, writer, traces })
     }
 }
 
@@ -204,6 +212,46 @@ impl Recovery for SqliteStore {
         generation: u16,
     ) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.writer.replay(stream, events, generation)
+    }
+}
+
+impl Audit for SqliteStore {
+    fn enter(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.writer.enter(changes)
+    }
+
+    fn changes(
+        &self,
+        filter: ChangeFilter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Entered>, StoreError>> {
+        self.readers.read(move |connection| audit::changes(connection, &filter, before, limit))
+    }
+
+    fn forget_changes(&self, before: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.writer.forget_changes(before)
+    }
+}
+
+impl Records for SqliteStore {
+    fn event(&self, sequence: Sequence) -> BoxFuture<'_, Result<Option<Kept>, StoreError>> {
+        self.readers.read(move |connection| records::event(connection, sequence))
+    }
+
+    fn events(&self, after: Sequence, limit: usize) -> BoxFuture<'_, Result<Vec<Kept>, StoreError>> {
+        self.readers.read(move |connection| records::events(connection, after, limit))
+    }
+
+    fn erase(&self, erase: Vec<Erase>) -> BoxFuture<'_, Result<Erased, StoreError>> {
+        self.writer.erase(erase)
+    }
+
+    fn clear_traces(&self, texts: Texts, rewrite: bool) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move {
+            while self.writer.clear_traces(rewrite).await? {}
+            self.traces.count(texts).await
+        })
     }
 }
 

@@ -31,6 +31,11 @@ impl LogFile {
         Ok(Self { file: open::options().open(path)?, pages_max: pages_max + pages_max / 4, pages: 0 })
     }
 
+    /// The file was cut off: there is no room left in it.
+    pub(crate) fn is_short(&mut self) {
+        self.pages = 0;
+    }
+
     /// Makes room for what comes behind so many pages. Nobody may write to the log meanwhile: the writer calls it
     /// between two groups.
     ///

@@ -250,7 +250,7 @@ fn bury(
     tally(connection, stream, rejected, abandoned, 0)
 }
 
-fn tally(
+pub(crate) fn tally(
     connection: &Connection,
     stream: u32,
     rejected: u64,

@@ -6,7 +6,7 @@ use crate::fingerprint::FingerprintKey;
 use crate::log_file::LogFile;
 use crate::meta::{self, Meta};
 use crate::recent::{Guard, Recent};
-use crate::{documents, inbox, outbox, recovery, subjects};
+use crate::{audit, documents, inbox, outbox, records, recovery, subjects};
 use rusqlite::Connection;
 use secevent::Timestamp;
 use secevent_store::{Commit, Epoch, StoreError, StreamNumber, Write, Written};
@@ -55,7 +55,14 @@ impl Writer {
             // Other than in the thread's turns nobody writes now, so that the log can begin anew after it.
             crate::checkpoint::passive(&self.connection)?;
         }
+        if self.checkpoints.take_cut_off() {
+            self.log.is_short();
+        }
         self.log.make_room(self.checkpoints.pages());
+        if writes.iter().any(|write| matches!(write, Write::ClearTraces { rewrite: true })) {
+            // Not within a transaction.
+            self.connection.execute_batch("VACUUM")?;
+        }
         let committed = self.commit_once(writes, None);
         let Err(failure) = committed else { return committed };
         if !failure.is_of_the_disk() || writes.iter().all(Write::is_intake) {
@@ -168,6 +175,17 @@ impl Writer {
                 }
                 Write::Forget(before) => {
                     Ok(Written::Cleared { more: inbox::forget(connection, known, *before)? })
+                }
+                Write::Enter(changes) => {
+                    audit::enter(connection, changes)?;
+                    Ok(Written::Done)
+                }
+                Write::ForgetChanges(before) => {
+                    Ok(Written::Cleared { more: audit::forget(connection, *before)? })
+                }
+                Write::Erase(erase) => Ok(Written::Erased(records::erase(connection, known, erase)?)),
+                Write::ClearTraces { .. } => {
+                    Ok(Written::Cleared { more: records::give_back_free_pages(connection)? })
                 }
             });
         }

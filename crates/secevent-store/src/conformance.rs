@@ -14,29 +14,33 @@
 //! something to keep until the test ends, such as a temporary directory. The tests need `tokio` with `macros`
 //! and `rt`.
 
+mod audit;
 mod documents;
 mod inbox;
 mod names;
 mod observer;
 mod outbox;
+mod records;
 mod recovery;
 mod subjects;
 mod trimming;
 
+pub use audit::*;
 pub use documents::*;
 pub use inbox::*;
 pub use names::*;
 pub use observer::*;
 pub use outbox::*;
+pub use records::*;
 pub use recovery::*;
 pub use subjects::*;
 pub use trimming::*;
 
 use crate::{
-    Backlog, Cause, CommitObserver, Dead, Delivery, Document, History, Idempotency, Keep, Listing, NewEvent,
-    Owed, Owing, PAGE_BYTES_MAX, Page, Past, Place, Queue, Receipt, Received, Recorded, Rendering, Sequence,
-    Settlement, Signed, Standing, Store, StoreError, StreamNumber, SubjectEntry, SubjectFingerprint, Verdict,
-    Version,
+    Backlog, Cause, Change, ChangeFilter, CommitObserver, Dead, Delivery, Document, Erase, Erased, History,
+    Idempotency, Keep, Kept, Listing, NewEvent, Owed, Owing, PAGE_BYTES_MAX, Page, Past, Place, Queue,
+    Receipt, Received, Recorded, Rendering, Sequence, Settlement, Signed, Standing, Store, StoreError,
+    StreamNumber, SubjectEntry, SubjectFingerprint, Texts, Verdict, Version,
 };
 use bytes::Bytes;
 use secevent::Timestamp;
@@ -126,6 +130,13 @@ macro_rules! conformance {
             the_observer_sees_no_repeats,
             what_the_observer_saw_can_be_paged,
             a_call_that_nobody_waits_for_is_carried_out,
+            changes_are_told_newest_first,
+            changes_are_filtered,
+            old_changes_are_forgotten_in_steps,
+            events_are_looked_at_one_by_one,
+            an_erased_event_is_nowhere,
+            an_erased_name_may_be_given_again,
+            what_was_said_is_erased,
         );
     };
     ($open:expr; $($rule:ident),+ $(,)?) => {

@@ -7,8 +7,8 @@
 
 use crate::write::{Links, Weight};
 use crate::{
-    BoxFuture, CommitFigures, CommitObserver, Delivery, Keep, NewEvent, Place, Receipt, Received, Recorded,
-    Sequence, Settlement, StoreError, StreamNumber, Version, Write, Written,
+    BoxFuture, Change, CommitFigures, CommitObserver, Delivery, Erase, Erased, Keep, NewEvent, Place,
+    Receipt, Received, Recorded, Sequence, Settlement, StoreError, StreamNumber, Version, Write, Written,
 };
 use bytes::Bytes;
 use secevent::Timestamp;
@@ -180,6 +180,26 @@ impl GroupCommit {
     /// See [`Inbox::forget`](crate::Inbox::forget).
     pub fn forget(&self, before: Timestamp) -> BoxFuture<'static, Result<bool, StoreError>> {
         self.submit(Write::Forget(before), Written::more)
+    }
+
+    /// See [`Audit::enter`](crate::Audit::enter).
+    pub fn enter(&self, changes: Vec<Change>) -> BoxFuture<'static, Result<(), StoreError>> {
+        self.submit(Write::Enter(changes), Written::done)
+    }
+
+    /// See [`Audit::forget_changes`](crate::Audit::forget_changes).
+    pub fn forget_changes(&self, before: Timestamp) -> BoxFuture<'static, Result<bool, StoreError>> {
+        self.submit(Write::ForgetChanges(before), Written::more)
+    }
+
+    /// See [`Records::erase`](crate::Records::erase).
+    pub fn erase(&self, erase: Vec<Erase>) -> BoxFuture<'static, Result<Erased, StoreError>> {
+        self.submit(Write::Erase(erase), Written::erased)
+    }
+
+    /// A step of [`Records::clear_traces`](crate::Records::clear_traces). Returns whether there is more to do.
+    pub fn clear_traces(&self, rewrite: bool) -> BoxFuture<'static, Result<bool, StoreError>> {
+        self.submit(Write::ClearTraces { rewrite }, Written::more)
     }
 
     /// Commits what was taken on, and ends the thread. What dropping does, said aloud.

@@ -7,12 +7,14 @@
 //! - [`Subjects`] keeps which subjects a stream is about.
 //! - [`Inbox`] keeps what was received, and knows what came before.
 //! - [`Documents`] keeps what is configured at run time: streams, keys, the store's own identity.
+//! - [`Audit`] keeps who changed what, and [`Records`] looks at single events, and erases them.
 //!
 //! A port is small and batch-first, takes the time as an argument, never blocks on other callers' work, and
 //! says what a crash may assume. [`MemoryStore`] implements all of them for tests, simulations and
 //! experiments; `secevent-sqlite` does so in one file. [`mod@conformance`] is the suite that every
 //! implementation passes, [`GroupCommit`] the writer that they share, and [`Lanes`] the order in which what is kept may be worked on.
 
+mod audit;
 pub mod conformance;
 mod documents;
 mod error;
@@ -22,11 +24,13 @@ mod jti;
 mod lanes;
 mod memory;
 mod outbox;
+mod records;
 mod recovery;
 mod subjects;
 mod vault;
 mod write;
 
+pub use audit::{Audit, Change, ChangeFilter, Entered};
 pub use documents::{Document, Documents, Version};
 pub use error::StoreError;
 pub use group::{Commit, GroupCommit, GroupLimits};
@@ -39,6 +43,7 @@ pub use outbox::{
     PAGE_BYTES_MAX, Page, Place, Queue, Recorded, Rendering, Sequence, Settlement, Signed, StreamNumber,
     Verdict,
 };
+pub use records::{Erase, Erased, Kept, Records, Texts};
 pub use recovery::{Cause, Dead, History, Past, Recovery};
 pub use subjects::{Listing, Standing, SubjectEntry, SubjectFingerprint, Subjects};
 pub use vault::{Unsealable, Vault};
@@ -51,9 +56,9 @@ use std::pin::Pin;
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Everything that one store keeps.
-pub trait Store: Outbox + Recovery + Subjects + Inbox + Documents {}
+pub trait Store: Outbox + Recovery + Subjects + Inbox + Documents + Audit + Records {}
 
-impl<S: Outbox + Recovery + Subjects + Inbox + Documents> Store for S {}
+impl<S: Outbox + Recovery + Subjects + Inbox + Documents + Audit + Records> Store for S {}
 
 /// A store that can be copied while it is at work.
 pub trait Backup: Send + Sync {

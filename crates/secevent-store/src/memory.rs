@@ -4,10 +4,11 @@ mod subjects;
 
 use crate::write::{Links, Write, Written};
 use crate::{
-    Backlog, BoxFuture, Cause, CommitFigures, CommitObserver, Dead, Delivery, Document, Documents, Epoch,
-    History, Idempotency, Inbox, Keep, NewEvent, Outbox, Owing, PAGE_BYTES_MAX, Page, Past, Place, Queue,
-    Receipt, Received, Recorded, Recovery, Rendering, Sequence, Settlement, Signed, StoreError, Stored,
-    StreamNumber, SubjectEntry, SubjectFingerprint, Verdict, Version,
+    Audit, Backlog, BoxFuture, Cause, Change, ChangeFilter, CommitFigures, CommitObserver, Dead, Delivery,
+    Document, Documents, Entered, Epoch, Erase, Erased, History, Idempotency, Inbox, Keep, Kept, NewEvent,
+    Outbox, Owing, PAGE_BYTES_MAX, Page, Past, Place, Queue, Receipt, Received, Recorded, Records, Recovery,
+    Rendering, Sequence, Settlement, Signed, StoreError, Stored, StreamNumber, SubjectEntry,
+    SubjectFingerprint, Texts, Verdict, Version,
 };
 use bytes::Bytes;
 use secevent::Timestamp;
@@ -274,6 +275,50 @@ impl Documents for MemoryStore {
     }
 }
 
+impl Audit for MemoryStore {
+    fn enter(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.write(Write::Enter(changes), Written::done)
+    }
+
+    fn changes(
+        &self,
+        filter: ChangeFilter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Entered>, StoreError>> {
+        let state = self.state();
+        let older = state.changes.range(..before.unwrap_or(u64::MAX)).rev();
+        let wanted = older.filter(|(_, change)| filter.wants(change)).take(limit);
+        let entered = wanted.map(|(place, change)| Entered { place: *place, change: change.clone() });
+        Box::pin(ready(Ok(entered.collect())))
+    }
+
+    fn forget_changes(&self, before: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.write(Write::ForgetChanges(before), Written::more)
+    }
+}
+
+impl Records for MemoryStore {
+    fn event(&self, sequence: Sequence) -> BoxFuture<'_, Result<Option<Kept>, StoreError>> {
+        Box::pin(ready(Ok(self.state().kept(sequence))))
+    }
+
+    fn events(&self, after: Sequence, limit: usize) -> BoxFuture<'_, Result<Vec<Kept>, StoreError>> {
+        let state = self.state();
+        let behind = state.events.range((Bound::Excluded(after), Bound::Unbounded)).take(limit);
+        Box::pin(ready(Ok(behind.filter_map(|(sequence, _)| state.kept(*sequence)).collect())))
+    }
+
+    fn erase(&self, erase: Vec<Erase>) -> BoxFuture<'_, Result<Erased, StoreError>> {
+        self.write(Write::Erase(erase), Written::erased)
+    }
+
+    /// Nothing of it is in a file.
+    fn clear_traces(&self, _: Texts, rewrite: bool) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.write(Write::ClearTraces { rewrite }, |_| 0)
+    }
+}
+
 #[derive(Clone, Default)]
 struct State {
     epoch: Epoch,
@@ -291,6 +336,8 @@ struct State {
     last_version: u64,
     documents: BTreeMap<String, (Version, Bytes)>,
     subjects: BTreeMap<(StreamNumber, SubjectFingerprint), SubjectEntry>,
+    changes: BTreeMap<u64, Change>,
+    last_change: u64,
     figures: CommitFigures,
 }
 
@@ -394,6 +441,23 @@ impl State {
                 let old = |seen: &Seen| seen.at < *before;
                 Written::Cleared { more: remove_some(&mut self.seen, old) }
             }
+            Write::Enter(changes) => {
+                for change in changes {
+                    self.last_change += 1;
+                    self.changes.insert(self.last_change, change.clone());
+                }
+                Written::Done
+            }
+            Write::ForgetChanges(before) => {
+                let old = self.changes.iter().filter(|(_, change)| change.at < *before);
+                let old: Vec<u64> = old.map(|(place, _)| *place).take(Self::STEP).collect();
+                old.iter().for_each(|place| drop(self.changes.remove(place)));
+                Written::Cleared { more: old.len() == Self::STEP }
+            }
+            Write::Erase(erase) => {
+                Written::Erased(erase.iter().fold(Erased::default(), |sum, one| sum.and(self.erase(one))))
+            }
+            Write::ClearTraces { .. } => Written::Cleared { more: false },
         })
     }
 
@@ -523,6 +587,64 @@ impl State {
         let last = events.last().map_or(after, |last| last.sequence);
         let next = (events.len() == limit).then_some(last);
         History { events, next }
+    }
+
+    fn kept(&self, sequence: Sequence) -> Option<Kept> {
+        let event = self.events.get(&sequence)?;
+        let mut names = self.names.iter().filter(|(_, first)| first.sequence == sequence);
+        Some(Kept {
+            epoch: event.epoch,
+            sequence,
+            accepted_at: event.accepted_at,
+            body: event.body.clone(),
+            lanes: event.lanes.clone(),
+            name: names.next().map(|((_, key), _)| key.clone()),
+            owed: event.owed.iter().map(|(stream, rendering)| (*stream, *rendering)).collect(),
+        })
+    }
+
+    fn erase(&mut self, erase: &Erase) -> Erased {
+        let mut erased = Erased::default();
+        match erase {
+            Erase::Event { sequence, streams } => {
+                for (stream, queue) in streams.iter().flat_map(|one| Queue::ALL.map(|queue| (*one, queue))) {
+                    let place = Place { stream, queue, sequence: *sequence };
+                    if self.deliveries.remove(&place).is_some() {
+                        self.release(*sequence);
+                        self.tallies.entry(stream).or_default().dropped += 1;
+                        erased.dropped += 1;
+                    }
+                    erased.dead += u64::from(self.discard(place));
+                }
+                self.names.retain(|_, first| first.sequence != *sequence);
+                if let Some(event) = self.events.get_mut(sequence) {
+                    erased.events += u64::from(!event.body.is_empty());
+                    event.body = Bytes::new();
+                    event.lanes = [].into();
+                    event.owed.clear();
+                }
+            }
+            Erase::Name(sequence) => {
+                let before = self.names.len();
+                self.names.retain(|_, first| first.sequence != *sequence);
+                erased.names += u64::from(self.names.len() < before);
+            }
+            Erase::Reason { place, becomes } => {
+                if let Some(dead) = self.dead.get_mut(place) {
+                    dead.reason.clone_from(becomes);
+                    erased.reasons += 1;
+                }
+            }
+            Erase::Change { place, object, before, after } => {
+                if let Some(change) = self.changes.get_mut(place) {
+                    change.object.clone_from(object);
+                    change.before.clone_from(before);
+                    change.after.clone_from(after);
+                    erased.changes += 1;
+                }
+            }
+        }
+        erased
     }
 
     /// One delivery needs the body of this event no more.

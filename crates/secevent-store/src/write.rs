@@ -1,8 +1,9 @@
 //! What can be asked of a store's writer, and what it answers: the write verbs of all ports as values.
 
 use crate::{
-    Delivery, Epoch, Idempotency, Keep, NewEvent, Owed, Place, Queue, Receipt, Received, Recorded, Sequence,
-    Settlement, Standing, StoreError, StreamNumber, SubjectEntry, SubjectFingerprint, Verdict, Version,
+    Change, Delivery, Epoch, Erase, Erased, Idempotency, Keep, NewEvent, Owed, Place, Queue, Receipt,
+    Received, Recorded, Sequence, Settlement, Standing, StoreError, StreamNumber, SubjectEntry,
+    SubjectFingerprint, Verdict, Version,
 };
 use bytes::Bytes;
 use secevent::Timestamp;
@@ -73,6 +74,17 @@ pub enum Write {
     },
     /// A bounded step of [`Subjects::drop_subjects`](crate::Subjects::drop_subjects).
     DropSubjects(StreamNumber),
+    /// [`Audit::enter`](crate::Audit::enter).
+    Enter(Vec<Change>),
+    /// A bounded step of [`Audit::forget_changes`](crate::Audit::forget_changes).
+    ForgetChanges(Timestamp),
+    /// [`Records::erase`](crate::Records::erase).
+    Erase(Vec<Erase>),
+    /// A bounded step of [`Records::clear_traces`](crate::Records::clear_traces).
+    ClearTraces {
+        /// Whether everything is to be written anew, in one step.
+        rewrite: bool,
+    },
 }
 
 /// The answer to a [`Write`] of the same name.
@@ -93,11 +105,13 @@ pub enum Written {
     StreamNumber(StreamNumber),
     /// What became of each SET.
     Received(Vec<Receipt>),
-    /// It is done: the answer to `Settle`, `Handled`, `Failed` and `PutSubjects`.
+    /// It is done: the answer to `Settle`, `Handled`, `Failed`, `PutSubjects` and `Enter`.
     Done,
-    /// How many it were: the answer to `Redrive`, `Discard`, `Replay` and `ForgetSubjects`.
+    /// How much was erased.
+    Erased(Erased),
+    /// How many they were: the answer to `Redrive`, `Discard`, `Replay` and `ForgetSubjects`.
     Count(u64),
-    /// The step is done: the answer to `Trim`, `Forget` and `DropSubjects`.
+    /// The step is done: the answer to `Trim`, `Forget`, `DropSubjects`, `ForgetChanges` and `ClearTraces`.
     Cleared {
         /// Whether there is more to do.
         more: bool,
@@ -131,14 +145,18 @@ impl Write {
             // Steps of these are many, and each caller waits for one before it asks for the next.
             | Self::Trim(_)
             | Self::Forget(_)
-            | Self::DropSubjects(_) => false,
+            | Self::DropSubjects(_)
+            | Self::ForgetChanges(_)
+            | Self::Enter(_)
+            | Self::Erase(_)
+            | Self::ClearTraces { .. } => false,
         }
     }
 
     /// Whether a crash may undo this though it was answered, because it then happens again by itself: a group of
     /// nothing else need not wait for the disk.
     pub fn may_be_undone(&self) -> bool {
-        matches!(self, Self::Settle(_) | Self::Trim(_) | Self::Forget(_))
+        matches!(self, Self::Settle(_) | Self::Trim(_) | Self::Forget(_) | Self::ForgetChanges(_))
     }
 
     /// Whether this brings new work in, and needs room for it. Everything else finishes work that was taken on.
@@ -176,7 +194,14 @@ impl Write {
                 (2 * fingerprints.len(), size_of_val(fingerprints.as_slice()))
             }
             // A step of these is bounded by the store, and large.
-            Self::DropStream(_) | Self::Trim(_) | Self::Forget(_) | Self::DropSubjects(_) => (512, 0),
+            Self::DropStream(_)
+            | Self::Trim(_)
+            | Self::Forget(_)
+            | Self::DropSubjects(_)
+            | Self::ForgetChanges(_)
+            | Self::ClearTraces { .. } => (512, 0),
+            Self::Enter(changes) => (changes.len(), changes.iter().map(bytes_of_change).sum()),
+            Self::Erase(erase) => (erase.iter().map(rows_of_erase).sum(), size_of_val(erase.as_slice())),
             Self::NewStreamNumber | Self::Failed { .. } => (1, 0),
         };
         Weight { rows: rows.max(1), bytes: bytes + size_of::<Self>() }
@@ -200,6 +225,18 @@ fn bytes_of_settlement(settlement: &Settlement) -> usize {
             Verdict::Retry { signed, .. } => signed.as_ref().map_or(0, |signed| signed.0.len()),
             Verdict::Acked => 0,
         }
+}
+
+fn bytes_of_change(change: &Change) -> usize {
+    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    size_of::<Change>() + change.object.len() + text(&change.before) + text(&change.after)
+}
+
+fn rows_of_erase(erase: &Erase) -> usize {
+    match erase {
+        Erase::Event { streams, .. } => 2 + 4 * streams.len(),
+        Erase::Name(_) | Erase::Reason { .. } | Erase::Change { .. } => 1,
+    }
 }
 
 fn bytes_of_set(set: &Received) -> usize {
@@ -256,10 +293,17 @@ impl Written {
         }
     }
 
+    pub(crate) fn erased(self) -> Erased {
+        match self {
+            Self::Erased(erased) => erased,
+            other => unreachable!("`Erase` was answered by {other:?}"),
+        }
+    }
+
     pub(crate) fn more(self) -> bool {
         match self {
             Self::Cleared { more } => more,
-            other => unreachable!("`Trim`, `Forget` or `DropSubjects` was answered by {other:?}"),
+            other => unreachable!("a step of clearing was answered by {other:?}"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! An event comes in: checked, matched, recorded; and only then is its producer told.
 
-use crate::config::Overflow;
+use crate::explain::Match;
 use crate::table::Entry;
 use crate::transmitter::{Transmitter, TransmitterError};
 use crate::{IssuerConfig, render};
@@ -129,6 +129,11 @@ impl Incoming {
         Ok(Self { uri: definition.uri().to_owned(), subject, data, occurred_at, txn })
     }
 
+    /// An event of this type about this subject that says nothing.
+    pub(crate) fn about(uri: String, subject: Subject) -> Self {
+        Self { uri, subject, data: nothing(), occurred_at: None, txn: None }
+    }
+
     /// The event type's URI.
     pub fn event_type(&self) -> &str {
         &self.uri
@@ -233,16 +238,17 @@ impl Transmitter {
         for entry in matched {
             let settings = entry.settings();
             let stream = settings.stream.number();
-            let load = entry.outgoing().load();
-            if self.config.backlog.are_reached(load) {
-                if self.config.backlog.overflow == Overflow::Drop {
+            match self.match_of(&entry) {
+                Match::Full => {
                     dropped.push(stream);
                     overflow.dropped.push(entry);
                     continue;
                 }
-                overflow.pausing.push(entry);
-            } else if self.config.backlog.are_far(load) {
-                entry.overflowing.store(false, Ordering::Relaxed);
+                Match::Overflows => overflow.pausing.push(entry),
+                Match::Owed if self.config.backlog.are_far(entry.outgoing().load()) => {
+                    entry.overflowing.store(false, Ordering::Relaxed);
+                }
+                Match::Owed => {}
             }
             owed.push(Owed { stream, queue: Queue::Regular, rendering: settings.stream.rendering() });
         }

@@ -1,6 +1,7 @@
 //! Signs of life: what is heard of receivers, and what becomes of a stream when nothing is (SSF 1.0 section 8.1.1);
 //! verification events that nobody asked for.
 
+use crate::audit;
 use crate::config::{Ending, Inactivity};
 use crate::manage::ManageError;
 use crate::stream::{Stream, Target};
@@ -81,7 +82,7 @@ impl Transmitter {
         if stream.ending {
             if !stream.untold || silent > timeout * 2 {
                 info!(stream.id = %stream.id, "A stream is deleted: its receiver is silent");
-                self.end_stream(entry).await?;
+                audit::ourselves(self.end_stream(entry)).await?;
             }
         } else if silent > timeout {
             self.end_for_silence(entry, silent, then).await?;

@@ -43,6 +43,8 @@ pub struct TransmitterConfig {
     pub history: Duration,
     /// How long dead deliveries are kept. Default: 30 days.
     pub dead_kept: Duration,
+    /// How long the log of changes is kept. Default: 365 days.
+    pub audit_kept: Duration,
     /// How often the store is tidied and what is too old is given up. Default: 60 s.
     pub housekeeping: Duration,
     /// Streams that one client may have. Default: 10.
@@ -84,6 +86,7 @@ impl TransmitterConfig {
             poll_order: PollOrder::PerSubject,
             history: DAY,
             dead_kept: 30 * DAY,
+            audit_kept: 365 * DAY,
             housekeeping: Duration::from_secs(60),
             streams_per_client_max: 10,
             verification_interval_min: Duration::ZERO,

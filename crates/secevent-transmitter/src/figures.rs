@@ -74,6 +74,8 @@ pub struct StreamFigures {
     pub pending: u64,
     /// How many of them are in memory.
     pub in_memory: usize,
+    /// The version of its settings: it changes whenever they do.
+    pub version: u64,
 }
 
 /// A receiver's trouble.
@@ -209,5 +211,6 @@ fn figures_of(entry: &Arc<Entry>) -> StreamFigures {
         backlog: None,
         pending: outgoing.load().pending,
         in_memory: outgoing.held(),
+        version: settings.version.0,
     }
 }

@@ -43,6 +43,9 @@ pub enum ManageError {
          receiver may set its status and verify it"
     )]
     Declared(String),
+    /// It was changed since the version that was asked for.
+    #[error("the stream was changed meanwhile")]
+    Changed,
     /// The stream is being changed by somebody else at this moment.
     #[error("the stream is being changed at this moment")]
     Busy,
@@ -139,6 +142,7 @@ impl Transmitter {
         let now = self.clock.now();
         entry.activity.begin(now, now);
         entry.switch(self.client_is_on(&client.id));
+        self.enter_stream_change(None, Some(&entry.settings().stream)).await?;
         // Some receivers wait for it before they trust the stream; it carries no state (SSF 1.0 section 8.1.4.2).
         // The stream is there without it, and its receiver can ask for another one.
         if let Err(error) = self.record_control(&entry, &Verification::default()).await {
@@ -239,7 +243,7 @@ impl Transmitter {
             // The stream is gone all the same; the next start drops what is left.
             warn!(stream.id = %settings.stream.id, %error, "What was owed to a deleted stream is not dropped yet");
         }
-        Ok(())
+        Ok(self.enter_stream_change(Some(&settings.stream), None).await?)
     }
 
     /// The status of a client's stream.
@@ -367,6 +371,7 @@ impl Transmitter {
         self.table.replace(entry, self.settings(stream, version));
         entry.outgoing().be_silent(silent);
         self.wake(entry);
+        self.enter_stream_change(Some(&before.stream), Some(&entry.settings().stream)).await?;
         Ok(self.configuration(&entry.settings()))
     }
 

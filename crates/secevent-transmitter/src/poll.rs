@@ -10,6 +10,7 @@ use secevent::Timestamp;
 use secevent_ssf::poll::{self, PollRequest};
 use secevent_ssf::{Status, StreamId};
 use secevent_store::{Delivery, Jti, Settlement, StoreError, Verdict};
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tracing::{info, trace, warn};
@@ -70,7 +71,7 @@ impl Transmitter {
             if entry.is_off() {
                 return Err(PollError::SwitchedOff);
             }
-            let sets = if sets_max == 0 { Vec::new() } else { self.hand_out(&entry, sets_max, now).await? };
+            let sets = if sets_max == 0 { Vec::new() } else { self.hand_out(&entry, sets_max).await? };
             if entry.is_off() {
                 // Signing takes a while. What was taken for this answer is handed out again in its time.
                 return Err(PollError::SwitchedOff);
@@ -184,7 +185,6 @@ impl Transmitter {
         &self,
         entry: &Entry,
         sets_max: usize,
-        now: Timestamp,
     ) -> Result<Vec<(String, String)>, TransmitterError> {
         let may_send = || {
             let settings = entry.settings();
@@ -201,11 +201,15 @@ impl Transmitter {
         }
         // Reading takes a while. A stream that was paused, disabled or deleted meanwhile is sent nothing (SEM-16).
         let Some(settings) = may_send() else { return Ok(Vec::new()) };
-        let again_at = self.clock.now().plus(self.config.poll_visibility);
-        let taken: Vec<Delivery> = {
+        let now = self.clock.now();
+        let again_at = now.plus(self.config.poll_visibility);
+        let mut taken: Vec<Delivery> = {
             let mut outgoing = entry.outgoing();
             std::iter::from_fn(|| outgoing.next_poll(now, again_at)).take(sets_max).collect()
         };
+        // What is delivered again while it is still owed has one name: the second is for a later answer.
+        let mut named = HashSet::new();
+        taken.retain(|delivery| named.insert((delivery.sequence, delivery.generation)));
         let tokens = self.tokens(&settings, &taken).await.map_err(TransmitterError::Config)?;
         let mut again = Vec::new();
         for (delivery, (_, token)) in taken.into_iter().zip(&tokens) {

@@ -1,6 +1,7 @@
 //! What was not delivered, and what is to be delivered again: dead letters, redrive, replay.
 
 use crate::accept::lanes;
+use crate::audit::Changed;
 use crate::manage::ManageError;
 use crate::render;
 use crate::stream::Stream;
@@ -10,6 +11,7 @@ use secevent::{Subject, Timestamp};
 use secevent_ssf::StreamId;
 use secevent_store::{BoxFuture, Cause, Dead, Document, Past, Place, Sequence, StoreError, Version};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::{info, trace, warn};
@@ -76,7 +78,7 @@ pub struct Replay {
     /// How many SETs a second, at most.
     pub per_second: u32,
     since: Option<Timestamp>,
-    lanes: Option<Vec<u64>>,
+    pub(crate) lanes: Option<Vec<u64>>,
     generation: u16,
     /// What is behind it is still to be looked at, as far as `until`.
     after: u64,
@@ -191,20 +193,37 @@ impl Transmitter {
     /// Delivers dead letters of a stream again, as the same SETs: those that are named, or all. Returns how many.
     pub async fn redrive(&self, stream: &StreamId, jtis: Option<&[String]>) -> Result<u64, RecoverError> {
         trace!(target: "secevent::step", step = "redrive");
-        self.each_dead(stream, jtis, |this, entry, places| {
+        let count = self.each_dead(stream, jtis, |this, entry, places| {
             Box::pin(async move {
                 let count = this.store.redrive(places).await?;
                 trace!(target: "secevent::step", step = "redriven");
                 this.deliver_again(entry, count);
                 Ok(count)
             })
-        })
-        .await
+        });
+        let count = count.await?;
+        self.enter_recovery("dead.redrive", stream.as_str(), json!({ "jti": jtis, "count": count })).await?;
+        Ok(count)
     }
 
     /// Forgets dead letters of a stream: those that are named, or all. Returns how many.
     pub async fn discard(&self, stream: &StreamId, jtis: Option<&[String]>) -> Result<u64, RecoverError> {
-        self.each_dead(stream, jtis, |this, _, places| this.store.discard(places)).await
+        let count = self.each_dead(stream, jtis, |this, _, places| this.store.discard(places)).await?;
+        self.enter_recovery("dead.discard", stream.as_str(), json!({ "jti": jtis, "count": count })).await?;
+        Ok(count)
+    }
+
+    async fn enter_recovery(&self, action: &str, stream: &str, after: Value) -> Result<(), TransmitterError> {
+        let entry = self.table.by_id(stream);
+        self.enter_change(Changed {
+            action: action.to_owned(),
+            object: format!("stream/{stream}"),
+            client: entry.map(|entry| entry.settings().stream.client.clone()),
+            stream: Some(stream.to_owned()),
+            before: None,
+            after: Some(after),
+        })
+        .await
     }
 
     /// Counts what a replay would deliver, and delivers nothing.
@@ -275,6 +294,7 @@ impl Transmitter {
             })?;
         }
         let version = self.write_replay(&replay, Version(0)).await?;
+        self.enter_recovery("replay.start", &replay.stream, replay.told(request)).await?;
         info!(stream.id = %replay.stream, replay = %replay.id, "A replay begins");
         self.run_replay(replay.clone(), version);
         Ok(replay)
@@ -295,7 +315,11 @@ impl Transmitter {
             }
             replay.state = ReplayState::Cancelled;
             match self.write_replay(&replay, version).await {
-                Ok(_) => return Ok(replay),
+                Ok(_) => {
+                    let after = json!({ "replay": replay.id, "count": replay.count, "total": replay.total });
+                    self.enter_recovery("replay.cancel", &replay.stream, after).await?;
+                    return Ok(replay);
+                }
                 // It went on meanwhile.
                 Err(StoreError::Conflict) => {}
                 Err(error) => return Err(error.into()),
@@ -504,7 +528,11 @@ impl Transmitter {
         Ok(Some((Replay::read(&document)?, document.version)))
     }
 
-    async fn write_replay(&self, replay: &Replay, expected: Version) -> Result<Version, StoreError> {
+    pub(crate) async fn write_replay(
+        &self,
+        replay: &Replay,
+        expected: Version,
+    ) -> Result<Version, StoreError> {
         let body = serde_json::to_vec(replay).expect("a replay is text and numbers");
         self.store.put(&Replay::document(&replay.id), expected, Some(body.into())).await
     }
@@ -519,7 +547,20 @@ impl Replay {
         format!("replay/{id}")
     }
 
-    fn read(document: &Document) -> Result<Self, StoreError> {
+    /// What the log of changes tells: not for whom it looks.
+    fn told(&self, request: &ReplayRequest) -> Value {
+        json!({
+            "replay": self.id,
+            "total": self.total,
+            "since": self.since.map(Timestamp::as_seconds),
+            "from_jti": request.from_jti,
+            "of_one_subject": self.lanes.is_some(),
+            "fresh_jti": request.fresh_jti,
+            "per_second": self.per_second,
+        })
+    }
+
+    pub(crate) fn read(document: &Document) -> Result<Self, StoreError> {
         serde_json::from_slice(&document.body)
             .map_err(|error| StoreError::Corrupt(format!("{}: {error}", document.name)))
     }

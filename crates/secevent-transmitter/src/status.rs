@@ -1,6 +1,7 @@
 //! When the transmitter itself changes a stream's status: for an operator, or because its receiver has been in
 //! trouble for too long or is owed too much. The receiver is told (SEM-7, SEM-8).
 
+use crate::audit;
 use crate::manage::ManageError;
 use crate::stream::Stream;
 use crate::table::Entry;
@@ -20,8 +21,19 @@ impl Transmitter {
         status: Status,
         reason: Option<String>,
     ) -> Result<(), ManageError> {
+        self.hold_stream_if(id, None, status, reason).await
+    }
+
+    /// The same, if the stream still has the version that is expected.
+    pub async fn hold_stream_if(
+        &self,
+        id: &StreamId,
+        expected: Option<u64>,
+        status: Status,
+        reason: Option<String>,
+    ) -> Result<(), ManageError> {
         let entry = self.table.by_id(id.as_str()).ok_or(ManageError::NoSuchStream)?;
-        self.change_and_tell(&entry, status, reason, |stream| {
+        self.change_and_tell_if(&entry, expected, status, reason, |stream| {
             (stream.held, stream.ending) = (status != Status::Enabled, false);
         })
         .await
@@ -51,13 +63,27 @@ impl Transmitter {
         reason: Option<String>,
         also: impl FnOnce(&mut Stream),
     ) -> Result<(), ManageError> {
+        self.change_and_tell_if(entry, None, status, reason, also).await
+    }
+
+    async fn change_and_tell_if(
+        &self,
+        entry: &Arc<Entry>,
+        expected: Option<u64>,
+        status: Status,
+        reason: Option<String>,
+        also: impl FnOnce(&mut Stream),
+    ) -> Result<(), ManageError> {
         let _alone = entry.changing.lock().await;
+        if expected.is_some_and(|expected| expected != entry.settings().version.0) {
+            return Err(ManageError::Changed);
+        }
         let before = entry.settings().stream.status;
         let untold = status != before;
-        self.change_status(entry, status, reason, |stream| {
+        audit::ourselves(self.change_status(entry, status, reason, |stream| {
             stream.untold = untold;
             also(stream);
-        })
+        }))
         .await?;
         if untold {
             self.tell_status(entry).await?;

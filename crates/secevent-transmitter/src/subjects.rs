@@ -175,6 +175,14 @@ impl Transmitter {
         Ok(self.store.erase_subjects(erased.into_iter().collect()).await?)
     }
 
+    /// Of how many streams the receivers have said something of this subject alone.
+    pub(crate) async fn streams_that_name(&self, subject: &Subject) -> Result<u64, StoreError> {
+        let whole = self.subjects.fingerprinting.of(subject).whole;
+        let of = self.table.all().iter().map(|entry| (number(entry), whole)).collect();
+        let standings = self.store.standings(of).await?;
+        Ok(standings.iter().flatten().count().try_into().unwrap_or(u64::MAX))
+    }
+
     /// The streams that each event is owed to, as far as its type and its subject tell.
     pub(crate) async fn owed_to(
         &self,

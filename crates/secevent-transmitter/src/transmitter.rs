@@ -134,6 +134,7 @@ impl Transmitter {
             transmitter.wake(&entry);
         }
         transmitter.go_on_replaying().await?;
+        transmitter.go_on_erasing().await?;
         transmitter.spawn(keep_house(Arc::downgrade(&transmitter), transmitter.closing.subscribe()));
         Ok(transmitter)
     }
@@ -366,6 +367,10 @@ async fn keep_house(transmitter: Weak<Transmitter>, mut closing: watch::Receiver
                 history: now.minus(transmitter.config.history),
                 dead: now.minus(transmitter.config.dead_kept),
             };
+            let changes = now.minus(transmitter.config.audit_kept);
+            if let Err(error) = transmitter.store.forget_changes(changes).await {
+                tracing::warn!(%error, "The log of changes could not be tidied, it is tried again later");
+            }
             match transmitter.store.trim(keep).await {
                 Ok(true) if !transmitter.is_closing() => {}
                 Ok(_) => break,

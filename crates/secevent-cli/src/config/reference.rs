@@ -27,6 +27,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     ),
     Section::one("delivery", "How SETs are delivered, how long is tried, and how much is kept.", DELIVERY),
     Section::one("subjects", "How many subjects streams may have, and where they are held.", SUBJECTS),
+    Section::one("retention", "How long traces are kept beside what [delivery] says of events.", RETENTION),
     Section::one("limits", "How often each client may ask, where its own `limits` say nothing else.", LIMITS),
     Section::one("authorization", "Who gives access tokens.", AUTHORIZATION),
     Section::many(
@@ -207,6 +208,13 @@ const SUBJECTS: &[Setting] = &[
     )
     .default("0"),
 ];
+
+const RETENTION: &[Setting] = &[Setting::new(
+    "audit_days",
+    Kind::Amount { unit: "days", min: 1, max: 4000 },
+    "How long the log of changes is kept: who changed what (`secevent audit`).",
+)
+.default("365")];
 
 const LIMITS: &[Setting] = &[
     Setting::new(

@@ -347,3 +347,103 @@ fn help() {
         assert_snapshot!(format!("help_{}", command.replace(' ', "_")), place.run(&args).ok());
     }
 }
+
+#[test]
+fn where_an_event_goes_is_explained() {
+    let world = World::new();
+    let stream = world.stream.as_str();
+    let told =
+        world.run(&["explain", "--type", "caep:session-revoked", "--subject", "alice@example.com"]).ok();
+    assert!(
+        told.contains("yes") && told.ends_with("would go to 1 stream\n") && told.contains(stream),
+        "{told}"
+    );
+    let event = r#"{"type":"caep:credential-change","subject":{"format":"email","email":"alice@example.com"},
+        "data":{"credential_type":"pin","change_type":"create"}}"#;
+    let told = world.json(&["explain", event]);
+    let expected = json!([{"stream_id": stream, "client": "shop", "goes": false, "rule": "not_requested",
+        "reason": "the stream did not ask for this type"}]);
+    assert_eq!(told["streams"], expected);
+
+    world.emit("alice@example.com");
+    let sent = world.sink.next();
+    world.settled();
+    for name in ["jti", "txn"] {
+        let told = world.json(&["explain", "--event", sent[name].as_str().unwrap()]);
+        assert_eq!(
+            (&told["txn"], &told["deliveries"][0]["state"]),
+            (&sent["txn"], &json!("settled")),
+            "{told}"
+        );
+        assert_eq!(told["deliveries"][0]["jti"], sent["jti"]);
+    }
+    let shown = world.run(&["explain", "--event", sent["txn"].as_str().unwrap()]).ok();
+    assert!(shown.contains("session-revoked") && shown.contains("settled"), "{shown}");
+    for (args, code, told) in [
+        (&["explain"][..], 2, "required"),
+        (&["explain", "--type", "caep:session-revoked"], 2, "--subject"),
+        (&["explain", "--type", "nothing", "--subject", "alice@example.com"], 1, "event.type"),
+        (&["explain", "--event", "nothing"], 1, "there is no such event"),
+        (&["explain", "{}", "--issuer", "https://nobody.example"], 1, "event.type"),
+    ] {
+        let ran = world.run(args);
+        assert_eq!((ran.code, ran.stdout.as_str()), (code, ""), "{ran:?}");
+        assert!(ran.stderr.contains(told), "{told}: {ran:?}");
+    }
+}
+
+/// The address is planted in events that are delivered, dead and waiting, in a receiver's words and in a change.
+#[test]
+fn a_person_is_erased_and_who_asked_is_in_the_log() {
+    const ALICE: &str = "alice@example.com";
+    let world = World::new();
+    let stream = world.stream.as_str();
+    world.emit(ALICE);
+    world.sink.next();
+    world.sink.refuse(true);
+    world.emit(ALICE);
+    world.sink.next();
+    world.json_once(&["dead", "list"], |told| told["dead"] != json!([]));
+    world.run(&["streams", "pause", stream, "--reason", "asked by alice@example.com"]).ok();
+    world.emit(ALICE);
+    world.emit("bob@example.com");
+    world.run(&["streams", "pause", stream, "--reason", "maintenance"]).ok();
+    world.sink.refuse(false);
+
+    let foreseen = world.json(&["erase", "--subject", ALICE, "--dry-run"]);
+    let found = &foreseen["found"];
+    assert!(found["events"].as_u64().unwrap() >= 3 && found["dropped"].as_u64().unwrap() >= 1, "{foreseen}");
+    assert_eq!((&found["dead"], &foreseen["documents"]), (&json!(1), &json!([])));
+    let asked = world.run(&["erase", "--subject", ALICE]);
+    assert_eq!(asked.code, 2, "nobody can be asked: {asked:?}");
+
+    let erased = world.json(&["erase", "--subject", ALICE, "--yes"]);
+    assert_eq!((&erased["state"], &erased["left"]["nothing"]), (&json!("done"), &json!(true)), "{erased}");
+    assert_eq!(erased["erased"]["events"], found["events"]);
+    for file in std::fs::read_dir(world.place.path(".")).unwrap() {
+        let path = file.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        let found = bytes.windows(ALICE.len()).any(|window| window.eq_ignore_ascii_case(ALICE.as_bytes()));
+        assert!(!found, "{}", path.display());
+    }
+    let again = world.run(&["erase", "--subject", ALICE, "--yes"]).ok();
+    assert!(again.contains("erased: 0 events") && again.ends_with("0 left\n"), "{again}");
+
+    world.run(&["streams", "enable", stream]).ok();
+    let next = std::iter::from_fn(|| Some(world.sink.next())).find(|set| set["sub_id"]["format"] == "email");
+    assert_eq!(next.unwrap()["sub_id"]["email"], "bob@example.com");
+
+    let told = world.json(&["audit", "--limit", "1000"]);
+    let actions: Vec<&str> =
+        told["changes"].as_array().unwrap().iter().map(|change| change["action"].as_str().unwrap()).collect();
+    assert_eq!(actions.first(), Some(&"stream.status"), "the newest is first");
+    assert_eq!(actions.last(), Some(&"stream.create"));
+    assert!(actions.contains(&"erasure.done") && !told.to_string().contains(ALICE), "{told}");
+    let table = world.run(&["audit", "--stream", stream, "--action", "stream.status", "--since", "1h"]).ok();
+    assert!(table.contains("command-line") && table.contains("status: \"paused\" -> \"enabled\""), "{table}");
+    assert!(table.contains("(erased)"), "{table}");
+    assert_eq!(world.run(&["audit", "--client", "nobody"]).ok(), "nothing was changed\n");
+    let (code, log) = world.server.end();
+    assert_eq!(code, 0, "{log}");
+    assert!(!log.contains(ALICE), "{log}");
+}

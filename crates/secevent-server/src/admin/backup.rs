@@ -2,18 +2,38 @@
 
 use super::Admin;
 use super::request::{Members, RULE};
+use super::route::{Operation, Route};
 use crate::problem::Problem;
 use crate::ssf::answer;
 use axum::extract::State;
 use axum::response::Response;
+use axum::routing::post;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use secevent::Invalid;
 use secevent_store::StoreError;
+use serde::Serialize;
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tracing::{error, info};
+use utoipa::ToSchema;
+
+pub(crate) fn routes() -> Vec<Route> {
+    let path = json!({ "type": "string", "description": "An absolute path, where nothing is yet" });
+    let write = Operation::post("writeBackup", "Write a copy of the store to a file of the server's machine")
+        .body(&["path"], &json!({ "path": path }))
+        .answers::<Copied>(StatusCode::CREATED, "The copy is whole, and on disk")
+        .problem(StatusCode::NOT_FOUND, "The store has no backup of its own")
+        .problem(StatusCode::CONFLICT, "The path cannot be used, or another copy is being written");
+    vec![Route::new("/admin/v1/backup", post(self::write), [write])]
+}
+
+/// A copy of the store.
+#[derive(Serialize, ToSchema)]
+struct Copied {
+    path: String,
+}
 
 /// `POST /admin/v1/backup`: writes a copy to a file of this machine that is not there yet. It is whole and survives a
 /// crash once this answers.
@@ -39,7 +59,7 @@ pub(crate) async fn write(
     match backup.backup(to).await {
         Ok(()) => {
             info!(path, "A copy of the store is written");
-            Ok(answer(StatusCode::CREATED, json!({ "path": path }).to_string()))
+            Ok(answer(StatusCode::CREATED, serde_json::to_vec(&Copied { path }).expect("it is a text")))
         }
         Err(StoreError::Busy) => Err(Problem::conflict("another copy is being written")),
         // What is wrong with the path is for whoever chose it.

@@ -2,23 +2,27 @@
 
 use super::Admin;
 use super::request::{Members, Query, RULE};
+use super::route::{Operation, Route, optional_text, text};
 use super::time;
-use crate::clients::{Changed, Client, ClientSettings, GRACE_MAX, NotChanged};
+use crate::clients::{Changed, Client, ClientSettings, GRACE_MAX, NotChanged, Scope};
 use crate::problem::Problem;
 use crate::ssf::{answer, done};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
+use axum::routing::{get, post};
 use bytes::Bytes;
 use http::header::{ETAG, IF_MATCH};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use secevent::Invalid;
 use secevent_store::StoreError;
 use secevent_transmitter::TransmitterError;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// How long an old secret lives on, unless more is said.
 const GRACE: Duration = Duration::from_secs(24 * 3600);
@@ -37,6 +41,120 @@ const SETTINGS: [&str; 10] = [
     "limits",
 ];
 
+pub(crate) fn routes() -> Vec<Route> {
+    let texts = || json!({ "type": ["array", "null"], "items": { "type": "string" } });
+    let object = || json!({ "type": ["object", "null"] });
+    let settings = json!({
+        "scopes": { "type": "array", "items": { "enum": Scope::ALL.map(Scope::name) } },
+        "audience": { "type": ["string", "array", "null"], "items": { "type": "string" } },
+        "issuers": texts(),
+        "events": texts(),
+        "subjects": object(),
+        "token_lifetime_seconds": { "type": ["integer", "null"], "minimum": 1, "maximum": 3600 },
+        "jwks": object(),
+        "jwks_uri": optional_text(),
+        "algorithms": texts(),
+        "limits": object(),
+    });
+    let mut members = settings.clone();
+    members["id"] = text();
+    members["secret"] = json!({ "type": ["boolean", "null"], "description": "Whether one is generated" });
+    let list = Operation::get("listClients", "Clients, by id")
+        .paged()
+        .answers::<ClientList>(StatusCode::OK, "A page of them");
+    let create =
+        Operation::post("createClient", "Make a client. Its secret is in this answer and nowhere else")
+            .body(&["id", "scopes"], &members)
+            .answers::<ClientTold>(StatusCode::CREATED, "The client")
+            .with_etag();
+    let one = |operation: Operation| {
+        operation
+            .path("client", "Its id")
+            .answers::<ClientTold>(StatusCode::OK, "The client")
+            .with_etag()
+            .problem(StatusCode::NOT_FOUND, "There is no such client")
+    };
+    let read = one(Operation::get("readClient", "A client"))
+        .problem(StatusCode::BAD_REQUEST, "A parameter is wrong");
+    let update = one(Operation::new(Method::PUT, "updateClient", "Replace a client's settings"))
+        .body(&["scopes"], &settings)
+        .if_match();
+    let delete = Operation::new(Method::DELETE, "deleteClient", "Delete a client, with its streams")
+        .path("client", "Its id")
+        .answers_nothing(StatusCode::NO_CONTENT, "It is gone")
+        .problem(StatusCode::NOT_FOUND, "There is no such client")
+        .if_match();
+    let disable = one(Operation::post("disableClient", "Switch a client off, at once"));
+    let enable = one(Operation::post("enableClient", "Switch a client on"));
+    let grace = json!({ "type": ["integer", "null"], "minimum": 0, "maximum": GRACE_MAX.as_secs() });
+    let rotate = one(Operation::post("rotateSecret", "Give a client a new secret"))
+        .body(&[], &json!({ "grace_seconds": grace }));
+    vec![
+        Route::new("/admin/v1/clients", get(self::list).post(self::create), [list, create]),
+        Route::new(
+            "/admin/v1/clients/{client}",
+            get(self::read).put(self::update).delete(self::delete),
+            [read, update, delete],
+        ),
+        Route::new("/admin/v1/clients/{client}/disable", post(self::disable), [disable]),
+        Route::new("/admin/v1/clients/{client}/enable", post(self::enable), [enable]),
+        Route::new("/admin/v1/clients/{client}/secret", post(self::rotate), [rotate]),
+    ]
+}
+
+/// A page of clients.
+#[derive(Serialize, ToSchema)]
+struct ClientList {
+    clients: Vec<ClientTold>,
+    /// Where the next page begins, if there may be one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// A client.
+#[derive(Serialize, ToSchema)]
+struct ClientTold {
+    id: String,
+    enabled: bool,
+    /// Whether configuration declares it.
+    declared: bool,
+    #[schema(format = DateTime)]
+    created_at: Option<String>,
+    secrets: Vec<SecretTold>,
+    /// How many streams it has.
+    streams: usize,
+    /// Its secret, when it is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+    scopes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audience: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuers: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subjects: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_lifetime_seconds: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwks: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwks_uri: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    algorithms: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<Value>,
+}
+
+/// A secret that is good.
+#[derive(Serialize, ToSchema)]
+struct SecretTold {
+    /// Until when, if that is limited.
+    #[schema(format = DateTime)]
+    until: Option<String>,
+}
+
 type Named = Result<Path<String>, PathRejection>;
 
 /// `GET /admin/v1/clients`: some, behind the one named by `after`, by id.
@@ -48,12 +166,8 @@ pub(crate) async fn list(
     let limit = query.limit()?;
     let clients = admin.clients.list(query.text("after"), limit);
     let next = (clients.len() == limit).then(|| clients.last().map(|last| last.id.clone())).flatten();
-    let told: Vec<Value> = clients.iter().map(|client| admin.tell_client(client)).collect();
-    let mut told = json!({ "clients": told });
-    if let Some(next) = next {
-        told["next"] = next.into();
-    }
-    Ok(answer(StatusCode::OK, told.to_string()))
+    let clients = clients.iter().map(|client| admin.tell_client(client, None)).collect();
+    Ok(answer(StatusCode::OK, json(&ClientList { clients, next })))
 }
 
 /// `POST /admin/v1/clients`: makes one. Its secret is in this answer and nowhere else.
@@ -142,11 +256,9 @@ pub(crate) async fn rotate(
 
 impl Admin {
     fn tell_changed(&self, status: StatusCode, changed: &Changed) -> Response {
-        let mut told = self.tell_client(&changed.client);
-        if let Some(secret) = &changed.secret {
-            told["secret"] = secret.as_str().into();
-        }
-        let mut response = answer(status, told.to_string());
+        let told = self
+            .tell_client(&changed.client, changed.secret.as_ref().map(|secret| secret.as_str().to_owned()));
+        let mut response = answer(status, json(&told));
         let etag = changed.client.etag(self.clients.is_enabled(&changed.client.id));
         if let Ok(etag) = HeaderValue::from_str(&etag) {
             response.headers_mut().insert(ETAG, etag);
@@ -154,22 +266,40 @@ impl Admin {
         response
     }
 
-    fn tell_client(&self, client: &Client) -> Value {
-        let secrets = client.secrets.iter().map(|secret| json!({ "until": secret.until.map(time::told) }));
-        let mut told = json!({
-            "id": client.id,
-            "enabled": self.clients.is_enabled(&client.id),
-            "declared": client.stored.is_none(),
-            "created_at": client.stored.map(|stored| time::told(stored.created_at)),
-            "secrets": secrets.collect::<Vec<_>>(),
-            "streams": self.transmitter.streams_of_client(&client.id),
-        });
-        let settings = serde_json::to_value(&client.settings).expect("settings are text and numbers");
-        if let (Some(told), Value::Object(settings)) = (told.as_object_mut(), settings) {
-            told.extend(settings);
+    fn tell_client(&self, client: &Client, secret: Option<String>) -> ClientTold {
+        let settings = &client.settings;
+        ClientTold {
+            id: client.id.clone(),
+            enabled: self.clients.is_enabled(&client.id),
+            declared: client.stored.is_none(),
+            created_at: client.stored.map(|stored| time::told(stored.created_at)),
+            secrets: client
+                .secrets
+                .iter()
+                .map(|one| SecretTold { until: one.until.map(time::told) })
+                .collect(),
+            streams: self.transmitter.streams_of_client(&client.id),
+            secret,
+            scopes: settings.scopes.iter().map(|scope| scope.name().to_owned()).collect(),
+            audience: value_of(settings.audience.as_ref()),
+            issuers: settings.issuers.clone(),
+            events: settings.events.clone(),
+            subjects: value_of(settings.subjects.as_ref()),
+            token_lifetime_seconds: settings.token_lifetime_seconds,
+            jwks: settings.jwks.clone(),
+            jwks_uri: settings.jwks_uri.clone(),
+            algorithms: settings.algorithms.clone(),
+            limits: value_of(settings.limits.as_ref()),
         }
-        told
     }
+}
+
+fn value_of(told: Option<&impl Serialize>) -> Option<Value> {
+    told.map(|told| serde_json::to_value(told).expect("settings are text and numbers"))
+}
+
+fn json(told: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(told).expect("it is text and numbers")
 }
 
 /// The client that the path names.

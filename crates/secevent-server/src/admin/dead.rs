@@ -2,24 +2,127 @@
 //! only of one that is asked for by its name.
 
 use super::request::{Members, Query, RULE, no_such_stream, stream_of};
+use super::route::{Operation, Route, text};
 use super::{Admin, time};
 use crate::problem::Problem;
 use crate::ssf::answer;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
+use axum::routing::{get, post};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use secevent::Invalid;
 use secevent_ssf::StreamId;
 use secevent_store::{Cause, Place, Queue, Sequence, StreamNumber};
 use secevent_transmitter::DeadLetter;
+use serde::Serialize;
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// How many one request may name.
 const JTIS_MAX: usize = 1_000;
+
+pub(crate) fn routes() -> Vec<Route> {
+    let list =
+        Operation::get("listDeadLetters", "Dead letters: what receivers refused, and what was given up")
+            .query("stream", "Of this stream only", &text())
+            .paged()
+            .answers::<DeadList>(StatusCode::OK, "A page of them, without telling whom they are about")
+            .problem(StatusCode::NOT_FOUND, "There is no such stream");
+    let read = Operation::get("readDeadLetter", "One dead letter, with its claims")
+        .path("stream", "The stream")
+        .path("jti", "The `jti` of the SET")
+        .answers::<DeadWhole>(StatusCode::OK, "The dead letter")
+        .problem(StatusCode::BAD_REQUEST, "A parameter is wrong")
+        .problem(StatusCode::NOT_FOUND, "There is no such stream, or the stream has no such SET");
+    let some = |operation: Operation| {
+        let jtis = json!({
+            "type": ["array", "null"], "items": { "type": "string" }, "minItems": 1, "maxItems": JTIS_MAX,
+            "description": "These; instead of `all`",
+        });
+        let all =
+            json!({ "type": ["boolean", "null"], "description": "All of the stream; instead of `jti`" });
+        operation
+            .path("stream", "The stream")
+            .body(&[], &json!({ "jti": jtis, "all": all }))
+            .problem(StatusCode::NOT_FOUND, "There is no such stream, or the stream has no such SET")
+    };
+    let redrive = some(Operation::post("redriveDeadLetters", "Deliver dead letters again, as the same SETs"))
+        .answers::<Redriven>(StatusCode::OK, "How many are owed again");
+    let discard = some(Operation::post("discardDeadLetters", "Forget dead letters"))
+        .answers::<Discarded>(StatusCode::OK, "How many are forgotten");
+    vec![
+        Route::new("/admin/v1/dead", get(self::list), [list]),
+        Route::new("/admin/v1/streams/{stream}/dead/{jti}", get(self::read), [read]),
+        Route::new("/admin/v1/streams/{stream}/dead/redrive", post(self::redrive), [redrive]),
+        Route::new("/admin/v1/streams/{stream}/dead/discard", post(self::discard), [discard]),
+    ]
+}
+
+/// A page of dead letters.
+#[derive(Serialize, ToSchema)]
+struct DeadList {
+    dead: Vec<DeadTold>,
+    /// Where the next page begins, if there may be one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// A dead letter.
+#[derive(Serialize, ToSchema)]
+struct DeadTold {
+    jti: String,
+    /// Null if the stream is gone.
+    stream_id: Option<String>,
+    event_id: String,
+    /// `rejected` or `abandoned`.
+    cause: &'static str,
+    /// What the receiver said, or why it was given up.
+    reason: String,
+    #[schema(format = DateTime)]
+    accepted_at: String,
+    #[schema(format = DateTime)]
+    died_at: String,
+    attempts: u32,
+}
+
+/// A dead letter, with what it says.
+#[derive(Serialize, ToSchema)]
+struct DeadWhole {
+    jti: String,
+    /// Null if the stream is gone.
+    stream_id: Option<String>,
+    event_id: String,
+    /// `rejected` or `abandoned`.
+    cause: &'static str,
+    reason: String,
+    #[schema(format = DateTime)]
+    accepted_at: String,
+    #[schema(format = DateTime)]
+    died_at: String,
+    attempts: u32,
+    /// Whether there is later news of its subject.
+    newer: Option<bool>,
+    /// The claims of its SET, as they are signed: numbers and members that are not ours to change stay as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    claims: Option<Box<RawValue>>,
+}
+
+/// How many dead letters are owed again.
+#[derive(Serialize, ToSchema)]
+struct Redriven {
+    redriven: u64,
+}
+
+/// How many dead letters are forgotten.
+#[derive(Serialize, ToSchema)]
+struct Discarded {
+    discarded: u64,
+}
 
 /// `GET /admin/v1/dead`: some, behind the place `after`; of one stream if one is named.
 pub(crate) async fn list(
@@ -30,11 +133,9 @@ pub(crate) async fn list(
     let (stream, limit) = (query.stream("stream")?, query.limit()?);
     let after = query.text("after").map(read_place).transpose()?;
     let dead = admin.transmitter.dead_letters(stream.as_ref(), after, limit).await?;
-    let mut told = json!({ "dead": dead.iter().map(tell).collect::<Vec<_>>() });
-    if let Some(last) = dead.last().filter(|_| dead.len() == limit) {
-        told["next"] = write_place(last.place).into();
-    }
-    Ok(answer(StatusCode::OK, told.to_string()))
+    let next = dead.last().filter(|_| dead.len() == limit).map(|last| write_place(last.place));
+    let told = DeadList { dead: dead.iter().map(tell).collect(), next };
+    Ok(answer(StatusCode::OK, written(&told)))
 }
 
 /// `GET /admin/v1/streams/{stream}/dead/{jti}`: one, with its claims, and whether there is later news of its subject.
@@ -47,17 +148,12 @@ pub(crate) async fn read(
     let Path((stream, jti)) = path.map_err(|_| no_such_stream())?;
     let stream: StreamId = stream.parse().map_err(|_| no_such_stream())?;
     let dead = admin.transmitter.dead_letter_of(&stream, &jti).await?;
-    let mut told = tell(&dead);
-    told["newer"] = dead.newer.into();
-    let mut told = told.to_string();
-    if let Some(claims) = dead.claims.and_then(|claims| RawValue::from_string(claims).ok()) {
-        // As they are signed: numbers and members that are not ours to change stay as they are.
-        told.truncate(told.len() - 1);
-        told += ",\"claims\":";
-        told += claims.get();
-        told.push('}');
-    }
-    Ok(answer(StatusCode::OK, told))
+    let DeadTold { jti, stream_id, event_id, cause, reason, accepted_at, died_at, attempts } = tell(&dead);
+    let claims = dead.claims.and_then(|claims| RawValue::from_string(claims).ok());
+    let newer = dead.newer;
+    let told =
+        DeadWhole { jti, stream_id, event_id, cause, reason, accepted_at, died_at, attempts, newer, claims };
+    Ok(answer(StatusCode::OK, written(&told)))
 }
 
 /// `POST /admin/v1/streams/{stream}/dead/redrive`: delivers them again, as the same SETs.
@@ -70,7 +166,7 @@ pub(crate) async fn redrive(
     let stream = stream_of(path)?;
     let jtis = which(&headers, &body)?;
     let count = admin.transmitter.redrive(&stream, jtis.as_deref()).await?;
-    Ok(answer(StatusCode::OK, json!({ "redriven": count }).to_string()))
+    Ok(answer(StatusCode::OK, written(&Redriven { redriven: count })))
 }
 
 /// `POST /admin/v1/streams/{stream}/dead/discard`: forgets them.
@@ -83,7 +179,7 @@ pub(crate) async fn discard(
     let stream = stream_of(path)?;
     let jtis = which(&headers, &body)?;
     let count = admin.transmitter.discard(&stream, jtis.as_deref()).await?;
-    Ok(answer(StatusCode::OK, json!({ "discarded": count }).to_string()))
+    Ok(answer(StatusCode::OK, written(&Discarded { discarded: count })))
 }
 
 /// The dead letters that a body names. None means all, which has to be said.
@@ -99,20 +195,24 @@ fn which(headers: &HeaderMap, body: &Bytes) -> Result<Option<Vec<String>>, Probl
     }
 }
 
-fn tell(dead: &DeadLetter) -> Value {
-    json!({
-        "jti": dead.jti,
-        "stream_id": dead.stream.as_ref().map(StreamId::as_str),
-        "event_id": dead.event_id,
-        "cause": match dead.cause {
+fn tell(dead: &DeadLetter) -> DeadTold {
+    DeadTold {
+        jti: dead.jti.clone(),
+        stream_id: dead.stream.as_ref().map(StreamId::to_string),
+        event_id: dead.event_id.clone(),
+        cause: match dead.cause {
             Cause::Rejected => "rejected",
             Cause::Abandoned => "abandoned",
         },
-        "reason": dead.reason,
-        "accepted_at": time::told(dead.accepted_at),
-        "died_at": time::told(dead.died_at),
-        "attempts": dead.attempts,
-    })
+        reason: dead.reason.clone(),
+        accepted_at: time::told(dead.accepted_at),
+        died_at: time::told(dead.died_at),
+        attempts: dead.attempts,
+    }
+}
+
+fn written(told: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(told).expect("a dead letter is JSON")
 }
 
 /// Where a page begins, for the next request. What it says is nobody's concern but ours.

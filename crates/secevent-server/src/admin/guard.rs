@@ -11,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Uri};
+use secevent_transmitter::Actor;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -39,14 +40,22 @@ impl fmt::Debug for TokenDigest {
     }
 }
 
+/// Whoever has the local token.
+const COMMAND_LINE: &str = "the command line";
+
 /// Lets a request through or answers it. What changed something is logged with the name of who asked for it.
-pub(crate) async fn admit(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
+pub(crate) async fn admit(State(admin): State<Arc<Admin>>, mut request: Request, next: Next) -> Response {
     let operator = match admin.admits(request.uri(), request.headers()).await {
         Ok(operator) => operator,
         Err(problem) => return problem.into_response(),
     };
     let peer = request.extensions().get().map(|Peer(address)| *address);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let actor = match operator.as_str() {
+        COMMAND_LINE => Actor::CommandLine,
+        client => Actor::Operator(client.to_owned()),
+    };
+    request.extensions_mut().insert(actor);
     let response = next.run(request).await;
     if method != Method::GET && method != Method::HEAD {
         let status = response.status().as_u16();
@@ -79,7 +88,7 @@ impl Admin {
         }
         let local = self.config.local_token.as_ref();
         if local.is_some_and(|local| bearer(headers).is_some_and(|token| local.is_of(token))) {
-            return Ok("the command line".to_owned());
+            return Ok(COMMAND_LINE.to_owned());
         }
         let caller = self.clients.authenticate(headers).await?;
         caller.count_request()?;

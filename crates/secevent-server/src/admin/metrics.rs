@@ -1,10 +1,13 @@
 //! The figures in the text format of Prometheus. Nothing in it names a person: streams are told by their identifiers,
 //! and only while there are few (SEM-27).
 
-use super::Admin;
+use super::route::{Operation, Route};
+use super::{Admin, MetricsAccess};
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
 use http::HeaderValue;
+use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use secevent::Timestamp;
 use secevent_transmitter::{Figures, StreamFigures};
@@ -14,6 +17,13 @@ use tracing::warn;
 
 /// From so many streams on there are no figures of single ones.
 const STREAMS_MAX: u64 = 200;
+
+pub(crate) fn routes(access: MetricsAccess) -> Vec<Route> {
+    let read = Operation::get("readMetrics", "The figures in the text format of Prometheus")
+        .answers_text(StatusCode::OK, "The figures");
+    let read = if access == MetricsAccess::Open { read.open() } else { read };
+    vec![Route::new("/metrics", get(self::read), [read])]
+}
 
 /// `GET /metrics`
 pub(crate) async fn read(State(admin): State<Arc<Admin>>) -> Response {

@@ -1,21 +1,97 @@
 //! Replays: a part of a stream's history is delivered again.
 
-use super::request::{Members, Query, RULE, stream_of};
+use super::audit::NothingChanged;
+use super::request::{Members, Query, RULE, hex_id, stream_of};
+use super::route::{Operation, Route, optional_flag, optional_text, optional_time, subject};
 use super::{Admin, time};
 use crate::problem::Problem;
 use crate::ssf::answer;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
+use axum::routing::{get, post};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use secevent::{Invalid, Strictness, Subject};
 use secevent_transmitter::{Replay, ReplayRequest, ReplayState};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// As fast as a replay may be asked to be, in SETs a second.
 const PER_SECOND_MAX: u32 = 10_000;
+
+pub(crate) fn routes() -> Vec<Route> {
+    let rate = json!({ "type": ["integer", "null"], "minimum": 1, "maximum": PER_SECOND_MAX });
+    let members = json!({
+        "since": optional_time(),
+        "from_jti": optional_text(),
+        "subject": { "anyOf": [subject(), { "type": "null" }] },
+        "fresh_jti": optional_flag(),
+        "per_second": rate,
+        "preview": optional_flag(),
+    });
+    let start = Operation::post(
+        "startReplay",
+        "Deliver a part of a stream's history again, or tell what that would be",
+    )
+    .path("stream", "The stream")
+    .body(&[], &members)
+    .answers::<PreviewTold>(StatusCode::OK, "With `preview`: what would be delivered. Nothing is")
+    .answers::<ReplayTold>(StatusCode::CREATED, "It has begun, and goes on by itself")
+    .problem(StatusCode::NOT_FOUND, "There is no such stream, or the stream has no such SET")
+    .problem(StatusCode::CONFLICT, "As many are under way as may be");
+    let list = Operation::get("listReplays", "The replays, and how far they have come")
+        .answers::<ReplayList>(StatusCode::OK, "All that are remembered")
+        .problem(StatusCode::BAD_REQUEST, "A parameter is wrong");
+    let one = |operation: Operation| {
+        operation
+            .path("replay", "Its identifier")
+            .answers::<ReplayTold>(StatusCode::OK, "The replay")
+            .problem(StatusCode::NOT_FOUND, "There is no such replay")
+    };
+    let read = one(Operation::get("readReplay", "How far a replay has come"))
+        .problem(StatusCode::BAD_REQUEST, "A parameter is wrong");
+    let cancel = one(Operation::new(Method::DELETE, "cancelReplay", "Call a replay off"));
+    vec![
+        Route::new("/admin/v1/streams/{stream}/replays", post(self::start), [start]),
+        Route::new("/admin/v1/replays", get(self::list), [list]),
+        Route::new("/admin/v1/replays/{replay}", get(self::read).delete(self::cancel), [read, cancel]),
+    ]
+}
+
+/// The replays.
+#[derive(Serialize, ToSchema)]
+struct ReplayList {
+    replays: Vec<ReplayTold>,
+}
+
+/// A replay.
+#[derive(Serialize, ToSchema)]
+struct ReplayTold {
+    id: String,
+    stream_id: String,
+    /// `running`, `done` or `cancelled`.
+    state: &'static str,
+    /// How many SETs it looked for when it began.
+    total: u64,
+    /// How many of them are owed again so far.
+    count: u64,
+    per_second: u32,
+}
+
+/// What a replay would deliver.
+#[derive(Serialize, ToSchema)]
+struct PreviewTold {
+    count: u64,
+    #[schema(format = DateTime)]
+    first: Option<String>,
+    #[schema(format = DateTime)]
+    last: Option<String>,
+    /// Whether there is later news of one of the subjects.
+    newer: bool,
+}
 
 /// `POST /admin/v1/streams/{stream}/replays`: begins one, or with `preview` tells what it would deliver.
 pub(crate) async fn start(
@@ -27,26 +103,26 @@ pub(crate) async fn start(
     let stream = stream_of(path)?;
     let known = ["since", "from_jti", "subject", "fresh_jti", "per_second", "preview"];
     let mut members = Members::read(&headers, &body, &known)?;
-    let subject = members.value("subject").map(|value| Subject::from_value(value, Strictness::Strict));
+    let about = members.value("subject").map(|value| Subject::from_value(value, Strictness::Strict));
     let request = ReplayRequest {
         since: members.time("since")?,
         from_jti: members.text("from_jti")?,
-        subject: subject.transpose().map_err(|breach| breach.within("subject"))?,
+        subject: about.transpose().map_err(|breach| breach.within("subject"))?,
         fresh_jti: members.flag("fresh_jti")?,
         per_second: members.whole("per_second")?.map(per_second).transpose()?,
     };
     if members.flag("preview")? {
         let preview = admin.transmitter.preview_replay(&stream, &request).await?;
-        let told = json!({
-            "count": preview.count,
-            "first": preview.span.map(|(first, _)| time::told(first)),
-            "last": preview.span.map(|(_, last)| time::told(last)),
-            "newer": preview.newer,
-        });
-        return Ok(answer(StatusCode::OK, told.to_string()));
+        let told = PreviewTold {
+            count: preview.count,
+            first: preview.span.map(|(first, _)| time::told(first)),
+            last: preview.span.map(|(_, last)| time::told(last)),
+            newer: preview.newer,
+        };
+        return Ok(NothingChanged::tell(answer(StatusCode::OK, written(&told))));
     }
     let replay = admin.transmitter.start_replay(&stream, &request).await?;
-    Ok(answer(StatusCode::CREATED, tell(&replay).to_string()))
+    Ok(answer(StatusCode::CREATED, written(&tell(&replay))))
 }
 
 /// `GET /admin/v1/replays`: all that there are.
@@ -56,8 +132,8 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     Query::read(query.as_deref(), &[])?;
     let replays = admin.transmitter.replays().await?;
-    let told = json!({ "replays": replays.iter().map(tell).collect::<Vec<_>>() });
-    Ok(answer(StatusCode::OK, told.to_string()))
+    let told = ReplayList { replays: replays.iter().map(tell).collect() };
+    Ok(answer(StatusCode::OK, written(&told)))
 }
 
 /// `GET /admin/v1/replays/{replay}`: one.
@@ -70,7 +146,7 @@ pub(crate) async fn read(
     let id = replay_of(path)?;
     let replays = admin.transmitter.replays().await?;
     let replay = replays.iter().find(|replay| replay.id == id).ok_or_else(no_such_replay)?;
-    Ok(answer(StatusCode::OK, tell(replay).to_string()))
+    Ok(answer(StatusCode::OK, written(&tell(replay))))
 }
 
 /// `DELETE /admin/v1/replays/{replay}`: calls it off.
@@ -79,7 +155,7 @@ pub(crate) async fn cancel(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let replay = admin.transmitter.cancel_replay(&replay_of(path)?).await?;
-    Ok(answer(StatusCode::OK, tell(&replay).to_string()))
+    Ok(answer(StatusCode::OK, written(&tell(&replay))))
 }
 
 fn per_second(asked: u64) -> Result<u32, Invalid> {
@@ -88,26 +164,28 @@ fn per_second(asked: u64) -> Result<u32, Invalid> {
 }
 
 fn replay_of(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
-    // Identifiers are ours: 32 hexadecimal digits, and nothing else names a replay.
-    let plain = |id: &String| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    path.ok().map(|Path(id)| id).filter(plain).ok_or_else(no_such_replay)
+    hex_id(path).ok_or_else(no_such_replay)
 }
 
 fn no_such_replay() -> Problem {
     Problem::not_found("there is no such replay")
 }
 
-fn tell(replay: &Replay) -> Value {
-    json!({
-        "id": replay.id,
-        "stream_id": replay.stream,
-        "state": match replay.state {
+fn tell(replay: &Replay) -> ReplayTold {
+    ReplayTold {
+        id: replay.id.clone(),
+        stream_id: replay.stream.clone(),
+        state: match replay.state {
             ReplayState::Running => "running",
             ReplayState::Done => "done",
             ReplayState::Cancelled => "cancelled",
         },
-        "total": replay.total,
-        "count": replay.count,
-        "per_second": replay.per_second,
-    })
+        total: replay.total,
+        count: replay.count,
+        per_second: replay.per_second,
+    }
+}
+
+fn written(told: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(told).expect("a replay is text and numbers")
 }

@@ -6,8 +6,10 @@ use crate::context::{form_pairs, json_body};
 use crate::problem::Problem;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
+use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
+use http::header::{ETAG, IF_MATCH};
 use secevent::json::{Limits, check};
 use secevent::{Invalid, Timestamp};
 use secevent_ssf::StreamId;
@@ -50,6 +52,12 @@ impl Query {
             Some("true") => Ok(true),
             Some(_) => Err(Invalid::new(name, RULE, "must be true or false")),
         }
+    }
+
+    /// The time that a parameter states.
+    pub(crate) fn time(&self, name: &str) -> Result<Option<Timestamp>, Invalid> {
+        let must_be = || Invalid::new(name, RULE, "must be a time as in 2026-01-31T12:00:00Z");
+        self.text(name).map(|text| time::read(text).ok_or_else(must_be)).transpose()
     }
 
     /// The stream that a parameter names.
@@ -125,6 +133,38 @@ impl Members {
 /// The stream that the path names.
 pub(crate) fn stream_of(path: Result<Path<String>, PathRejection>) -> Result<StreamId, Problem> {
     path.ok().and_then(|Path(stream)| stream.parse().ok()).ok_or_else(no_such_stream)
+}
+
+/// The identifier of ours that the path names: 32 hexadecimal digits, and nothing else names anything.
+pub(crate) fn hex_id(path: Result<Path<String>, PathRejection>) -> Option<String> {
+    let plain = |id: &String| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    path.ok().map(|Path(id)| id).filter(plain)
+}
+
+/// The version that a change is about (RFC 9110 section 13.1.1). None if it is about any.
+pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let mut values = headers.get_all(IF_MATCH).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return match headers.contains_key(IF_MATCH) {
+            true => Err(Problem::precondition_failed()),
+            false => Ok(None),
+        };
+    };
+    let value = value.to_str().unwrap_or_default().trim();
+    if value == "*" {
+        return Ok(None);
+    }
+    let version = value.strip_prefix("\"v").and_then(|rest| rest.strip_suffix('"'));
+    // What we never gave is no version of anything.
+    version.and_then(|version| version.parse().ok()).map(Some).ok_or_else(Problem::precondition_failed)
+}
+
+/// The answer, with the version that it tells.
+pub(crate) fn with_etag(mut response: Response, version: u64) -> Response {
+    if let Ok(etag) = format!("\"v{version}\"").parse() {
+        response.headers_mut().insert(ETAG, etag);
+    }
+    response
 }
 
 /// A path whose text cannot be read names nothing.

@@ -1,20 +1,120 @@
 //! Streams as operators see them: how it goes, and whether it goes at all.
 
-use super::request::{Members, Query, RULE, no_such_stream, stream_of};
+use super::request::{Members, Query, RULE, if_match, no_such_stream, stream_of, with_etag};
+use super::route::{Operation, Route};
 use super::{Admin, time};
 use crate::problem::Problem;
 use crate::ssf::answer;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
+use axum::routing::{get, put};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use secevent::Invalid;
 use secevent_ssf::{Status, StreamId, UpdateStatus};
 use secevent_store::Backlog;
 use secevent_transmitter::{StreamFigures, Suspension, TroubleKind};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 use std::sync::Arc;
+use utoipa::ToSchema;
+
+pub(crate) fn routes() -> Vec<Route> {
+    let backlog = json!({ "type": "boolean", "default": false });
+    let list = Operation::get("listStreams", "Streams, in the order in which they were made")
+        .query("backlog", "With what the store knows of each", &backlog)
+        .paged()
+        .answers::<StreamList>(StatusCode::OK, "A page of them");
+    let read = Operation::get("readStream", "One stream: how it goes, and what is owed to it")
+        .path("stream", "The stream")
+        .answers::<StreamTold>(StatusCode::OK, "The stream")
+        .with_etag()
+        .problem(StatusCode::BAD_REQUEST, "A parameter is wrong")
+        .problem(StatusCode::NOT_FOUND, "There is no such stream");
+    let reason = json!({ "type": ["string", "null"], "maxLength": UpdateStatus::REASON_CHARS_MAX });
+    let status = json!({ "type": "string", "enum": ["enabled", "paused", "disabled"] });
+    let set_status = Operation::new(
+        Method::PUT,
+        "setStreamStatus",
+        "Pause, disable or enable a stream. Its receiver is told",
+    )
+    .path("stream", "The stream")
+    .if_match()
+    .body(&["status"], &json!({ "status": status, "reason": reason }))
+    .answers::<StreamTold>(StatusCode::OK, "The stream, as it is now")
+    .with_etag()
+    .problem(StatusCode::NOT_FOUND, "There is no such stream");
+    vec![
+        Route::new("/admin/v1/streams", get(self::list), [list]),
+        Route::new("/admin/v1/streams/{stream}", get(self::read), [read]),
+        Route::new("/admin/v1/streams/{stream}/status", put(self::set_status), [set_status]),
+    ]
+}
+
+/// A page of streams.
+#[derive(Serialize, ToSchema)]
+struct StreamList {
+    streams: Vec<StreamTold>,
+    /// Where the next page begins, if there may be one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// How a stream goes.
+#[derive(Serialize, ToSchema)]
+struct StreamTold {
+    stream_id: String,
+    client: String,
+    issuer: String,
+    /// `enabled`, `paused` or `disabled`.
+    status: &'static str,
+    reason: Option<String>,
+    /// Whether an operator set the status, so that only an operator ends it.
+    held: bool,
+    /// Whether its client is switched off, so that nothing is sent to it.
+    client_disabled: bool,
+    suspended: Option<SuspensionTold>,
+    /// Deliveries that are not settled.
+    pending: u64,
+    /// Pushes that are on their way.
+    in_flight: usize,
+    /// How many may be.
+    window: usize,
+    /// SETs that the receiver has, since the process started.
+    delivered: u64,
+    retries: u64,
+    again: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backlog: Option<BacklogTold>,
+}
+
+/// A receiver's trouble.
+#[derive(Serialize, ToSchema)]
+struct SuspensionTold {
+    /// Of which kind.
+    trouble: &'static str,
+    /// How often in a row nothing could be delivered.
+    failures: u32,
+    #[schema(format = DateTime)]
+    since: String,
+    /// When it is tried again.
+    #[schema(format = DateTime)]
+    until: String,
+}
+
+/// What the store knows of a stream.
+#[derive(Serialize, ToSchema)]
+struct BacklogTold {
+    pending: u64,
+    bytes: u64,
+    #[schema(format = DateTime)]
+    oldest: Option<String>,
+    rejected: u64,
+    abandoned: u64,
+    dropped: u64,
+    dead: u64,
+}
 
 /// `GET /admin/v1/streams`: some, behind the one named by `after`, in the order in which they were made. What the
 /// store knows of them is read only where `backlog` asks for it.
@@ -43,11 +143,9 @@ pub(crate) async fn list(
             }
         }
     }
-    let mut told = json!({ "streams": streams.iter().map(tell).collect::<Vec<_>>() });
-    if let Some(next) = next {
-        told["next"] = next.as_str().into();
-    }
-    Ok(answer(StatusCode::OK, told.to_string()))
+    let next = next.map(|next| next.to_string());
+    let told = StreamList { streams: streams.iter().map(tell).collect(), next };
+    Ok(answer(StatusCode::OK, serde_json::to_vec(&told).expect("streams are text and numbers")))
 }
 
 /// `GET /admin/v1/streams/{stream}`: one, with what the store knows of it.
@@ -79,14 +177,16 @@ pub(crate) async fn set_status(
         let problem = format!("must not be longer than {chars_max} characters");
         return Err(Invalid::new("reason", RULE, problem).into());
     }
-    admin.transmitter.hold_stream(&id, status, reason).await?;
+    let expected = if_match(&headers)?;
+    admin.transmitter.hold_stream_if(&id, expected, status, reason).await?;
     admin.tell_stream(&id).await
 }
 
 impl Admin {
     async fn tell_stream(&self, id: &StreamId) -> Result<Response, Problem> {
         let figures = self.figures(id).await?.ok_or_else(no_such_stream)?;
-        Ok(answer(StatusCode::OK, tell(&figures).to_string()))
+        let told = serde_json::to_vec(&tell(&figures)).expect("a stream is text and numbers");
+        Ok(with_etag(answer(StatusCode::OK, told), figures.version))
     }
 
     async fn figures(&self, id: &StreamId) -> Result<Option<StreamFigures>, Problem> {
@@ -94,32 +194,29 @@ impl Admin {
     }
 }
 
-fn tell(figures: &StreamFigures) -> Value {
-    let mut told = json!({
-        "stream_id": figures.stream.as_str(),
-        "client": figures.client,
-        "issuer": figures.issuer,
-        "status": figures.status,
-        "reason": figures.reason,
-        "held": figures.held,
-        "client_disabled": figures.switched_off,
-        "suspended": figures.suspended.map(tell_suspension),
-        "pending": figures.pending,
-        "in_flight": figures.in_flight,
-        "window": figures.window,
-        "delivered": figures.delivered,
-        "retries": figures.retries,
-        "again": figures.again,
-    });
-    if let Some(backlog) = figures.backlog {
-        told["backlog"] = tell_backlog(backlog);
+fn tell(figures: &StreamFigures) -> StreamTold {
+    StreamTold {
+        stream_id: figures.stream.to_string(),
+        client: figures.client.clone(),
+        issuer: figures.issuer.clone(),
+        status: figures.status.as_str(),
+        reason: figures.reason.clone(),
+        held: figures.held,
+        client_disabled: figures.switched_off,
+        suspended: figures.suspended.map(tell_suspension),
+        pending: figures.pending,
+        in_flight: figures.in_flight,
+        window: figures.window,
+        delivered: figures.delivered,
+        retries: figures.retries,
+        again: figures.again,
+        backlog: figures.backlog.map(tell_backlog),
     }
-    told
 }
 
-fn tell_suspension(suspension: Suspension) -> Value {
-    json!({
-        "trouble": match suspension.kind {
+fn tell_suspension(suspension: Suspension) -> SuspensionTold {
+    SuspensionTold {
+        trouble: match suspension.kind {
             TroubleKind::Unreachable => "unreachable",
             TroubleKind::Tls => "tls",
             TroubleKind::Busy => "busy",
@@ -129,20 +226,20 @@ fn tell_suspension(suspension: Suspension) -> Value {
             TroubleKind::Unexpected => "unexpected",
             TroubleKind::Guard => "guard",
         },
-        "failures": suspension.failures,
-        "since": time::told(suspension.since),
-        "until": time::told(suspension.until),
-    })
+        failures: suspension.failures,
+        since: time::told(suspension.since),
+        until: time::told(suspension.until),
+    }
 }
 
-fn tell_backlog(backlog: Backlog) -> Value {
-    json!({
-        "pending": backlog.pending,
-        "bytes": backlog.bytes,
-        "oldest": backlog.oldest.map(time::told),
-        "rejected": backlog.rejected,
-        "abandoned": backlog.abandoned,
-        "dropped": backlog.dropped,
-        "dead": backlog.dead,
-    })
+fn tell_backlog(backlog: Backlog) -> BacklogTold {
+    BacklogTold {
+        pending: backlog.pending,
+        bytes: backlog.bytes,
+        oldest: backlog.oldest.map(time::told),
+        rejected: backlog.rejected,
+        abandoned: backlog.abandoned,
+        dropped: backlog.dropped,
+        dead: backlog.dead,
+    }
 }

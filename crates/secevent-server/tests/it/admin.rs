@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// Every endpoint that needs a token, with a request for this stream that is good.
-fn endpoints(stream: &str) -> Vec<(Method, String, Value)> {
+pub(crate) fn endpoints(stream: &str) -> Vec<(Method, String, Value)> {
     let of = |path: &str| format!("/admin/v1/streams/{stream}{path}");
+    let subject = json!({"format": "email", "email": "alice@example.com"});
     vec![
         (Method::GET, "/admin/v1/figures".to_owned(), Value::Null),
         (Method::GET, "/admin/v1/streams".to_owned(), Value::Null),
@@ -34,6 +35,17 @@ fn endpoints(stream: &str) -> Vec<(Method, String, Value)> {
             json!({"issuer": "https://tr.example", "kid": "none"}),
         ),
         (Method::POST, "/admin/v1/keys/rewrap".to_owned(), json!({})),
+        (Method::GET, "/admin/v1/openapi.json".to_owned(), Value::Null),
+        (Method::GET, "/admin/v1/audit".to_owned(), Value::Null),
+        (Method::GET, "/admin/v1/events/AAAAAAAAAAAAAAAAAAAAAA".to_owned(), Value::Null),
+        (
+            Method::POST,
+            "/admin/v1/explain".to_owned(),
+            json!({"issuer": "https://tr.example", "event": {"type": "caep:session-revoked", "subject": subject}}),
+        ),
+        (Method::GET, "/admin/v1/erasures".to_owned(), Value::Null),
+        (Method::POST, "/admin/v1/erasures".to_owned(), json!({"subject": subject, "dry_run": true})),
+        (Method::GET, format!("/admin/v1/erasures/{:032x}", 1), Value::Null),
         (Method::GET, "/metrics".to_owned(), Value::Null),
         (Method::GET, "/admin/v1/nothing".to_owned(), Value::Null),
     ]

@@ -2,10 +2,11 @@
 
 use secevent::Timestamp;
 use secevent_store::{
-    Backlog, Backup, BoxFuture, CommitFigures, CommitObserver, Dead, Delivery, Document, Documents, Epoch,
-    History, Inbox, Keep, Listing, MemoryStore, NewEvent, Outbox, Owing, Page, Place, Queue, Receipt,
-    Received, Recorded, Recovery, Sequence, Settlement, Standing, StoreError, Stored, StreamNumber,
-    SubjectEntry, SubjectFingerprint, Subjects, Verdict, Version,
+    Audit, Backlog, Backup, BoxFuture, Change, ChangeFilter, CommitFigures, CommitObserver, Dead, Delivery,
+    Document, Documents, Entered, Epoch, Erase, Erased, History, Inbox, Keep, Kept, Listing, MemoryStore,
+    NewEvent, Outbox, Owing, Page, Place, Queue, Receipt, Received, Recorded, Records, Recovery, Sequence,
+    Settlement, Standing, StoreError, Stored, StreamNumber, SubjectEntry, SubjectFingerprint, Subjects,
+    Texts, Verdict, Version,
 };
 use std::future::ready;
 use std::path::PathBuf;
@@ -210,6 +211,43 @@ impl Documents for Ailing {
 
     fn new_stream_number(&self) -> Answer<'_, StreamNumber> {
         self.store.new_stream_number()
+    }
+}
+
+impl Audit for Ailing {
+    fn enter(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.or(|| self.store.enter(changes))
+    }
+
+    fn changes(
+        &self,
+        filter: ChangeFilter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Entered>, StoreError>> {
+        self.store.changes(filter, before, limit)
+    }
+
+    fn forget_changes(&self, before: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.store.forget_changes(before)
+    }
+}
+
+impl Records for Ailing {
+    fn event(&self, sequence: Sequence) -> BoxFuture<'_, Result<Option<Kept>, StoreError>> {
+        self.store.event(sequence)
+    }
+
+    fn events(&self, after: Sequence, limit: usize) -> BoxFuture<'_, Result<Vec<Kept>, StoreError>> {
+        self.store.events(after, limit)
+    }
+
+    fn erase(&self, erase: Vec<Erase>) -> BoxFuture<'_, Result<Erased, StoreError>> {
+        self.store.erase(erase)
+    }
+
+    fn clear_traces(&self, texts: Texts, rewrite: bool) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.store.clear_traces(texts, rewrite)
     }
 }
 

@@ -112,7 +112,7 @@ async fn a_push_is_one_set_with_the_headers_of_the_standard() {
     }
 }
 
-// spec: SSF-38, E-18
+// spec: PUSH-01, SSF-38, E-18
 #[tokio::test(start_paused = true)]
 async fn a_push_has_the_authorization_that_was_stated_or_none() {
     let feed = Feed::new().await;
@@ -121,6 +121,7 @@ async fn a_push_has_the_authorization_that_was_stated_or_none() {
     feed.world.post(&feed.token, STREAM, &without).await.is_answer(201);
     feed.emit("caep:session-revoked", "alice").await;
     for push in feed.world.recipient.pushed(3).await {
+        assert_eq!((push.method(), push.uri().scheme_str()), (&Method::POST, Some("https")));
         let sent = push.headers().get("authorization").map(|value| value.to_str().unwrap());
         assert_eq!(sent, (push.uri().path() == "/events").then_some(CREDENTIAL));
     }

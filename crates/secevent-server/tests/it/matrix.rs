@@ -225,8 +225,7 @@ impl Matrix {
     }
 }
 
-// spec: SSF-64, SSF-65, SSF-67, SSF-69, SSF-70
-// spec: INTEROP-23, INTEROP-24, INTEROP-25, INTEROP-26
+// spec: SSF-65, SSF-67, SSF-70, INTEROP-23, INTEROP-24
 #[tokio::test]
 async fn every_endpoint_answers_every_credential_as_it_should() {
     let matrix = Matrix::new().await;

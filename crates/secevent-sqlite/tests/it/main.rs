@@ -4,4 +4,5 @@
 
 mod conformance;
 mod durability;
+mod erasure;
 mod opening;

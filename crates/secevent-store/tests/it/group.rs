@@ -381,15 +381,20 @@ impl Committer {
             }
             Write::NewStreamNumber => Written::StreamNumber(StreamNumber(1)),
             Write::Receive(sets) => Written::Received(vec![Receipt::First; sets.len()]),
-            Write::Settle(_) | Write::Handled(_) | Write::Failed { .. } | Write::PutSubjects { .. } => {
-                Written::Done
-            }
+            Write::Settle(_)
+            | Write::Handled(_)
+            | Write::Failed { .. }
+            | Write::PutSubjects { .. }
+            | Write::Enter(_) => Written::Done,
             Write::ForgetSubjects { fingerprints, .. } => Written::Count(fingerprints.len() as u64),
             Write::DropSubjects(_) => {
                 self.steps += 1;
                 Written::Cleared { more: self.steps < 3 }
             }
-            Write::Trim(_) | Write::Forget(_) => Written::Cleared { more: false },
+            Write::Trim(_) | Write::Forget(_) | Write::ForgetChanges(_) | Write::ClearTraces { .. } => {
+                Written::Cleared { more: false }
+            }
+            Write::Erase(_) => Written::Erased(secevent_store::Erased::default()),
             Write::Redrive(places) | Write::Discard(places) => Written::Count(places.len() as u64),
             Write::Replay { events, .. } => Written::Count(events.len() as u64),
         })

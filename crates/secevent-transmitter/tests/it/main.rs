@@ -5,8 +5,11 @@
 
 mod accepting;
 mod activity;
+mod auditing;
 mod bounds;
 mod declared;
+mod erasing;
+mod explaining;
 mod failures;
 mod fairness;
 mod keys;

@@ -4,10 +4,11 @@ use crate::world::PATIENCE;
 use bytes::Bytes;
 use secevent::Timestamp;
 use secevent_store::{
-    Backlog, BoxFuture, CommitFigures, CommitObserver, Dead, Delivery, Document, Documents, Epoch, History,
-    Inbox, Keep, Listing, MemoryStore, NewEvent, Outbox, Owing, Page, Place, Queue, Receipt, Received,
-    Recorded, Recovery, Sequence, Settlement, Standing, StoreError, Stored, StreamNumber, SubjectEntry,
-    SubjectFingerprint, Subjects, Verdict, Version,
+    Audit, Backlog, BoxFuture, Change, ChangeFilter, CommitFigures, CommitObserver, Dead, Delivery, Document,
+    Documents, Entered, Epoch, Erase, Erased, History, Inbox, Keep, Kept, Listing, MemoryStore, NewEvent,
+    Outbox, Owing, Page, Place, Queue, Receipt, Received, Recorded, Records, Recovery, Sequence, Settlement,
+    Standing, StoreError, Stored, StreamNumber, SubjectEntry, SubjectFingerprint, Subjects, Texts, Verdict,
+    Version,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -380,5 +381,42 @@ impl Documents for TestStore {
             tokio::task::yield_now().await;
             self.inner.new_stream_number().await
         })
+    }
+}
+
+impl Audit for TestStore {
+    fn enter(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.enter(changes)
+    }
+
+    fn changes(
+        &self,
+        filter: ChangeFilter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Entered>, StoreError>> {
+        self.inner.changes(filter, before, limit)
+    }
+
+    fn forget_changes(&self, before: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.inner.forget_changes(before)
+    }
+}
+
+impl Records for TestStore {
+    fn event(&self, sequence: Sequence) -> BoxFuture<'_, Result<Option<Kept>, StoreError>> {
+        self.inner.event(sequence)
+    }
+
+    fn events(&self, after: Sequence, limit: usize) -> BoxFuture<'_, Result<Vec<Kept>, StoreError>> {
+        self.inner.events(after, limit)
+    }
+
+    fn erase(&self, erase: Vec<Erase>) -> BoxFuture<'_, Result<Erased, StoreError>> {
+        self.inner.erase(erase)
+    }
+
+    fn clear_traces(&self, texts: Texts, rewrite: bool) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.inner.clear_traces(texts, rewrite)
     }
 }

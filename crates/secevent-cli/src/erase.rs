@@ -1,0 +1,156 @@
+//! `secevent erase`: a person's data is erased, and it is shown that nothing is left.
+
+use crate::admin::{self, Server, WHICH, Which, many, number, text};
+use crate::emit;
+use crate::output::{Failure, note, print, print_json, progress, safe};
+use clap::Args;
+use http::Method;
+use serde_json::{Value, json};
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Erase what there is of a person: events, deliveries, dead letters, keys and words that name the person.
+///
+/// What is owed of it to receivers is dropped. Then everything is looked through, the files of the store byte by byte,
+/// and what is left is told. What receivers have had already is theirs, and backups are not touched. It cannot be
+/// undone.
+#[derive(Debug, Args)]
+#[command(after_long_help = format!("\
+Examples:
+  secevent erase --subject alice@example.com --dry-run
+  secevent erase --subject alice@example.com --yes
+  secevent erase --subject '{{\"format\":\"opaque\",\"id\":\"0d4f0c8e-alice\"}}' --yes --json
+
+JSON: with --dry-run {{found, documents}}; else {{id, state, started_at, person, rewrite, erased,
+left: {{nothing, found, documents, traces}}}}.
+{WHICH}
+
+Exit codes: 0 nothing is left; 1 not erased, or something is left; 2 misuse."))]
+pub(crate) struct Erase {
+    /// Who: an e-mail address, or a subject identifier as JSON
+    #[arg(long, value_name = "EMAIL|JSON")]
+    subject: String,
+    /// Only tell what there is
+    #[arg(long, conflicts_with_all = ["yes", "rewrite"])]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Write the files of the store anew at the end: nothing is accepted meanwhile
+    #[arg(long)]
+    rewrite: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Erase) -> ExitCode {
+    admin::run(&args.which, args.json, async |server| erase(args, &server).await)
+}
+
+async fn erase(args: &Erase, server: &Server) -> Result<(), Failure> {
+    let subject = emit::subject(&args.subject).map_err(|error| Failure::misuse(error.to_string()))?;
+    let mut body = json!({ "subject": subject, "dry_run": true });
+    if args.dry_run || !args.yes {
+        let foreseen = server.send_patiently(&["erasures"], &body).await?;
+        if args.dry_run && args.json {
+            return print_json(&foreseen);
+        }
+        if args.dry_run {
+            print(&format!("there is: {}\n", amounts(&foreseen["found"])))?;
+            documents(&foreseen);
+            return Ok(());
+        }
+        confirm(&foreseen)?;
+    }
+    body["dry_run"] = false.into();
+    body["rewrite"] = args.rewrite.into();
+    let begun = server.send(Method::POST, &["erasures"], &body).await?;
+    let ended = ended(server, begun).await?;
+    let left = &ended["left"];
+    if args.json {
+        print_json(&ended)?;
+    } else {
+        print(&format!("erased: {}\n", amounts(&ended["erased"])))?;
+        match left["nothing"] == true {
+            true => print("looked for again, in what is kept and in the files: 0 left\n")?,
+            false => {
+                let traces = number(left, "traces");
+                print(&format!(
+                    "left: {}, and {} in the files\n",
+                    amounts(&left["found"]),
+                    many(traces, "trace")
+                ))?;
+                documents(left);
+                if traces > 0 {
+                    note("--rewrite writes the files anew, which clears traces");
+                }
+            }
+        }
+    }
+    match left["nothing"] == true {
+        true => Ok(()),
+        false => Err(Failure::failed("something is left")),
+    }
+}
+
+/// A person at a terminal is asked; nobody else can be.
+fn confirm(foreseen: &Value) -> Result<(), Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(
+            Failure::misuse("it cannot be undone, and nobody can be asked").fix("say --yes, or --dry-run")
+        );
+    }
+    let failed = |error: std::io::Error| Failure::failed(format!("nobody could be asked: {error}"));
+    eprint!("there is: {}\nerase it for good? [y/N] ", amounts(&foreseen["found"]));
+    std::io::stderr().flush().map_err(failed)?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).map_err(failed)?;
+    match answer.trim().eq_ignore_ascii_case("y") {
+        true => Ok(()),
+        false => Err(Failure::failed("nothing is erased")),
+    }
+}
+
+async fn ended(server: &Server, mut erasure: Value) -> Result<Value, Failure> {
+    const TURN: Duration = Duration::from_millis(100);
+    let id = text(&erasure, "id").to_owned();
+    let mut told = None;
+    while text(&erasure, "state") == "running" {
+        let count = number(&erasure["erased"], "events");
+        if told.replace(count) != Some(count) {
+            progress(&format!("{} erased", many(count, "event")));
+        }
+        tokio::time::sleep(TURN).await;
+        erasure = server.get(&["erasures", &id], &[]).await?;
+    }
+    Ok(erasure)
+}
+
+fn amounts(found: &Value) -> String {
+    let of = |name, one| many(number(found, name), one);
+    [
+        of("events", "event"),
+        format!("{} owed", many(number(found, "dropped"), "SET")),
+        of("dead", "dead letter"),
+        of("names", "other idempotency key"),
+        of("reasons", "other reason"),
+        of("changes", "entry of the log").replace("entry of the logs", "entries of the log"),
+        of("replays", "replay"),
+        format!("{} of streams", many(number(found, "subjects"), "subject")),
+    ]
+    .join(", ")
+}
+
+fn documents(told: &Value) {
+    for name in told["documents"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        note(&format!(
+            "{} names the person in the words of its receiver or operator, who can change them",
+            safe(name)
+        ));
+    }
+}

@@ -1,0 +1,139 @@
+//! `secevent explain`: to which streams an event goes, and why.
+
+use crate::admin::{self, EXIT_CODES, Server, WHICH, Which, many, text};
+use crate::output::{BOLD, Failure, print, print_json, safe, table};
+use crate::{emit, input};
+use clap::Args;
+use http::Method;
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+/// Tell to which streams an event goes, to which not, and by which rule.
+///
+/// An event that might be is read from a file or made of --type and --subject; nothing is sent. For one that was
+/// accepted, --event tells what became of each delivery.
+#[derive(Debug, Args)]
+#[command(after_long_help = format!("\
+Examples:
+  secevent explain --type caep:session-revoked --subject alice@example.com
+  secevent explain event.json --issuer https://events.example.com/tenant-a
+  secevent explain --event oqrrC0Bh… --json
+
+JSON: {{issuer, event_type, streams: [{{stream_id, client, goes, rule, reason}}]}}; with --event
+{{event_id, txn, event_type, issuer, accepted_at, deliveries: [{{stream_id, jti, state, attempts,
+due_at, again, reason, died_at}}], elsewhere: [{{stream_id, client, goes, rule, reason}}]}}.
+{WHICH}
+{EXIT_CODES}"))]
+pub(crate) struct Explain {
+    /// The event as JSON, a file that holds it, or `-` for standard input
+    #[arg(value_name = "EVENT|FILE|-", required_unless_present_any = ["kind", "accepted"],
+          conflicts_with_all = ["kind", "accepted"])]
+    given: Option<String>,
+    /// The type of the event: a short name such as caep:session-revoked, or a URI
+    #[arg(long = "type", value_name = "TYPE", requires = "subject")]
+    kind: Option<String>,
+    /// Whom it is about: an e-mail address, or a subject identifier as JSON
+    #[arg(long, value_name = "EMAIL|JSON", requires = "kind")]
+    subject: Option<String>,
+    /// What it says, as JSON; some types ask for it
+    #[arg(long, value_name = "JSON", requires = "kind")]
+    data: Option<String>,
+    /// An event that was accepted: its id, its txn, or the jti of one of its SETs
+    #[arg(long = "event", value_name = "ID", conflicts_with_all = ["kind", "issuer"])]
+    accepted: Option<String>,
+    /// Whose event it is; needed where the server has several issuers
+    #[arg(long, value_name = "URL")]
+    issuer: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Explain) -> ExitCode {
+    admin::run(&args.which, args.json, async |server| match &args.accepted {
+        Some(event) => tell_story(args, event, &server).await,
+        None => explain(args, &server).await,
+    })
+}
+
+async fn explain(args: &Explain, server: &Server) -> Result<(), Failure> {
+    let mut body = json!({ "event": args.event()? });
+    if let Some(issuer) = &args.issuer {
+        body["issuer"] = issuer.as_str().into();
+    }
+    let told = server.send(Method::POST, &["explain"], &body).await?;
+    if args.json {
+        return print_json(&told);
+    }
+    let streams = rules(&told["streams"]);
+    let count =
+        told["streams"].as_array().into_iter().flatten().filter(|stream| stream["goes"] == true).count();
+    let count = many(u64::try_from(count).unwrap_or(u64::MAX), "stream");
+    print(&format!("{streams}{} would go to {count}\n", safe(text(&told, "event_type"))))
+}
+
+async fn tell_story(args: &Explain, event: &str, server: &Server) -> Result<(), Failure> {
+    let told = server.get(&["events", event], &[]).await?;
+    if args.json {
+        return print_json(&told);
+    }
+    let mut shown = String::new();
+    for (title, name) in [
+        ("event", "event_id"),
+        ("txn", "txn"),
+        ("type", "event_type"),
+        ("issuer", "issuer"),
+        ("accepted", "accepted_at"),
+    ] {
+        shown += &format!("{BOLD}{title:9}{BOLD:#} {}\n", safe(text(&told, name)));
+    }
+    let row = |delivery: &Value| {
+        let of = |name| text(delivery, name).to_owned();
+        let attempts =
+            delivery["attempts"].as_u64().map_or_else(|| "-".to_owned(), |attempts| attempts.to_string());
+        let when = if delivery["died_at"].is_null() { of("due_at") } else { of("died_at") };
+        vec![of("stream_id"), of("state"), attempts, when, of("jti"), of("reason")]
+    };
+    let rows: Vec<Vec<String>> = told["deliveries"].as_array().into_iter().flatten().map(row).collect();
+    if rows.is_empty() {
+        shown += "it was owed to no stream\n";
+    } else {
+        shown += &table(&["STREAM", "STATE", "ATTEMPTS", "WHEN", "JTI", "REASON"], &rows);
+    }
+    print(&(shown + &rules(&told["elsewhere"])))
+}
+
+fn rules(streams: &Value) -> String {
+    let row = |stream: &Value| {
+        let goes = if stream["goes"] == true { "yes" } else { "no" };
+        let of = |name| text(stream, name).to_owned();
+        vec![of("stream_id"), of("client"), goes.to_owned(), of("rule"), of("reason")]
+    };
+    let rows: Vec<Vec<String>> = streams.as_array().into_iter().flatten().map(row).collect();
+    match rows.is_empty() {
+        true => String::new(),
+        false => table(&["STREAM", "CLIENT", "GOES", "RULE", "BECAUSE"], &rows),
+    }
+}
+
+impl Explain {
+    fn event(&self) -> Result<Value, Failure> {
+        let Some(kind) = &self.kind else {
+            let given = input::read(self.given.as_deref(), "the event")?;
+            return serde_json::from_slice(&given)
+                .map_err(|error| Failure::misuse(format!("the event is no JSON: {error}")));
+        };
+        let subject = self.subject.as_deref().unwrap_or_default();
+        let subject = emit::subject(subject).map_err(|error| Failure::misuse(error.to_string()))?;
+        let mut event = json!({ "type": kind, "subject": subject });
+        if let Some(data) = &self.data {
+            let data: Value = serde_json::from_str(data)
+                .map_err(|error| Failure::misuse(format!("--data is no JSON: {error}")))?;
+            event["data"] = data;
+        }
+        Ok(event)
+    }
+}

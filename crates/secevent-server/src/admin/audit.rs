@@ -1,0 +1,216 @@
+//! The log of changes: everything that is asked for here with another method than GET is in it, with who asked.
+//!
+//! What the transmitter changes it enters itself, with what was there before. What it does not know of is entered here:
+//! before and after are what a GET of the same path tells, or what is answered.
+
+use super::request::{Query, RULE};
+use super::route::{Operation, Route, text};
+use super::{Admin, time};
+use crate::problem::Problem;
+use crate::request_id::RequestId;
+use crate::ssf::answer;
+use axum::body::{Body, to_bytes};
+use axum::extract::{RawQuery, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use http::{Method, StatusCode};
+use secevent::Invalid;
+use secevent_store::{ChangeFilter, Entered};
+use secevent_transmitter::{Acting, Actor, Changed};
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// Answers that are longer are not kept in the log.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+pub(crate) fn routes() -> Vec<Route> {
+    let list = Operation::get("listChanges", "The log of changes, newest first")
+        .query("client", "Changes that concern this client", &text())
+        .query("stream", "Changes that concern this stream", &text())
+        .query("action", "Changes of this kind; `stream.` means all that begin so", &text())
+        .query(
+            "since",
+            "Changes made at this time or later",
+            &serde_json::json!({"type": "string", "format": "date-time"}),
+        )
+        .paged()
+        .answers::<ChangeList>(StatusCode::OK, "A page of the log");
+    vec![Route::new("/admin/v1/audit", get(read), [list])]
+}
+
+/// A page of the log of changes.
+#[derive(Serialize, ToSchema)]
+struct ChangeList {
+    changes: Vec<ChangeTold>,
+    /// Where the next page begins, if there may be one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// A change.
+#[derive(Serialize, ToSchema)]
+struct ChangeTold {
+    #[schema(format = DateTime)]
+    at: String,
+    actor: ActorTold,
+    /// What was done.
+    action: String,
+    /// To what.
+    object: String,
+    /// The client that it concerns.
+    client: Option<String>,
+    /// The stream that it concerns.
+    stream: Option<String>,
+    /// The request that it came in.
+    request: Option<String>,
+    /// What was there before.
+    #[schema(value_type = Option<Value>)]
+    before: Option<Box<RawValue>>,
+    /// What is there since.
+    #[schema(value_type = Option<Value>)]
+    after: Option<Box<RawValue>>,
+}
+
+/// Who made a change.
+#[derive(Serialize, ToSchema)]
+struct ActorTold {
+    /// `client`, `operator`, `command-line`, `configuration` or `transmitter`.
+    kind: String,
+    /// Which of that kind.
+    id: Option<String>,
+}
+
+/// `GET /admin/v1/audit`
+async fn read(State(admin): State<Arc<Admin>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    let query = Query::read(query.as_deref(), &["client", "stream", "action", "since", "after", "limit"])?;
+    let before = query.text("after").map(|after| {
+        after.parse().map_err(|_| Invalid::new("after", RULE, "must be the `next` of an earlier answer"))
+    });
+    let limit = query.limit()?;
+    let owned = |name: &str| query.text(name).map(str::to_owned);
+    let filter = ChangeFilter {
+        client: owned("client"),
+        stream: owned("stream"),
+        action: owned("action"),
+        since: query.time("since")?,
+    };
+    let changes = admin.transmitter.changes(filter, before.transpose()?, limit).await;
+    let changes = changes.map_err(|error| Problem::ours(&error))?;
+    let next = changes.last().filter(|_| changes.len() == limit).map(|last| last.place.to_string());
+    let told = ChangeList { changes: changes.into_iter().map(tell).collect(), next };
+    Ok(answer(StatusCode::OK, serde_json::to_vec(&told).expect("a log is JSON")))
+}
+
+fn tell(Entered { change, .. }: Entered) -> ChangeTold {
+    let raw = |text: Option<String>| text.and_then(|text| RawValue::from_string(text).ok());
+    ChangeTold {
+        at: time::told(change.at),
+        actor: ActorTold { kind: change.actor, id: change.actor_id },
+        action: change.action,
+        object: change.object,
+        client: change.client,
+        stream: change.stream,
+        request: change.request,
+        before: raw(change.before),
+        after: raw(change.after),
+    }
+}
+
+/// Says of an answer that nothing was changed, whatever the method was.
+#[derive(Clone, Copy)]
+pub(crate) struct NothingChanged;
+
+impl NothingChanged {
+    /// This answer, which says so.
+    pub(crate) fn tell(mut response: Response) -> Response {
+        response.extensions_mut().insert(Self);
+        response
+    }
+}
+
+/// Carries a request out to its end, also when the caller hangs up, and enters in the log what it changed.
+pub(crate) async fn enter(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
+    if request.method() == Method::GET || request.method() == Method::HEAD {
+        return next.run(request).await;
+    }
+    match tokio::spawn(admin.change(request, next)).await {
+        Ok(response) => response,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+impl Admin {
+    async fn change(self: Arc<Self>, request: Request, next: Next) -> Response {
+        let actor = request.extensions().get::<Actor>().cloned().unwrap_or(Actor::CommandLine);
+        let id = RequestId::of(request.headers());
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let looks = reading(&request).filter(|_| method != Method::POST);
+        let before = match looks {
+            Some(looks) => found(looks, next.clone()).await,
+            None => None,
+        };
+        let acting = Acting::new(actor, Some(id.as_str().to_owned()));
+        let response = acting.clone().run(next.run(request)).await;
+        let is_change = response.status().is_success()
+            && response.extensions().get::<NothingChanged>().is_none()
+            && !acting.has_entered();
+        let response = match is_change {
+            false => response,
+            true => {
+                let (response, after) = told(response).await;
+                let changed = what(&method, &path, before, after);
+                match acting.run(self.transmitter.enter_change(changed)).await {
+                    Ok(()) => response,
+                    // It is done, and whoever asked must not believe that it is in the log.
+                    Err(error) => Problem::ours(&error).into_response(),
+                }
+            }
+        };
+        id.on(response)
+    }
+}
+
+fn what(method: &Method, path: &str, before: Option<Value>, after: Option<Value>) -> Changed {
+    let object = path.strip_prefix("/admin/v1/").unwrap_or(path);
+    let mut parts = object.split('/');
+    let (kind, name) = (parts.next().unwrap_or_default(), parts.next().map(str::to_owned));
+    let of = |one: &str| name.clone().filter(|_| kind == one);
+    Changed {
+        action: format!("{kind}.{}", method.as_str().to_ascii_lowercase()),
+        object: object.to_owned(),
+        client: of("clients"),
+        stream: of("streams"),
+        before,
+        after,
+    }
+}
+
+/// The request that asks what is there.
+fn reading(request: &Request) -> Option<Request> {
+    let mut get = Request::get(request.uri().clone()).body(Body::empty()).ok()?;
+    *get.headers_mut() = request.headers().clone();
+    Some(get)
+}
+
+async fn found(reading: Request, next: Next) -> Option<Value> {
+    let response = next.run(reading).await;
+    match response.status().is_success() {
+        true => told(response).await.1,
+        false => None,
+    }
+}
+
+/// What an answer tells, if that is JSON and not long; and the answer.
+async fn told(response: Response) -> (Response, Option<Value>) {
+    let (parts, body) = response.into_parts();
+    // Answers are in memory already.
+    let Ok(bytes) = to_bytes(body, usize::MAX).await else {
+        return (Problem::unavailable("the answer was lost").into_response(), None);
+    };
+    let told = (bytes.len() <= ANSWER_BYTES_MAX).then(|| serde_json::from_slice(&bytes).ok()).flatten();
+    (Response::from_parts(parts, Body::from(bytes)), told)
+}

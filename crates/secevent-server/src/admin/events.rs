@@ -1,0 +1,210 @@
+//! Where an event goes and why, before it is sent and after.
+
+use super::audit::NothingChanged;
+use super::request::{Members, Query, RULE};
+use super::route::{Operation, Route, optional_text};
+use super::{Admin, time};
+use crate::problem::Problem;
+use crate::ssf::answer;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use secevent::Invalid;
+use secevent_store::Cause;
+use secevent_transmitter::{DeliveryState, Explained, Incoming, Story, Told, TransmitterError};
+use serde::Serialize;
+use serde_json::json;
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+pub(crate) fn routes() -> Vec<Route> {
+    let read = Operation::get("readEvent", "What became of an event, and which streams were not owed it")
+        .path("event", "The event's identifier, its `txn`, or the `jti` of one of its SETs")
+        .answers::<StoryTold>(StatusCode::OK, "What became of it")
+        .problem(StatusCode::BAD_REQUEST, "A parameter is wrong")
+        .problem(StatusCode::NOT_FOUND, "There is no such event, or it is not kept any more");
+    let event = json!({
+        "type": "object",
+        "description": "As it would be sent to the ingest endpoint",
+        "properties": { "type": { "type": "string" }, "subject": super::route::subject() },
+        "required": ["type", "subject"],
+        "example": {
+            "type": "caep:session-revoked",
+            "subject": { "format": "email", "email": "alice@example.com" },
+        },
+    });
+    let explain =
+        Operation::post("explain", "To which streams an event would go, and by which rule; nothing is sent")
+            .body(&["event"], &json!({ "issuer": optional_text(), "event": event }))
+            .answers::<Explanation>(StatusCode::OK, "Each stream, with the rule")
+            .problem(StatusCode::NOT_FOUND, "There is no such issuer");
+    vec![
+        Route::new("/admin/v1/events/{event}", get(self::read), [read]),
+        Route::new("/admin/v1/explain", post(self::explain), [explain]),
+    ]
+}
+
+/// Where an event would go.
+#[derive(Serialize, ToSchema)]
+struct Explanation {
+    /// Whose event it is.
+    issuer: String,
+    /// Its type's URI.
+    event_type: String,
+    streams: Vec<RuleTold>,
+}
+
+/// What becomes of an event at one stream.
+#[derive(Serialize, ToSchema)]
+struct RuleTold {
+    stream_id: String,
+    /// The client that the stream belongs to.
+    client: String,
+    /// Whether the stream is owed it.
+    goes: bool,
+    /// By which rule: a short name.
+    rule: String,
+    /// What the rule means.
+    reason: String,
+}
+
+/// What became of an event.
+#[derive(Serialize, ToSchema)]
+struct StoryTold {
+    event_id: String,
+    txn: String,
+    /// Its type's URI. Null if what it said was erased.
+    event_type: Option<String>,
+    /// Whose event it is. Null if that cannot be told any more.
+    issuer: Option<String>,
+    #[schema(format = DateTime)]
+    accepted_at: String,
+    deliveries: Vec<DeliveryTold>,
+    /// The streams that were not owed it, and by which rule they would not be owed it today.
+    elsewhere: Vec<RuleTold>,
+}
+
+/// What became of one delivery.
+#[derive(Serialize, ToSchema)]
+struct DeliveryTold {
+    /// Null if the stream is gone.
+    stream_id: Option<String>,
+    jti: String,
+    /// `pending`, `rejected`, `abandoned`, or `settled`: its receiver has it, it was dropped, or its dead letter was
+    /// forgotten.
+    state: String,
+    /// How often it was attempted, as far as that is known.
+    attempts: Option<u32>,
+    /// Pending: not to be attempted before this.
+    #[schema(format = DateTime)]
+    due_at: Option<String>,
+    /// Whether an operator asked for it again.
+    again: bool,
+    /// Dead: what the receiver said, or why it was given up.
+    reason: Option<String>,
+    /// Dead: when.
+    #[schema(format = DateTime)]
+    died_at: Option<String>,
+}
+
+/// `GET /admin/v1/events/{event}`
+async fn read(
+    State(admin): State<Arc<Admin>>,
+    path: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    Query::read(query.as_deref(), &[])?;
+    let missing = || Problem::not_found("there is no such event, or it is not kept any more");
+    let Path(name) = path.map_err(|_| missing())?;
+    let story = admin.transmitter.story(&name).await.map_err(|error| Problem::ours(&error))?;
+    let told = tell_story(story.ok_or_else(missing)?);
+    Ok(answer(StatusCode::OK, serde_json::to_vec(&told).expect("a story is text and numbers")))
+}
+
+/// `POST /admin/v1/explain`
+async fn explain(
+    State(admin): State<Arc<Admin>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let mut members = Members::read(&headers, &body, &["issuer", "event"])?;
+    let issuer = match members.text("issuer")? {
+        Some(issuer) => issuer,
+        None => {
+            let mut issuers = admin.transmitter.issuers();
+            let only = issuers.next().filter(|_| issuers.next().is_none());
+            let needed = || Invalid::new("issuer", RULE, "is needed, because there are several");
+            only.ok_or_else(needed)?.url.to_string()
+        }
+    };
+    let event =
+        members.value("event").ok_or_else(|| Invalid::new("event", RULE, "is required and missing"))?;
+    let event = Incoming::read(event.to_string().as_bytes(), admin.transmitter.vocabulary());
+    let event = event.map_err(|breach| breach.within("event"))?;
+    let explained = admin.transmitter.explain(&issuer, &event).await.map_err(|error| match error {
+        TransmitterError::UnknownIssuer(_) => Problem::not_found("there is no such issuer"),
+        error => Problem::ours(&error),
+    })?;
+    let streams = explained.iter().map(tell_rule).collect();
+    let told = Explanation { issuer, event_type: event.event_type().to_owned(), streams };
+    let told = serde_json::to_vec(&told).expect("an explanation is text");
+    Ok(NothingChanged::tell(answer(StatusCode::OK, told)))
+}
+
+fn tell_rule(explained: &Explained) -> RuleTold {
+    RuleTold {
+        stream_id: explained.stream.to_string(),
+        client: explained.client.clone(),
+        goes: explained.rule.goes(),
+        rule: explained.rule.name().to_owned(),
+        reason: explained.rule.meaning().to_owned(),
+    }
+}
+
+fn tell_story(story: Story) -> StoryTold {
+    StoryTold {
+        event_id: story.event_id,
+        txn: story.txn,
+        event_type: story.event_type,
+        issuer: story.issuer,
+        accepted_at: time::told(story.accepted_at),
+        deliveries: story.deliveries.into_iter().map(tell_delivery).collect(),
+        elsewhere: story.elsewhere.iter().map(tell_rule).collect(),
+    }
+}
+
+fn tell_delivery(told: Told) -> DeliveryTold {
+    let nothing = DeliveryTold {
+        stream_id: told.stream.map(|stream| stream.to_string()),
+        jti: told.jti,
+        state: "settled".to_owned(),
+        attempts: None,
+        due_at: None,
+        again: false,
+        reason: None,
+        died_at: None,
+    };
+    match told.state {
+        DeliveryState::Settled => nothing,
+        DeliveryState::Pending { attempts, due_at, again } => DeliveryTold {
+            state: "pending".to_owned(),
+            attempts: Some(attempts),
+            due_at: Some(time::told(due_at)),
+            again,
+            ..nothing
+        },
+        DeliveryState::Dead { cause, reason, at, attempts } => DeliveryTold {
+            state: match cause {
+                Cause::Rejected => "rejected".to_owned(),
+                Cause::Abandoned => "abandoned".to_owned(),
+            },
+            attempts: Some(attempts),
+            reason: Some(reason),
+            died_at: Some(time::told(at)),
+            ..nothing
+        },
+    }
+}

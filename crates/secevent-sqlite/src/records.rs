@@ -1,0 +1,253 @@
+//! Single events, and how what they say is erased.
+//!
+//! An erased row is overwritten where it lies (`secure_delete`); what was moved or deleted before left nothing in pages
+//! that are in use, but perhaps in pages that are free, and in the log. So free pages are given back to the file
+//! system and the log is cut off. What the files hold then is looked through, byte by byte.
+
+use crate::checkpoint::{self, Checkpoints};
+use crate::failure::Failure;
+use crate::outbox::{clamp, number, read_lanes, tally};
+use crate::writer::Known;
+use crate::{audit, open};
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use secevent::Timestamp;
+use secevent_store::{
+    BoxFuture, Epoch, Erase, Erased, Kept, PAGE_BYTES_MAX, Place, Queue, Rendering, Sequence, StoreError,
+    StreamNumber, Texts,
+};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::oneshot;
+
+/// Free pages that one step gives back.
+const FREE_PAGES_STEP: u64 = 256;
+
+pub(crate) fn erase(connection: &Connection, known: &mut Known, erase: &[Erase]) -> Result<Erased, Failure> {
+    // The writer's ordinary work need not write whole pages that become free.
+    connection.pragma_update(None, "secure_delete", "ON")?;
+    let mut erased = Erased::default();
+    let result = erase.iter().try_for_each(|one| {
+        erased = erased.and(erase_one(connection, known, one)?);
+        Ok(())
+    });
+    connection.pragma_update(None, "secure_delete", "FAST")?;
+    result.map(|()| erased)
+}
+
+fn erase_one(connection: &Connection, known: &mut Known, erase: &Erase) -> Result<Erased, Failure> {
+    let mut erased = Erased::default();
+    match erase {
+        Erase::Event { sequence, streams } => {
+            for stream in streams {
+                erased = erased.and(let_go(connection, known, *stream, *sequence)?);
+            }
+            let mut update = connection.prepare_cached(
+                "UPDATE events SET body = x'', lanes = x'', owed = NULL, scope = NULL, key = NULL, digest = NULL
+                 WHERE sequence = ?1 AND length(body) > 0",
+            )?;
+            erased.events = changed(update.execute([clamp(*sequence)])?);
+        }
+        Erase::Name(sequence) => {
+            let mut update = connection.prepare_cached(
+                "UPDATE events SET scope = NULL, key = NULL, digest = NULL
+                 WHERE sequence = ?1 AND key IS NOT NULL",
+            )?;
+            erased.names = changed(update.execute([clamp(*sequence)])?);
+        }
+        Erase::Reason { place: Place { stream, queue, sequence }, becomes } => {
+            let mut update = connection.prepare_cached(
+                "UPDATE dead SET reason = ?4 WHERE stream = ?1 AND queue = ?2 AND sequence = ?3",
+            )?;
+            let key = params![stream.0, number(*queue), clamp(*sequence), becomes];
+            erased.reasons = changed(update.execute(key)?);
+        }
+        Erase::Change { place, object, before, after } => {
+            erased.changes = audit::erase(connection, *place, object, before.as_deref(), after.as_deref())?;
+        }
+    }
+    Ok(erased)
+}
+
+/// Ends what a stream is owed of an event, and what of it is dead.
+fn let_go(
+    connection: &Connection,
+    known: &mut Known,
+    stream: StreamNumber,
+    sequence: Sequence,
+) -> Result<Erased, Failure> {
+    let delete = |table: &str| {
+        let delete =
+            format!("DELETE FROM {table} WHERE stream = ?1 AND queue IN (?2, ?3, ?4) AND sequence = ?5");
+        let [control, regular, again] = Queue::ALL.map(number);
+        let key = params![stream.0, control, regular, again, clamp(sequence)];
+        Ok::<_, Failure>(changed(connection.prepare_cached(&delete)?.execute(key)?))
+    };
+    let (dropped, dead) = (delete("deliveries")?, delete("dead")?);
+    if dropped + dead > 0 {
+        *known.released.entry(clamp(sequence)).or_default() += dropped + dead;
+    }
+    if dropped > 0 {
+        tally(connection, stream.0, 0, 0, dropped)?;
+    }
+    Ok(Erased { dropped, dead, ..Erased::default() })
+}
+
+fn changed(rows: usize) -> u64 {
+    u64::try_from(rows).unwrap_or(u64::MAX)
+}
+
+/// Gives some free pages back. Returns whether there are more.
+pub(crate) fn give_back_free_pages(connection: &Connection) -> Result<bool, Failure> {
+    let free = || connection.query_row("PRAGMA freelist_count", [], |row| row.get::<_, u64>(0));
+    let before = free()?;
+    if before == 0 {
+        return Ok(false);
+    }
+    let mut vacuum = connection.prepare(&format!("PRAGMA incremental_vacuum({FREE_PAGES_STEP})"))?;
+    let mut rows = vacuum.query([])?;
+    while rows.next()?.is_some() {}
+    drop(rows);
+    let left = free()?;
+    // A store that was made without this ability keeps its free pages: rewriting helps there.
+    Ok(left > 0 && left < before)
+}
+
+// Reading. These run on other connections than the writer's.
+
+const COLUMNS: &str = "epoch, sequence, accepted_at, body, lanes, key, owed";
+
+pub(crate) fn event(connection: &Connection, sequence: Sequence) -> Result<Option<Kept>, Failure> {
+    let select = format!("SELECT {COLUMNS} FROM events WHERE sequence = ?1");
+    let mut select = connection.prepare_cached(&select)?;
+    select.query_row([clamp(sequence)], |row| Ok(read(row))).optional()?.transpose()
+}
+
+pub(crate) fn events(connection: &Connection, after: Sequence, limit: usize) -> Result<Vec<Kept>, Failure> {
+    let select = format!("SELECT {COLUMNS} FROM events WHERE sequence > ?1 ORDER BY sequence LIMIT ?2");
+    let mut select = connection.prepare_cached(&select)?;
+    let mut rows = select.query(params![clamp(after), limit])?;
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    while bytes < PAGE_BYTES_MAX {
+        let Some(row) = rows.next()? else { break };
+        let event = read(row)?;
+        bytes += event.body.len();
+        events.push(event);
+    }
+    Ok(events)
+}
+
+fn read(row: &Row<'_>) -> Result<Kept, Failure> {
+    let blob = |column| row.get_ref(column)?.as_blob_or_null().map_err(rusqlite::Error::from);
+    let (numbers, _) = blob(6)?.unwrap_or_default().as_chunks::<4>();
+    let (pairs, _) = numbers.as_chunks::<2>();
+    let pair = |[stream, rendering]: &[[u8; 4]; 2]| {
+        (StreamNumber(u32::from_le_bytes(*stream)), Rendering(u32::from_le_bytes(*rendering)))
+    };
+    Ok(Kept {
+        epoch: Epoch(row.get(0)?),
+        sequence: Sequence(row.get(1)?),
+        accepted_at: Timestamp::from_micros(row.get(2)?),
+        body: Bytes::copy_from_slice(blob(3)?.unwrap_or_default()),
+        lanes: read_lanes(blob(4)?.unwrap_or_default())?,
+        name: row.get(5)?,
+        owed: pairs.iter().map(pair).collect(),
+    })
+}
+
+/// Looks through the files of a store.
+pub(crate) struct Traces {
+    path: PathBuf,
+    /// Held open for as long as the store is: closing any handle of the database would drop SQLite's own locks.
+    database: Arc<Mutex<File>>,
+    checkpoints: Arc<Checkpoints>,
+}
+
+impl Traces {
+    /// How much is read at once.
+    const PART_BYTES: usize = 1 << 20;
+
+    pub(crate) fn open(path: &Path, checkpoints: Arc<Checkpoints>) -> io::Result<Self> {
+        let database = Arc::new(Mutex::new(File::open(path)?));
+        Ok(Self { path: path.to_owned(), database, checkpoints })
+    }
+
+    /// Cuts the log off, and counts the texts that are in the files, on a thread of its own.
+    pub(crate) fn count(&self, texts: Texts) -> BoxFuture<'static, Result<u64, StoreError>> {
+        let (caller, answer) = oneshot::channel();
+        let (path, database, checkpoints) =
+            (self.path.clone(), Arc::clone(&self.database), Arc::clone(&self.checkpoints));
+        let thread = std::thread::Builder::new().name("secevent-traces".to_owned()).spawn(move || {
+            let counted = count(&path, &database, &checkpoints, &texts);
+            // Who does not wait any more need not be told.
+            let _ = caller.send(counted.map_err(StoreError::from));
+        });
+        Box::pin(async move {
+            thread.map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;
+            let stopped = || StoreError::Unavailable("the search has stopped".to_owned());
+            answer.await.map_err(|_| stopped())?
+        })
+    }
+}
+
+fn count(
+    path: &Path,
+    database: &Mutex<File>,
+    checkpoints: &Checkpoints,
+    texts: &Texts,
+) -> Result<u64, Failure> {
+    let connection = open::connect(path, open::CHECKPOINT_CACHE_KIB)?;
+    checkpoint::truncate(&connection)?;
+    checkpoints.was_cut_off();
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let failed = |error: io::Error| Failure::System(format!("the files cannot be read: {error}"));
+    let mut database = database.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = database.seek(SeekFrom::Start(0)).and_then(|_| count_in(&mut *database, texts));
+    let mut found = found.map_err(failed)?;
+    found += File::open(log).and_then(|mut log| count_in(&mut log, texts)).map_err(failed)?;
+    Ok(found)
+}
+
+/// Each place is looked at with enough before and behind it to see whole words.
+fn count_in(file: &mut impl Read, texts: &Texts) -> io::Result<u64> {
+    let overlap = texts.longest() + 1;
+    let (mut part, mut found) = (Vec::new(), 0);
+    let mut first = true;
+    loop {
+        let read = file.by_ref().take(Traces::PART_BYTES as u64).read_to_end(&mut part)?;
+        let last = read < Traces::PART_BYTES;
+        let end = if last { part.len() } else { part.len().saturating_sub(overlap) };
+        // The first byte of a later part was looked at before: it is there to tell where a word begins.
+        let begin = usize::from(!first);
+        found += texts.count_in(&part, end) - if begin > 0 { texts.count_in(&part, begin) } else { 0 };
+        if last {
+            return Ok(found);
+        }
+        part.drain(..end.saturating_sub(1));
+        first = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Wherever it lies, also across two parts, a text is counted once.
+    #[test]
+    fn texts_are_counted_once_wherever_they_are() {
+        let texts = Texts::new(["ann@example.com"]);
+        let word = b"ann@example.com";
+        for at in [0, 1, 100].into_iter().chain(Traces::PART_BYTES - 40..Traces::PART_BYTES + 3) {
+            let mut file = vec![b' '; Traces::PART_BYTES * 2 + 7];
+            file[at..at + word.len()].copy_from_slice(word);
+            assert_eq!(count_in(&mut file.as_slice(), &texts).unwrap(), 1, "{at}");
+        }
+        let mut ends = vec![b' '; Traces::PART_BYTES];
+        ends.extend(word);
+        assert_eq!(count_in(&mut ends.as_slice(), &texts).unwrap(), 1);
+        assert_eq!(count_in(&mut ends[..Traces::PART_BYTES].as_ref(), &texts).unwrap(), 0);
+    }
+}

@@ -1,0 +1,114 @@
+//! What is erased is not in the files any more: not in the database, not in its log.
+
+use crate::durability::open;
+use bytes::Bytes;
+use secevent::Timestamp;
+use secevent_sqlite::SqliteStore;
+use secevent_store::{
+    Audit, Change, ChangeFilter, Erase, Idempotency, Keep, NewEvent, Outbox, Owed, Place, Queue, Recorded,
+    Records, Recovery, Rendering, Sequence, Settlement, StreamNumber, Texts, Verdict,
+};
+use std::path::Path;
+use tempfile::TempDir;
+
+const A: StreamNumber = StreamNumber(1);
+const ALICE: &str = "alice.planted@example.com";
+
+/// Planted wherever a person's data can be: in events that are settled, pending and dead, in what producers called
+/// them, in what receivers said, in the log of changes, and in what was overwritten and trimmed before.
+#[tokio::test]
+async fn an_address_that_was_planted_is_found_nowhere() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    let store = open(&path, 1);
+    let mut about_alice = Vec::new();
+    for round in 0..40_u32 {
+        // Among many others, some of them long enough for pages of their own.
+        let others = (0..10).map(|other| event(&format!("user-{round}-{other}@example.com"), 600 * other));
+        record(&store, others.collect()).await;
+        about_alice.extend(record(&store, vec![event(ALICE, 40 * usize::try_from(round).unwrap())]).await);
+    }
+    let (settled, rest) = about_alice.split_at(10);
+    let (dead, _pending) = rest.split_at(10);
+    settle(&store, settled, |_| Verdict::Acked).await;
+    settle(&store, dead, |_| Verdict::Rejected(format!("{ALICE} is unknown"))).await;
+    let redriven: Vec<Place> = dead[..5].iter().map(|sequence| regular(*sequence)).collect();
+    assert_eq!(store.redrive(redriven).await, Ok(5));
+    let change = Change { before: Some(format!("{{\"reason\":\"{ALICE}\"}}")), ..Change::default() };
+    store.enter(vec![change]).await.unwrap();
+    let keep = Keep { history: Timestamp::from_seconds(11), dead: Timestamp::default() };
+    while store.trim(keep).await.unwrap() {}
+
+    let texts = Texts::new([ALICE]);
+    assert!(in_files(directory.path()) > 0, "it is planted");
+    assert!(store.clear_traces(texts.clone(), false).await.unwrap() >= 30, "and found");
+    let events = about_alice.iter().map(|sequence| Erase::Event { sequence: *sequence, streams: vec![A] });
+    let erased = store.erase(events.collect()).await.unwrap();
+    // The trimmed ones are gone already.
+    assert_eq!((erased.events, erased.dropped, erased.dead), (30, 25, 5));
+    let place = store.changes(ChangeFilter::default(), None, 1).await.unwrap()[0].place;
+    let object = String::new();
+    store.erase(vec![Erase::Change { place, object, before: None, after: None }]).await.unwrap();
+    assert_eq!(store.clear_traces(texts.clone(), false).await, Ok(0));
+    assert_eq!(in_files(directory.path()), 0, "not one byte of it while the store is open");
+    // It goes on working.
+    let again = record(&store, vec![event("bob@example.com", 0)]).await;
+    drop(store);
+    assert_eq!(in_files(directory.path()), 0, "nor when it is closed");
+    let store = open(&path, 2);
+    assert_eq!(store.event(again[0]).await.unwrap().unwrap().sequence, again[0]);
+    assert_eq!(store.clear_traces(texts, true).await, Ok(0), "nor when it is written anew");
+    let left = store.page(A, Queue::Regular, Sequence(0), 1_000).await.unwrap();
+    assert_eq!(left.deliveries.len(), 401);
+    record(&store, vec![event("carol@example.com", 0)]).await;
+}
+
+fn event(email: &str, padding: usize) -> NewEvent {
+    let padding = ".".repeat(padding);
+    let body = format!(
+        r#""sub_id":{{"format":"email","email":"{email}"}},"events":{{"urn:e":{{"note":"{padding}"}}}}"#
+    );
+    NewEvent {
+        accepted_at: Timestamp::from_seconds(10),
+        body: Bytes::from(body),
+        lanes: [1].into(),
+        idempotency: Some(Idempotency {
+            scope: "s".to_owned(),
+            key: format!("{email} {}", padding.len()),
+            digest: [1; 32],
+        }),
+        owed: vec![Owed { stream: A, queue: Queue::Regular, rendering: Rendering(1) }],
+        dropped: Vec::new(),
+    }
+}
+
+fn regular(sequence: Sequence) -> Place {
+    Place { stream: A, queue: Queue::Regular, sequence }
+}
+
+async fn record(store: &SqliteStore, events: Vec<NewEvent>) -> Vec<Sequence> {
+    let recorded = store.record(events).await.unwrap();
+    let new = recorded.into_iter().map(|one| match one {
+        Recorded::New { sequence, .. } => sequence,
+        other => unreachable!("not new: {other:?}"),
+    });
+    new.collect()
+}
+
+async fn settle(store: &SqliteStore, sequences: &[Sequence], verdict: impl Fn(Sequence) -> Verdict) {
+    let settlement = |sequence: &Sequence| Settlement {
+        sequence: *sequence,
+        stream: A,
+        queue: Queue::Regular,
+        at: Timestamp::from_seconds(20),
+        verdict: verdict(*sequence),
+    };
+    store.settle(sequences.iter().map(settlement).collect()).await.unwrap();
+}
+
+/// How often the address is in any file of the directory, as plain bytes.
+fn in_files(directory: &Path) -> usize {
+    let files =
+        std::fs::read_dir(directory).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap());
+    files.map(|bytes| bytes.windows(ALICE.len()).filter(|window| *window == ALICE.as_bytes()).count()).sum()
+}

@@ -1,0 +1,393 @@
+//! Why an event goes where it goes: for an event that might be, and for one that was.
+//!
+//! The rules are those of the way of every event: what is told here is what [`Transmitter::accept`] does.
+
+use crate::accept::Incoming;
+use crate::config::Overflow;
+use crate::render;
+use crate::table::Entry;
+use crate::transmitter::{Transmitter, TransmitterError};
+use secevent::{Subject, Timestamp};
+use secevent_ssf::{Status, StreamId};
+use secevent_store::{Cause, Delivery, Kept, Place, Queue, Sequence, StreamNumber};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// By which rule an event goes to a stream, or does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Rule {
+    /// It is owed, and sent in its turn.
+    Owed,
+    /// It is owed, and kept until the stream is enabled.
+    Paused,
+    /// It is owed, and kept until the receiver is well.
+    Suspended,
+    /// It is owed, and the stream is paused because it is owed as much as it may be.
+    Overflows,
+    /// It is not owed, because the stream is owed as much as it may be.
+    Full,
+    /// The stream is another issuer's.
+    Issuer,
+    /// The stream is disabled.
+    Disabled,
+    /// The issuer's streams do not carry this type.
+    NotSupported,
+    /// The stream did not ask for this type.
+    NotRequested,
+    /// The stream is not about this subject: it was removed, or never added where that is needed.
+    Subject,
+    /// The stream's client is switched off.
+    Client,
+}
+
+impl Rule {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Owed,
+        Self::Paused,
+        Self::Suspended,
+        Self::Overflows,
+        Self::Full,
+        Self::Issuer,
+        Self::Disabled,
+        Self::NotSupported,
+        Self::NotRequested,
+        Self::Subject,
+        Self::Client,
+    ];
+
+    /// Whether the stream is owed the event.
+    pub fn goes(self) -> bool {
+        matches!(self, Self::Owed | Self::Paused | Self::Suspended | Self::Overflows)
+    }
+
+    /// Its short name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Owed => "owed",
+            Self::Paused => "paused",
+            Self::Suspended => "suspended",
+            Self::Overflows => "overflows",
+            Self::Full => "full",
+            Self::Issuer => "issuer",
+            Self::Disabled => "disabled",
+            Self::NotSupported => "not_supported",
+            Self::NotRequested => "not_requested",
+            Self::Subject => "subject",
+            Self::Client => "client",
+        }
+    }
+
+    /// What it means.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Owed => "the stream asks for this type, and is sent it",
+            Self::Paused => "the stream is paused: it is kept until the stream is enabled",
+            Self::Suspended => "the receiver is in trouble: it is kept until the receiver answers",
+            Self::Overflows => {
+                "the stream is owed as much as it may be: it is kept, and the stream is paused"
+            }
+            Self::Full => "the stream is owed as much as it may be: it is dropped, and counted",
+            Self::Issuer => "the stream carries another issuer's events",
+            Self::Disabled => "the stream is disabled",
+            Self::NotSupported => "the issuer's streams do not carry this type",
+            Self::NotRequested => "the stream did not ask for this type",
+            Self::Subject => "the stream is not about this subject",
+            Self::Client => "the stream's client is switched off",
+        }
+    }
+}
+
+/// What becomes of an event at one stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// The stream.
+    pub stream: StreamId,
+    /// The client that it belongs to.
+    pub client: String,
+    /// By which rule.
+    pub rule: Rule,
+}
+
+/// What became of an event.
+#[derive(Clone, Debug)]
+pub struct Story {
+    /// The event's own identifier.
+    pub event_id: String,
+    /// The `txn` of its SETs.
+    pub txn: String,
+    /// Its type's URI. None if what it says was erased.
+    pub event_type: Option<String>,
+    /// Whose event it is. None if that cannot be told: nobody was owed it, and there are several issuers.
+    pub issuer: Option<String>,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// The deliveries that it was owed as.
+    pub deliveries: Vec<Told>,
+    /// The streams that were not owed it, and by which rule they would not be owed it today.
+    pub elsewhere: Vec<Explained>,
+}
+
+/// What became of one delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The stream. None if it is gone.
+    pub stream: Option<StreamId>,
+    /// The `jti` of its SET.
+    pub jti: String,
+    /// How it stands.
+    pub state: DeliveryState,
+}
+
+/// How a delivery stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeliveryState {
+    /// It is owed.
+    Pending {
+        /// How often it was attempted.
+        attempts: u32,
+        /// Not to be attempted before this.
+        due_at: Timestamp,
+        /// Whether an operator asked for it again.
+        again: bool,
+    },
+    /// It ended, and nobody got it.
+    Dead {
+        /// Who ended it.
+        cause: Cause,
+        /// Why.
+        reason: String,
+        /// When.
+        at: Timestamp,
+        /// How often it was attempted.
+        attempts: u32,
+    },
+    /// It is owed no more: its receiver has it, or it was dropped, or its dead letter was forgotten.
+    Settled,
+}
+
+/// What becomes of an event at a stream that asks for its type.
+pub(crate) enum Match {
+    Owed,
+    /// It is owed, and more than the stream may hold.
+    Overflows,
+    /// It is not owed: the stream holds all that it may.
+    Full,
+}
+
+/// How many events are looked at together.
+const PAGE: usize = 500;
+
+impl Transmitter {
+    /// The one place that decides about a stream that asks for an event's type, and is about its subject.
+    pub(crate) fn match_of(&self, entry: &Entry) -> Match {
+        let backlog = &self.config.backlog;
+        match (backlog.are_reached(entry.outgoing().load()), backlog.overflow) {
+            (false, _) => Match::Owed,
+            (true, Overflow::Drop) => Match::Full,
+            (true, Overflow::Pause) => Match::Overflows,
+        }
+    }
+
+    /// To which streams an event would go, and to which not. Nothing is accepted.
+    pub async fn explain(&self, issuer: &str, event: &Incoming) -> Result<Vec<Explained>, TransmitterError> {
+        let config = self.issuer(issuer)?.config();
+        let numbers = |entries: Vec<Arc<Entry>>| -> BTreeSet<StreamNumber> {
+            entries.iter().map(|entry| entry.settings().stream.number()).collect()
+        };
+        let asks = numbers(self.table.matching(issuer, event.event_type()));
+        let owed = self.owed_to(config, std::slice::from_ref(event), self.clock.now()).await?;
+        let owed = numbers(owed.into_iter().flatten().collect());
+        let explain = |entry: Arc<Entry>| {
+            let settings = entry.settings();
+            let number = settings.stream.number();
+            let rule = match (asks.contains(&number), owed.contains(&number)) {
+                (_, true) => self.rule_for(&entry),
+                (true, false) => Rule::Subject,
+                (false, false) => self.rule_against(&entry, issuer, event.event_type()),
+            };
+            let (stream, client) = (settings.stream.stream_id(), settings.stream.client.clone());
+            Explained { stream, client, rule }
+        };
+        Ok(self.table.all().into_iter().map(explain).collect())
+    }
+
+    fn rule_for(&self, entry: &Entry) -> Rule {
+        match self.match_of(entry) {
+            Match::Full => Rule::Full,
+            _ if entry.settings().stream.status == Status::Paused => Rule::Paused,
+            Match::Overflows => Rule::Overflows,
+            Match::Owed if entry.outgoing().suspended().is_some() => Rule::Suspended,
+            Match::Owed => Rule::Owed,
+        }
+    }
+
+    /// Why the index does not have the stream for this issuer and type.
+    fn rule_against(&self, entry: &Entry, issuer: &str, uri: &str) -> Rule {
+        let settings = entry.settings();
+        let supported =
+            self.issuer(issuer).is_ok_and(|issuer| issuer.events_supported().iter().any(|one| one == uri));
+        match settings.stream.status {
+            _ if settings.stream.issuer != issuer => Rule::Issuer,
+            Status::Disabled => Rule::Disabled,
+            _ if entry.is_off() => Rule::Client,
+            _ if !supported => Rule::NotSupported,
+            _ => Rule::NotRequested,
+        }
+    }
+
+    /// What became of the event that this names: its own identifier, its `txn`, or the `jti` of one of its SETs. None
+    /// if there is none, or it is not kept any more.
+    pub async fn story(&self, name: &str) -> Result<Option<Story>, TransmitterError> {
+        let Some(event) = self.find_event(name).await? else { return Ok(None) };
+        let mut deliveries = Vec::new();
+        for (stream, _) in &event.owed {
+            deliveries.push(self.tell_delivery(&event, *stream).await?);
+        }
+        let event_id = render::event_id(event.epoch, event.sequence, &self.codec);
+        let body = Body::read(&event.body);
+        let issuer = self.issuer_of_event(&event);
+        let elsewhere = match (&body, &issuer) {
+            (Some(body), Some(issuer)) => self.explain_elsewhere(issuer, body, &event).await?,
+            _ => Vec::new(),
+        };
+        Ok(Some(Story {
+            txn: body.as_ref().and_then(|body| body.txn.clone()).unwrap_or_else(|| event_id.clone()),
+            event_id,
+            event_type: body.map(|body| body.uri),
+            issuer,
+            accepted_at: event.accepted_at,
+            deliveries,
+            elsewhere,
+        }))
+    }
+
+    async fn explain_elsewhere(
+        &self,
+        issuer: &str,
+        body: &Body,
+        event: &Kept,
+    ) -> Result<Vec<Explained>, TransmitterError> {
+        let was_owed: BTreeSet<StreamNumber> = event.owed.iter().map(|(stream, _)| *stream).collect();
+        let Some(incoming) = body.to_incoming() else { return Ok(Vec::new()) };
+        let mut elsewhere = self.explain(issuer, &incoming).await?;
+        elsewhere.retain(|explained| {
+            let number =
+                self.table.by_id(explained.stream.as_str()).map(|entry| entry.settings().stream.number());
+            number.is_some_and(|number| !was_owed.contains(&number))
+        });
+        Ok(elsewhere)
+    }
+
+    async fn find_event(&self, name: &str) -> Result<Option<Kept>, TransmitterError> {
+        let streams = self.table.all();
+        let numbers = streams.iter().map(|entry| entry.settings().stream.number());
+        let named = std::iter::once(StreamNumber(0))
+            .chain(numbers)
+            .find_map(|number| self.codec.decode(name, number));
+        if let Some(named) = named {
+            let event = self.store.event(named.sequence).await?;
+            return Ok(event.filter(|event| event.epoch == named.epoch));
+        }
+        // A name that its producer gave is in no index.
+        let mut after = Sequence(0);
+        loop {
+            let events = self.store.events(after, PAGE).await?;
+            let Some(last) = events.last() else { return Ok(None) };
+            after = last.sequence;
+            let same = |event: &Kept| {
+                event.body.starts_with(b"\"txn\":")
+                    && Body::read(&event.body).is_some_and(|body| body.txn.as_deref() == Some(name))
+            };
+            if let Some(found) = events.into_iter().find(same) {
+                return Ok(Some(found));
+            }
+        }
+    }
+
+    fn issuer_of_event(&self, event: &Kept) -> Option<String> {
+        let owed = event.owed.iter().find_map(|(stream, _)| self.table.by_number(*stream));
+        if let Some(entry) = owed {
+            return Some(entry.settings().stream.issuer.clone());
+        }
+        let mut issuers = self.issuers();
+        let only = issuers.next()?;
+        issuers.next().is_none().then(|| only.url.to_string())
+    }
+
+    async fn tell_delivery(&self, event: &Kept, stream: StreamNumber) -> Result<Told, TransmitterError> {
+        let entry = self.table.by_number(stream);
+        let stream_id = entry.map(|entry| entry.settings().stream.stream_id());
+        let pending = self.store.deliveries(stream, event.sequence).await?;
+        if let Some(delivery) = pending.first() {
+            let Delivery { attempts, due_at, queue, .. } = *delivery;
+            let state = DeliveryState::Pending { attempts, due_at, again: queue == Queue::Again };
+            return Ok(Told { stream: stream_id, jti: render::jti(delivery, &self.codec), state });
+        }
+        for queue in Queue::ALL {
+            let place = Place { stream, queue, sequence: event.sequence };
+            if let Some(dead) = self.store.dead_at(place).await? {
+                let jti = render::jti(&dead.delivery, &self.codec);
+                let attempts = dead.delivery.attempts;
+                let state =
+                    DeliveryState::Dead { cause: dead.cause, reason: dead.reason, at: dead.at, attempts };
+                return Ok(Told { stream: stream_id, jti, state });
+            }
+        }
+        let first =
+            secevent_store::Jti { epoch: event.epoch, sequence: event.sequence, stream, generation: 0 };
+        Ok(Told { stream: stream_id, jti: self.codec.encode(first), state: DeliveryState::Settled })
+    }
+}
+
+/// What a stored event says.
+struct Body {
+    txn: Option<String>,
+    uri: String,
+    subject: Option<Subject>,
+}
+
+impl Body {
+    fn read(body: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Members<'a> {
+            txn: Option<String>,
+            sub_id: Option<Subject>,
+            #[serde(borrow)]
+            events: BTreeMap<Cow<'a, str>, &'a RawValue>,
+        }
+        let whole = format!("{{{}}}", std::str::from_utf8(body).ok()?);
+        let members: Members<'_> = serde_json::from_str(&whole).ok()?;
+        let uri = members.events.keys().next()?.to_string();
+        Some(Self { txn: members.txn, uri, subject: members.sub_id })
+    }
+
+    fn to_incoming(&self) -> Option<Incoming> {
+        Some(Incoming::about(self.uri.clone(), self.subject.clone()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rule_has_a_name_of_its_own() {
+        let names: BTreeSet<&str> = Rule::ALL.iter().map(|rule| rule.name()).collect();
+        let meanings: BTreeSet<&str> = Rule::ALL.iter().map(|rule| rule.meaning()).collect();
+        assert_eq!((names.len(), meanings.len()), (Rule::ALL.len(), Rule::ALL.len()));
+    }
+
+    #[test]
+    fn what_is_stored_is_read() {
+        let body = br#""txn":"mine","sub_id":{"format":"opaque","id":"a"},"events":{"urn:e":{"a":1}}"#;
+        let read = Body::read(body).unwrap();
+        assert_eq!((read.txn.as_deref(), read.uri.as_str()), (Some("mine"), "urn:e"));
+        assert_eq!(read.to_incoming().unwrap().event_type(), "urn:e");
+        assert!(Body::read(b"").is_none(), "it was erased");
+    }
+}
