@@ -180,6 +180,13 @@ impl Outgoing {
             None => previous.is_some_and(|previous| previous > cursor.seen),
         };
         cursor.told = Some(sequence);
+        if sequence <= cursor.seen {
+            // A page was faster than whoever tells of commits. It may be settled already.
+            if missed && queue == Queue::Regular {
+                self.ahead.miss();
+            }
+            return;
+        }
         if follows && room {
             cursor.seen = sequence;
             self.hold(delivery, now);
@@ -833,6 +840,25 @@ mod tests {
         assert!(outgoing.next_push(at(12)).is_none(), "one is on its way still");
         outgoing.pushed(sent[3]);
         assert_eq!(outgoing.next_push(at(12)).unwrap().sequence, Sequence(1), "now it is probed");
+    }
+
+    #[test]
+    fn what_a_page_had_is_not_taken_once_more_when_it_is_told_of_late() {
+        let mut outgoing = Outgoing::new(64);
+        let pages = |queue, after| match (queue, after) {
+            (Queue::Regular, Sequence(0)) => Page { deliveries: vec![delivery(1)], more: false },
+            _ => Page::default(),
+        };
+        read_all(&mut outgoing, pages);
+        let sent = outgoing.next_push(at(1)).unwrap();
+        let place = (sent.queue, sent.sequence);
+        outgoing.pushed(place);
+        outgoing.settle(place, 0);
+        outgoing.stored(std::iter::once(place));
+        outgoing.hand_over(delivery(1), None, at(2));
+        assert!(outgoing.next_push(at(2)).is_none(), "its receiver has it");
+        outgoing.hand_over(delivery(2), Some(Sequence(1)), at(2));
+        assert_eq!(outgoing.next_push(at(2)).unwrap().sequence, Sequence(2));
     }
 
     #[test]

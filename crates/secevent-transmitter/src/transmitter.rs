@@ -129,14 +129,24 @@ impl Transmitter {
         transmitter.read_subjects().await?;
         transmitter.take_up_what_is_owed().await?;
         transmitter.store.observe(Arc::new(Observer(Arc::downgrade(&transmitter))));
+        if let Err(error) = transmitter.go_on().await {
+            // What has begun ends.
+            transmitter.closing.send_replace(true);
+            return Err(error);
+        }
+        // From here on nothing can fail any more: a transmitter that does not start sends nothing.
         for entry in transmitter.table.all() {
             // Those to which nothing is owed cost nothing.
             transmitter.wake(&entry);
         }
-        transmitter.go_on_replaying().await?;
-        transmitter.go_on_erasing().await?;
         transmitter.spawn(keep_house(Arc::downgrade(&transmitter), transmitter.closing.subscribe()));
         Ok(transmitter)
+    }
+
+    /// Takes up what was under way.
+    async fn go_on(&self) -> Result<(), TransmitterError> {
+        self.go_on_replaying().await?;
+        self.go_on_erasing().await
     }
 
     /// Stops sending, and waits for what is on its way: each push ends or is given up within its timeout. What
