@@ -3,7 +3,7 @@
 pub(crate) mod file;
 
 use crate::config::File;
-use crate::emit::operator_client;
+use crate::network::operator_client;
 use crate::output::Failure;
 use bytes::Bytes;
 use clap::Args;

@@ -5,7 +5,7 @@ use crate::clock::SystemClock;
 use crate::config::check::{Checked, Severity, check};
 use crate::config::given::Given;
 use crate::config::{AdminListen, DEFAULT_ADMIN_LISTEN, File, MasterKey, Settings};
-use crate::emit::operator_client;
+use crate::network::operator_client;
 use crate::output::{BAD, BOLD, DIM, EXIT_FAILED, Failure, GOOD, WARNING, print, print_json, safe};
 use bytes::Bytes;
 use clap::Args;

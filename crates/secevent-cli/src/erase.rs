@@ -1,10 +1,11 @@
 //! `secevent erase`: a person's data is erased, and it is shown that nothing is left.
 
 use crate::admin::{self, Server, WHICH, Which, many, number, text};
-use crate::emit;
 use crate::output::{Failure, note, print, print_json, progress, safe};
+use crate::set::subject::parse_known;
 use clap::Args;
 use http::Method;
+use secevent::Subject;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -28,9 +29,9 @@ left: {{nothing, found, documents, traces}}}}.
 
 Exit codes: 0 nothing is left; 1 not erased, or something is left; 2 misuse."))]
 pub(crate) struct Erase {
-    /// Who: an e-mail address, or a subject identifier as JSON
-    #[arg(long, value_name = "EMAIL|JSON")]
-    subject: String,
+    /// Who: an e-mail address, a subject identifier as JSON, or FORMAT:VALUE,VALUE…
+    #[arg(long, value_name = "SUBJECT", value_parser = parse_known)]
+    subject: Subject,
     /// Only tell what there is
     #[arg(long, conflicts_with_all = ["yes", "rewrite"])]
     dry_run: bool,
@@ -53,8 +54,7 @@ pub(crate) fn run(args: &Erase) -> ExitCode {
 }
 
 async fn erase(args: &Erase, server: &Server) -> Result<(), Failure> {
-    let subject = emit::subject(&args.subject).map_err(|error| Failure::misuse(error.to_string()))?;
-    let mut body = json!({ "subject": subject, "dry_run": true });
+    let mut body = json!({ "subject": args.subject, "dry_run": true });
     if args.dry_run || !args.yes {
         let foreseen = server.send_patiently(&["erasures"], &body).await?;
         if args.dry_run && args.json {

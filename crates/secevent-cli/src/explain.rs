@@ -1,10 +1,12 @@
 //! `secevent explain`: to which streams an event goes, and why.
 
 use crate::admin::{self, EXIT_CODES, Server, WHICH, Which, many, text};
+use crate::input;
 use crate::output::{BOLD, Failure, print, print_json, safe, table};
-use crate::{emit, input};
+use crate::set::subject::parse_known;
 use clap::Args;
 use http::Method;
+use secevent::Subject;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -32,9 +34,9 @@ pub(crate) struct Explain {
     /// The type of the event: a short name such as caep:session-revoked, or a URI
     #[arg(long = "type", value_name = "TYPE", requires = "subject")]
     kind: Option<String>,
-    /// Whom it is about: an e-mail address, or a subject identifier as JSON
-    #[arg(long, value_name = "EMAIL|JSON", requires = "kind")]
-    subject: Option<String>,
+    /// Whom it is about: an e-mail address, a subject identifier as JSON, or FORMAT:VALUE,VALUE…
+    #[arg(long, value_name = "SUBJECT", value_parser = parse_known, requires = "kind")]
+    subject: Option<Subject>,
     /// What it says, as JSON; some types ask for it
     #[arg(long, value_name = "JSON", requires = "kind")]
     data: Option<String>,
@@ -126,9 +128,7 @@ impl Explain {
             return serde_json::from_slice(&given)
                 .map_err(|error| Failure::misuse(format!("the event is no JSON: {error}")));
         };
-        let subject = self.subject.as_deref().unwrap_or_default();
-        let subject = emit::subject(subject).map_err(|error| Failure::misuse(error.to_string()))?;
-        let mut event = json!({ "type": kind, "subject": subject });
+        let mut event = json!({ "type": kind, "subject": self.subject });
         if let Some(data) = &self.data {
             let data: Value = serde_json::from_str(data)
                 .map_err(|error| Failure::misuse(format!("--data is no JSON: {error}")))?;

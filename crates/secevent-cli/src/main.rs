@@ -18,6 +18,8 @@ mod input;
 mod key;
 #[cfg(feature = "kill-points")]
 mod kill;
+mod link;
+mod network;
 mod node;
 mod output;
 mod replay;
@@ -90,7 +92,7 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Demo(args) => run("warn", demo::run(args)),
         Command::Serve(args) => run("info", serve::run(args)),
-        Command::Emit(args) => run("warn", emit::run(args)),
+        Command::Emit(args) => emit::run(&args),
         Command::Streams(args) => streams::run(&args),
         Command::Stream(command) => stream::run(&command),
         Command::Subject(command) => subject::run(&command),

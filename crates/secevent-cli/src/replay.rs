@@ -2,11 +2,11 @@
 
 use crate::admin::{self, EXIT_CODES, Server, WHICH, Which, many, number, text};
 use crate::clock::SystemClock;
-use crate::emit;
 use crate::output::{Failure, note, parse_time, print, print_json, progress, safe, table, utc};
+use crate::set::subject::parse_known;
 use clap::{ArgGroup, Args, Subcommand};
 use http::Method;
-use secevent::{Clock as _, Timestamp};
+use secevent::{Clock as _, Subject, Timestamp};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -47,9 +47,9 @@ pub(crate) struct Start {
     /// The event of this SET of the stream, and what was accepted after it
     #[arg(long, value_name = "JTI", group = "what")]
     from_jti: Option<String>,
-    /// Events about this subject: an e-mail address, or a subject identifier as JSON
-    #[arg(long, value_name = "EMAIL|JSON", group = "what")]
-    subject: Option<String>,
+    /// Events about this subject: an e-mail address, a subject identifier as JSON, or FORMAT:VALUE,VALUE…
+    #[arg(long, value_name = "SUBJECT", value_parser = parse_known, group = "what")]
+    subject: Option<Subject>,
     /// As new SETs, with a `jti` that receivers have not seen
     #[arg(long)]
     fresh_jti: bool,
@@ -205,7 +205,6 @@ impl Start {
             body["from_jti"] = jti.as_str().into();
         }
         if let Some(subject) = &self.subject {
-            let subject = emit::subject(subject).map_err(|error| Failure::misuse(error.to_string()))?;
             body["subject"] = subject.to_value();
         }
         Ok(body)

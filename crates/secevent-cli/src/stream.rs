@@ -1,7 +1,6 @@
 //! `secevent stream`: what a receiver can do with its streams, at any SSF transmitter.
 
 mod configuration;
-mod link;
 mod metadata;
 mod poll;
 mod sets;
@@ -9,8 +8,7 @@ mod status;
 mod verify;
 mod wishes;
 
-pub(crate) use link::{ACCESS, Access, EXIT_CODES, failure, on_loop, stream_id};
-
+use crate::link::on_loop;
 use clap::Subcommand;
 use std::process::ExitCode;
 

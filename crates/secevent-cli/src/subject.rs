@@ -1,9 +1,9 @@
 //! `secevent subject`: whom a stream is about, at any SSF transmitter.
 
+use crate::link::{ACCESS, Access, EXIT_CODES, Need, on_loop, stream_id};
 use crate::output::{Failure, print, print_json, safe};
 use crate::set::story;
 use crate::set::subject::parse;
-use crate::stream::{ACCESS, Access, EXIT_CODES, on_loop, stream_id};
 use clap::{Args, Subcommand};
 use secevent::Subject;
 use serde_json::json;
@@ -72,7 +72,7 @@ pub(crate) fn run(command: &Command) -> ExitCode {
 }
 
 async fn add(args: &Add) -> Result<(), Failure> {
-    let link = args.access.meet(true).await?;
+    let link = args.access.meet(Need::Manage).await?;
     let stream = stream_id(&args.whom.stream, &link)?;
     let added = link.client.add_subject(&stream, &args.whom.subject, !args.unverified).await;
     added.map_err(|error| link.failure(&error))?;
@@ -80,7 +80,7 @@ async fn add(args: &Add) -> Result<(), Failure> {
 }
 
 async fn remove(args: &Remove) -> Result<(), Failure> {
-    let link = args.access.meet(true).await?;
+    let link = args.access.meet(Need::Manage).await?;
     let stream = stream_id(&args.whom.stream, &link)?;
     let removed = link.client.remove_subject(&stream, &args.whom.subject).await;
     removed.map_err(|error| link.failure(&error))?;

@@ -80,7 +80,8 @@ impl ClientError {
         }
     }
 
-    pub(crate) fn refused(response: &Response<Bytes>) -> Self {
+    /// The error that an answer is which is no success.
+    pub fn refused(response: &Response<Bytes>) -> Self {
         let (status, reason) = (response.status(), Reason::of(response.body()));
         Self::Refused { status, reason, retry_after: retry_after(response.headers()) }
     }
@@ -279,6 +280,12 @@ impl TransmitterClient {
         }
         let response = self.expect_success(request, None).await?;
         PollResponse::read(response.body(), limits).map_err(ClientError::Malformed)
+    }
+
+    /// Any other request to an endpoint of this transmitter, with our credentials: for what it offers beside the
+    /// standards. The answer is returned whatever its status is.
+    pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, ClientError> {
+        self.caller.send(request).await
     }
 
     /// Deletes a stream.

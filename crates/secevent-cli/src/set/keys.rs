@@ -1,6 +1,7 @@
 //! An issuer's public keys: from a file, from a URL, or found through the issuer's metadata.
 
 use crate::input;
+use crate::network::{PRIVATE_NETWORKS, Trust, is_loopback};
 use crate::output::{Failure, progress};
 use bytes::Bytes;
 use http::header::ACCEPT;
@@ -11,7 +12,6 @@ use secevent_jose::{Jwk, JwkSet, KeyError};
 use secevent_ssf::metadata::well_known_url;
 use secevent_ssf::{ResponseLimit, Tolerance, TransmitterMetadata, Transport as _, TransportError};
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::path::Path;
 
 /// Keys, and where they are from.
@@ -29,11 +29,12 @@ pub(crate) fn load(
     issuer: Option<&str>,
     kid: Option<&str>,
     private: bool,
+    trust: &Trust,
 ) -> Result<Keys, Failure> {
     match (place, issuer) {
-        (Some(url), _) if is_url(url) => fetch(url, private, async |network| network.keys(url).await),
+        (Some(url), _) if is_url(url) => fetch(url, private, trust, async |network| network.keys(url).await),
         (Some(path), _) => from_file(path, kid),
-        (None, Some(issuer)) => fetch(issuer, private, async |network| network.keys_of(issuer).await),
+        (None, Some(issuer)) => fetch(issuer, private, trust, async |network| network.keys_of(issuer).await),
         (None, None) => Err(Failure::misuse("the issuer's keys are missing").fix("add --jwks or --issuer")),
     }
 }
@@ -77,9 +78,10 @@ fn from_file(path: &str, kid: Option<&str>) -> Result<Keys, Failure> {
 fn fetch(
     url: &str,
     private: bool,
+    trust: &Trust,
     exchange: impl AsyncFnOnce(Network) -> Result<Keys, Failure>,
 ) -> Result<Keys, Failure> {
-    let network = Network::new(url, private)?;
+    let network = Network::new(url, private, trust)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Failure::failed(format!("no runtime: {error}")))?.block_on(exchange(network))
 }
@@ -91,10 +93,11 @@ struct Network {
 
 impl Network {
     /// A client for the host that the user named, and for the usual port of others that it may refer to.
-    fn new(url: &str, private: bool) -> Result<Self, Failure> {
+    fn new(url: &str, private: bool, trust: &Trust) -> Result<Self, Failure> {
         let named: Option<u16> = url.parse::<Uri>().ok().and_then(|uri| uri.port_u16());
         let mut config = ClientConfig {
             ports: Ports::Only(BTreeSet::from_iter([443].into_iter().chain(named))),
+            tls: trust.tls()?,
             ..ClientConfig::default()
         };
         if private {
@@ -162,7 +165,7 @@ impl Network {
                     failure.fix("for a server of your own in a private network add --allow-private-network")
                 }
                 TransportError::Tls(_) => {
-                    failure.fix("check the server's certificate, or give the keys in a file")
+                    failure.fix("check the server's certificate, name its authority with --ca, or give the keys in a file")
                 }
                 _ => failure.fix("try again later, or give the keys in a file"),
             }
@@ -170,34 +173,6 @@ impl Network {
         match answer.status() {
             StatusCode::OK => Ok(answer.into_body()),
             status => Err(Failure::failed(format!("{url} answered {status}")).fix("check the URL")),
-        }
-    }
-}
-
-fn is_loopback(uri: &Uri) -> bool {
-    let host = uri.host().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
-}
-
-/// Loopback and the networks of RFC 1918 and RFC 4193; link-local addresses stay closed.
-const PRIVATE_NETWORKS: [&str; 6] =
-    ["127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_loopback_does_without_tls() {
-        for (url, loopback) in [
-            ("http://localhost:8080/jwks", true),
-            ("http://127.0.0.1/jwks", true),
-            ("http://[::1]:8080/jwks", true),
-            ("http://10.0.0.1/jwks", false),
-            ("http://localhost.example/jwks", false),
-        ] {
-            assert_eq!(is_loopback(&url.parse().unwrap()), loopback, "{url}");
         }
     }
 }

@@ -5,9 +5,18 @@ use serde_json::{Map, Value};
 
 /// Reads `alice@example.com`, `{"format":…}`, or `FORMAT:VALUE,VALUE…`, strictly: it is going to be written.
 pub(crate) fn parse(text: &str) -> Result<Subject, String> {
+    read(text, Strictness::Strict)
+}
+
+/// The same for a subject that is looked for: it may have been written by others, less strictly.
+pub(crate) fn parse_known(text: &str) -> Result<Subject, String> {
+    read(text, Strictness::Lenient)
+}
+
+fn read(text: &str, strictness: Strictness) -> Result<Subject, String> {
     if text.trim_start().starts_with('{') {
         let value = serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
-        return Subject::from_value(value, Strictness::Strict).map_err(|breach| breach.to_string());
+        return Subject::from_value(value, strictness).map_err(|breach| breach.to_string());
     }
     if let Some((format, values)) = text.split_once(':')
         && let Some((_, names)) = FORMATS.iter().find(|(known, _)| *known == format)
@@ -19,7 +28,7 @@ pub(crate) fn parse(text: &str) -> Result<Subject, String> {
         let members = names.iter().zip(values).map(|(name, value)| ((*name).to_owned(), value.into()));
         let members: Map<String, Value> =
             std::iter::once(("format".to_owned(), format.into())).chain(members).collect();
-        return Subject::from_value(members.into(), Strictness::Strict).map_err(|breach| breach.to_string());
+        return Subject::from_value(members.into(), strictness).map_err(|breach| breach.to_string());
     }
     if text.contains('@') {
         return Subject::email(text).map_err(|breach| breach.to_string());

@@ -2,6 +2,7 @@
 
 use super::{keys, now, read_profile, story};
 use crate::input;
+use crate::network::Trust;
 use crate::output::{BAD, BOLD, DIM, Failure, GOOD, parse_time, print, print_json, safe, utc};
 use secevent::{Claims, Invalid, Profile, Set, Strictness, Subject, Timestamp, Vocabulary};
 use secevent_jose::{
@@ -54,6 +55,8 @@ pub(crate) struct Args {
     /// Fetch keys from loopback and private addresses too, from loopback without TLS
     #[arg(long)]
     allow_private_network: bool,
+    #[command(flatten)]
+    trust: Trust,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -129,7 +132,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     let named = Claims::read(compact.unverified_payload()).ok().and_then(|claims| claims.iss);
     let (place, issuer) = (args.jwks.as_deref(), args.issuer.as_deref());
-    let keys = keys::load(place, issuer, compact.header().kid(), args.allow_private_network)?;
+    let keys = keys::load(place, issuer, compact.header().kid(), args.allow_private_network, &args.trust)?;
     let issuer = issuer.map(str::to_owned).or(named).unwrap_or_default();
     let allowed = match &args.algorithms[..] {
         [] => Algorithms::DEFAULT,

@@ -1,7 +1,7 @@
 //! `secevent stream list`, `show`, `create`, `update`, `replace` and `delete`.
 
-use super::link::{ACCESS, Access, EXIT_CODES, Link, stream_id};
 use super::wishes::{DeliveryArgs, events, short};
+use crate::link::{ACCESS, Access, EXIT_CODES, Link, Need, stream_id};
 use crate::output::{BOLD, Failure, note, print, print_json, safe, table};
 use clap::Args;
 use secevent::Audience;
@@ -160,7 +160,7 @@ pub(crate) struct Delete {
 }
 
 pub(crate) async fn list(args: &List) -> Result<(), Failure> {
-    let link = args.access.meet(false).await?;
+    let link = args.access.meet(Need::Read).await?;
     let streams = link.client.list().await.map_err(|error| link.failure(&error))?;
     if args.access.json {
         return print_json(&json!({ "streams": streams }));
@@ -178,7 +178,7 @@ pub(crate) async fn list(args: &List) -> Result<(), Failure> {
 }
 
 pub(crate) async fn show(args: &Show) -> Result<(), Failure> {
-    let link = args.access.meet(false).await?;
+    let link = args.access.meet(Need::Read).await?;
     let stream = stream_id(&args.stream, &link)?;
     let stream = link.client.read(&stream).await.map_err(|error| link.failure(&error))?;
     tell(&stream, args.access.json)
@@ -186,7 +186,7 @@ pub(crate) async fn show(args: &Show) -> Result<(), Failure> {
 
 pub(crate) async fn create(args: &Create) -> Result<(), Failure> {
     let events_requested = events(&args.events)?;
-    let link = args.access.meet(true).await?;
+    let link = args.access.meet(Need::Manage).await?;
     let create = CreateStream {
         delivery: args.delivery.request(&link)?,
         events_requested,
@@ -217,7 +217,7 @@ pub(crate) async fn create(args: &Create) -> Result<(), Failure> {
 
 pub(crate) async fn update(args: &Update) -> Result<(), Failure> {
     let events_requested = events(&args.events)?;
-    let link = args.access.meet(true).await?;
+    let link = args.access.meet(Need::Manage).await?;
     let mut update = UpdateStream::new(stream_id(&args.stream, &link)?);
     let delivery = args.delivery.request(&link)?;
     let delivery = match args.no_authorization {
@@ -254,7 +254,7 @@ pub(crate) async fn update(args: &Update) -> Result<(), Failure> {
 
 pub(crate) async fn replace(args: &Replace) -> Result<(), Failure> {
     let events_requested = events(&args.events)?;
-    let link = args.access.meet(true).await?;
+    let link = args.access.meet(Need::Manage).await?;
     let replace = ReplaceStream {
         stream_id: stream_id(&args.stream, &link)?,
         delivery: args.delivery.request(&link)?,
@@ -277,7 +277,7 @@ pub(crate) async fn replace(args: &Replace) -> Result<(), Failure> {
 }
 
 pub(crate) async fn delete(args: &Delete) -> Result<(), Failure> {
-    let link = args.access.meet(true).await?;
+    let link = args.access.meet(Need::Manage).await?;
     let stream = stream_id(&args.stream, &link)?;
     link.client.delete(&stream).await.map_err(|error| link.failure(&error))?;
     if args.access.json {

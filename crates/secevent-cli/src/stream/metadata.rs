@@ -1,6 +1,6 @@
 //! `secevent stream metadata`: what a transmitter says of itself, and what it lacks.
 
-use super::link::{Dialect, EXIT_CODES};
+use crate::link::{EXIT_CODES, Reach, failure};
 use crate::output::{BOLD, Failure, GOOD, WARNING, pretty, print, print_json, safe};
 use secevent_receiver::{AuthorizationServer, ClientError};
 use secevent_ssf::{Method, TransmitterMetadata};
@@ -25,20 +25,20 @@ pub(crate) struct Args {
     /// The transmitter's issuer, letter by letter
     issuer: String,
     #[command(flatten)]
-    dialect: Dialect,
+    reach: Reach,
     /// Print JSON
     #[arg(long, help_heading = "Options")]
     pub(crate) json: bool,
 }
 
 pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
-    let (found, transport) = args.dialect.find(&args.issuer).await?;
+    let (found, transport) = args.reach.find(&args.issuer).await?;
     let server = AuthorizationServer::of(&found.metadata, found.peer.tolerance, &*transport).await;
     let server = match server {
         Ok(server) => Some(server),
         // That they cannot be found is nothing wrong.
         Err(ClientError::NoToken(_) | ClientError::Transport(_)) => None,
-        Err(error) => return Err(super::failure(&error, args.dialect.legacy)),
+        Err(error) => return Err(failure(&error, args.reach.legacy)),
     };
     let missing = found.metadata.interop_breaches();
     let document: Box<RawValue> = serde_json::from_slice(&found.document)

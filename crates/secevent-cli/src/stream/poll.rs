@@ -1,7 +1,7 @@
 //! `secevent stream poll`: the SETs that wait on a stream, verified and told.
 
-use super::link::{ACCESS, Access, Link, stream_id};
 use super::sets::{Judge, Judged};
+use crate::link::{ACCESS, Access, Link, Need, stream_id};
 use crate::output::{Failure, note, print, print_json};
 use secevent_ssf::poll::{PollRequest, PollResponse};
 use secevent_ssf::{Method, StreamConfiguration, StreamId, push};
@@ -44,7 +44,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
-    let link = args.access.meet(false).await?;
+    let link = args.access.meet(Need::Read).await?;
     let stream = polled_stream(&link, &stream_id(&args.stream, &link)?).await?;
     let poll = PollRequest {
         max_events: Some(args.max),

@@ -1,7 +1,7 @@
 //! SETs that a poll brought: whether they are to be believed, and what they say.
 
-use super::link::Link;
 use crate::clock::SystemClock;
+use crate::link::Link;
 use crate::output::{BAD, BOLD, DIM, GOOD, pretty, safe, utc};
 use crate::set::story;
 use secevent::{Clock, Profile, Set};

@@ -1,6 +1,6 @@
 //! `secevent stream status`, `pause`, `enable` and `disable`.
 
-use super::link::{ACCESS, Access, EXIT_CODES, Link, stream_id};
+use crate::link::{ACCESS, Access, EXIT_CODES, Link, Need, stream_id};
 use crate::output::{Failure, note, print, print_json, safe};
 use clap::Args;
 use secevent_receiver::{Answer, ClientError};
@@ -80,7 +80,7 @@ pub(crate) struct SetStatus {
 }
 
 pub(crate) async fn read(args: &Read) -> Result<(), Failure> {
-    let link = args.access.meet(false).await?;
+    let link = args.access.meet(Need::Read).await?;
     let stream = stream_id(&args.stream, &link)?;
     let status = link.client.status(&stream).await.map_err(|error| refused(&link, &error, None))?;
     tell(&args.stream, &status, args.access.json)
@@ -99,7 +99,7 @@ pub(crate) async fn disable(args: &Disable) -> Result<(), Failure> {
 }
 
 async fn set(args: &SetStatus, status: Status) -> Result<(), Failure> {
-    let link = args.access.meet(true).await?;
+    let link = args.access.meet(Need::Manage).await?;
     let stream_id = stream_id(&args.stream, &link)?;
     let update = UpdateStatus { stream_id, status, reason: args.reason.clone() };
     let answer = link.client.set_status(&update).await;

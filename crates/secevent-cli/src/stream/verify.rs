@@ -1,8 +1,8 @@
 //! `secevent stream verify`: whether SETs of a stream arrive and are good.
 
-use super::link::{ACCESS, Access, EXIT_CODES, Link, stream_id};
 use super::poll::{GRACE, polled_stream};
 use super::sets::{Judge, Judged};
+use crate::link::{ACCESS, Access, EXIT_CODES, Link, Need, stream_id};
 use crate::output::{Failure, GOOD, note, print, print_json, progress, safe};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -49,7 +49,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
-    let link = args.access.meet(true).await?;
+    let link = args.access.meet(Need::Manage).await?;
     let id = stream_id(&args.stream, &link)?;
     let stream = match args.wait {
         Some(_) => Some(polled_stream(&link, &id).await.map_err(|failure| {

@@ -1,6 +1,6 @@
 //! What a receiver asks of a stream, as flags: delivery, events, description.
 
-use super::link::{Link, endpoint, from_environment, misuse};
+use crate::link::{Link, endpoint, from_environment, misuse};
 use crate::output::Failure;
 use clap::Args;
 use secevent::Vocabulary;

@@ -191,7 +191,7 @@ fn history_is_delivered_again_as_the_same_sets_or_as_new_ones() {
         (&["replay", "cancel", "nothing"][..], 1, "there is no such replay"),
         (&["replay", "start", stream], 2, "--since"),
         (&["replay", "start", stream, "--since", "yesterday"], 2, "2h or 7d"),
-        (&["replay", "start", stream, "--subject", "alice"], 2, "--subject is neither"),
+        (&["replay", "start", stream, "--subject", "alice"], 2, "is neither an e-mail address"),
         (&["replay", "start", stream, "--since", "1h", "--rate", "0"], 2, "--rate"),
         (&["replay", "start", stream, "--from-jti", "AAAAAAAAAAAAAAAAAAAAAA"], 1, "no such SET"),
     ] {

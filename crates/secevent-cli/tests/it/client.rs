@@ -29,18 +29,9 @@ impl World {
     /// Whether a producer with this secret can send an event.
     fn emits(&self, client: &str, secret: &str, address: &str) -> Ran {
         let issuer = self.server.issuer();
-        self.place.run(&[
-            "emit",
-            "caep:session-revoked",
-            "--subject",
-            address,
-            "--issuer",
-            &issuer,
-            "--client",
-            client,
-            "--secret",
-            secret,
-        ])
+        let emit = ["emit", "caep:session-revoked", "--subject", address];
+        let access = ["--issuer", &issuer, "--client", client];
+        self.place.run_in(&[("SECEVENT_SECRET", secret)], &[emit, access].concat())
     }
 }
 

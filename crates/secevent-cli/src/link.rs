@@ -1,13 +1,13 @@
 //! Which transmitter is meant, how we prove to it who we are, and what its refusals come to.
 
 use crate::clock::SystemClock;
-use crate::emit::operator_client;
+use crate::network::{Trust, operator_client};
 use crate::output::Failure;
 use crate::set::sign::read_key;
 use clap::Args;
 use http::{HeaderName, HeaderValue};
 use secevent::{Invalid, Issuer};
-use secevent_http::{Client, TlsConfig};
+use secevent_http::Client;
 use secevent_jose::Signer;
 use secevent_receiver::{AuthorizationServer, ClientError, Credentials, Discovery, Peer, TransmitterClient};
 use secevent_ssf::{Endpoint, Secret, StreamId, Tolerance, TransmitterMetadata, Transport};
@@ -25,11 +25,13 @@ Exit codes: 0 done; 1 not done, such as when the transmitter refuses; 2 misuse. 
 error is one line on standard error: {error: {code, message, member?, rule?, fix?}}.";
 
 const SECRET: &str = "SECEVENT_SECRET";
+/// The scope for sending events to a secevent server.
+const WRITE: &str = "events.write";
 
-/// Where a transmitter tells of itself, if it is not where SSF 1.0 says.
+/// How a transmitter is found.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Which transmitter")]
-pub(crate) struct Dialect {
+pub(crate) struct Reach {
     /// Take older dialects too (SSE, RISC): their names for the metadata, their spellings in messages, streams
     /// without a name (`-`)
     #[arg(long)]
@@ -37,6 +39,8 @@ pub(crate) struct Dialect {
     /// The URL of its metadata, where that is at an address of its own choosing
     #[arg(long, value_name = "URL")]
     pub(crate) metadata_url: Option<String>,
+    #[command(flatten)]
+    trust: Trust,
 }
 
 /// Which transmitter is meant, and how we prove to it who we are.
@@ -47,7 +51,7 @@ pub(crate) struct Access {
     #[arg(long, value_name = "URL", env = "SECEVENT_ISSUER", default_value = "http://127.0.0.1:8080")]
     issuer: String,
     #[command(flatten)]
-    dialect: Dialect,
+    reach: Reach,
     /// An access token; better given in the environment
     #[arg(long, env = "SECEVENT_TOKEN", hide_env_values = true, help_heading = "Who we are there")]
     token: Option<String>,
@@ -66,7 +70,7 @@ pub(crate) struct Access {
     /// Where access tokens are given, if the metadata does not tell
     #[arg(long, value_name = "URL", help_heading = "Who we are there")]
     token_endpoint: Option<String>,
-    /// The scope to ask for [default: ssf.manage or ssf.read, if the metadata knows them]
+    /// The scope to ask for [default: the one for what is to be done, if the metadata knows it]
     #[arg(long, help_heading = "Who we are there")]
     scope: Option<String>,
     /// A header of the transmitter's own choosing instead, such as `X-API-Key: env:API_KEY`, which takes the value
@@ -83,6 +87,17 @@ pub(crate) struct Access {
     pub(crate) json: bool,
 }
 
+/// What is to be done at a transmitter, which decides what an access token is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Need {
+    /// Streams are read, or polled.
+    Read,
+    /// Streams are made or changed.
+    Manage,
+    /// Events are sent.
+    Emit,
+}
+
 /// A transmitter that was found.
 pub(crate) struct Link {
     pub(crate) client: TransmitterClient,
@@ -91,6 +106,10 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    pub(crate) fn issuer(&self) -> &Issuer {
+        &self.peer.issuer
+    }
+
     pub(crate) fn metadata(&self) -> &TransmitterMetadata {
         self.client.metadata()
     }
@@ -101,12 +120,12 @@ impl Link {
     }
 }
 
-impl Dialect {
+impl Reach {
     /// Finds a transmitter.
     pub(crate) async fn find(&self, issuer: &str) -> Result<(Discovery, Arc<Client>), Failure> {
         let issuer = Issuer::parse_insecure(issuer)
             .map_err(|error| Failure::misuse(format!("the issuer {issuer:?} {}", error.problem())))?;
-        let client = operator_client(issuer.as_str(), TlsConfig::default())
+        let client = operator_client(issuer.as_str(), self.trust.tls()?)
             .map_err(|error| Failure::misuse(format!("{error:#}")))?;
         let client = Arc::new(client);
         let plain_http = issuer.origin().starts_with("http:");
@@ -131,10 +150,10 @@ impl Dialect {
 }
 
 impl Access {
-    /// Finds the transmitter and gets ready to be its client, to read or to make changes.
-    pub(crate) async fn meet(&self, changes: bool) -> Result<Link, Failure> {
-        let (mut found, client) = self.dialect.find(&self.issuer).await?;
-        found.peer.credentials = self.credentials(&found, &*client, changes).await?;
+    /// Finds the transmitter and gets ready to be its client, for what is to be done there.
+    pub(crate) async fn meet(&self, need: Need) -> Result<Link, Failure> {
+        let (mut found, client) = self.reach.find(&self.issuer).await?;
+        found.peer.credentials = self.credentials(&found, &*client, need).await?;
         let (peer, transport) = (found.peer.clone(), client as Arc<dyn Transport>);
         let client = TransmitterClient::of(found, Arc::clone(&transport), Arc::new(SystemClock));
         Ok(Link { client, peer, transport })
@@ -144,7 +163,7 @@ impl Access {
         &self,
         found: &Discovery,
         transport: &dyn Transport,
-        changes: bool,
+        need: Need,
     ) -> Result<Credentials, Failure> {
         if let Some(header) = &self.header {
             return own_header(header);
@@ -170,7 +189,15 @@ impl Access {
                 (server.token_endpoint.clone(), Some(server))
             }
         };
-        let known = || server.as_ref()?.scope_for(changes).map(str::to_owned);
+        let known = || {
+            let server = server.as_ref()?;
+            let scope = match need {
+                Need::Read => server.scope_for(false),
+                Need::Manage => server.scope_for(true),
+                Need::Emit => Some(WRITE),
+            };
+            scope.map(str::to_owned)
+        };
         let scope = self.scope.clone().or_else(known);
         if let Some(path) = &self.client_key {
             let key = Arc::new(Signer::new(read_key(path, None, None)?, "JWT"));
