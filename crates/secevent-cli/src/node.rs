@@ -72,7 +72,8 @@ impl Node {
         let client = Credentialed::new(&settings.outgoing, settings.push_credentials)
             .context("the outgoing network cannot be set up")?;
         let transport = between(Arc::new(client));
-        let transmitter = Transmitter::start(
+        // It sends nothing before it is known which streams are declared, and whose rest.
+        let transmitter = Transmitter::open(
             settings.transmitter,
             Arc::clone(&store) as Arc<dyn Store>,
             Arc::clone(&transport),
@@ -110,6 +111,7 @@ impl Node {
             clock: Arc::clone(&clock),
         };
         let clients = Clients::open(clients, ports, &transmitter).await?;
+        transmitter.begin().await.context("the transmitter cannot begin")?;
         let config =
             ServerConfig { public_url: settings.public_url, allow_plain_http: settings.allow_plain_http };
         let (stop, _) = watch::channel(false);

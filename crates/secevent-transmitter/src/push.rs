@@ -85,7 +85,7 @@ impl Transmitter {
         let settings = entry.settings();
         let stream = &settings.stream;
         let sends = stream.status == Status::Enabled || stream.untold;
-        matches!(stream.target, Target::Push { .. }) && sends && !entry.is_off() && !self.is_closing()
+        matches!(stream.target, Target::Push { .. }) && sends && !entry.is_off() && self.is_at_work()
     }
 
     /// Sends what the stream has to send, until there is nothing more.

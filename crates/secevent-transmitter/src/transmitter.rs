@@ -19,7 +19,7 @@ use secevent_store::{
 };
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -69,15 +69,33 @@ pub struct Transmitter {
     drivers: watch::Sender<usize>,
     issuers: BTreeMap<String, IssuerState>,
     runtime: Handle,
+    /// Whether anything is sent yet.
+    has_begun: AtomicBool,
     closing: watch::Sender<bool>,
     this: Weak<Self>,
 }
 
 impl Transmitter {
-    /// Starts: opens the issuers' keys, reads the streams, and takes up what is owed to them.
+    /// [Opens](Transmitter::open) one, and [begins](Transmitter::begin) at once.
+    pub async fn start(
+        config: TransmitterConfig,
+        store: Arc<dyn Store>,
+        transport: Arc<dyn Transport>,
+        clock: Arc<dyn Clock>,
+        vault: Vault,
+        vocabulary: Vocabulary,
+        seed: [u8; 32],
+    ) -> Result<Arc<Self>, TransmitterError> {
+        let transmitter = Self::open(config, store, transport, clock, vault, vocabulary, seed).await?;
+        transmitter.begin().await?;
+        Ok(transmitter)
+    }
+
+    /// Opens the issuers' keys, reads the streams, and takes up what is owed to them. Nothing is sent before
+    /// [`Transmitter::begin`]: until then it can be said which streams and clients there are.
     ///
     /// `seed` is the source of chance: for identifiers and for jitter.
-    pub async fn start(
+    pub async fn open(
         config: TransmitterConfig,
         store: Arc<dyn Store>,
         transport: Arc<dyn Transport>,
@@ -110,6 +128,7 @@ impl Transmitter {
             creating: tokio::sync::Mutex::default(),
             drivers: watch::Sender::new(0),
             runtime: Handle::current(),
+            has_begun: AtomicBool::new(false),
             closing: watch::Sender::new(false),
             this: Weak::clone(this),
             config,
@@ -129,18 +148,26 @@ impl Transmitter {
         transmitter.read_subjects().await?;
         transmitter.take_up_what_is_owed().await?;
         transmitter.store.observe(Arc::new(Observer(Arc::downgrade(&transmitter))));
-        if let Err(error) = transmitter.go_on().await {
+        Ok(transmitter)
+    }
+
+    /// Begins to send. A transmitter that cannot begin sends nothing.
+    pub async fn begin(&self) -> Result<(), TransmitterError> {
+        if self.has_begun.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        if let Err(error) = self.go_on().await {
             // What has begun ends.
-            transmitter.closing.send_replace(true);
+            self.closing.send_replace(true);
             return Err(error);
         }
-        // From here on nothing can fail any more: a transmitter that does not start sends nothing.
-        for entry in transmitter.table.all() {
+        self.has_begun.store(true, Ordering::SeqCst);
+        for entry in self.table.all() {
             // Those to which nothing is owed cost nothing.
-            transmitter.wake(&entry);
+            self.wake(&entry);
         }
-        transmitter.spawn(keep_house(Arc::downgrade(&transmitter), transmitter.closing.subscribe()));
-        Ok(transmitter)
+        self.spawn(keep_house(Weak::clone(&self.this), self.closing.subscribe()));
+        Ok(())
     }
 
     /// Takes up what was under way.
@@ -179,6 +206,11 @@ impl Transmitter {
 
     pub(crate) fn issuer(&self, url: &str) -> Result<&IssuerState, TransmitterError> {
         self.issuers.get(url).ok_or_else(|| TransmitterError::UnknownIssuer(url.to_owned()))
+    }
+
+    /// Whether it has begun to send, and does not end.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.has_begun.load(Ordering::SeqCst) && !self.is_closing()
     }
 
     pub(crate) fn is_closing(&self) -> bool {

@@ -103,7 +103,11 @@ pub(crate) struct Sink {
 
 impl Sink {
     pub(crate) fn open() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::answer(TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    /// Answers from now on. Before that, who connected waits.
+    pub(crate) fn answer(listener: TcpListener) -> Self {
         let url = format!("http://{}/events", listener.local_addr().unwrap());
         let (told, pushed) = mpsc::channel();
         let refusing = Arc::new(AtomicBool::new(false));
@@ -143,13 +147,20 @@ impl Sink {
 
     /// The claims of the next SET that it is pushed.
     pub(crate) fn next(&self) -> serde_json::Value {
-        let token = self.pushed.recv_timeout(Duration::from_secs(60)).unwrap();
-        let payload = token.split('.').nth(1).unwrap();
-        let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap();
-        serde_json::from_slice(&payload).unwrap()
+        claims(&self.pushed.recv_timeout(Duration::from_secs(60)).unwrap())
+    }
+
+    /// The claims of all that it was pushed and nobody asked for yet.
+    pub(crate) fn rest(&self) -> Vec<serde_json::Value> {
+        self.pushed.try_iter().map(|token| claims(&token)).collect()
     }
 }
 
+fn claims(token: &str) -> serde_json::Value {
+    let payload = token.split('.').nth(1).unwrap();
+    let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap();
+    serde_json::from_slice(&payload).unwrap()
+}
 /// Serves documents over plain HTTP on a free port of loopback, until the tests end. `ORIGIN` in a document
 /// becomes the server's own.
 pub(crate) fn serve(documents: &[(&str, &str)]) -> String {

@@ -1,6 +1,6 @@
 //! `serve` and `emit`: what the demo shows, by hand; and what happens when the process is killed.
 
-use crate::program::{Place, Ran};
+use crate::program::{Place, Ran, Sink};
 use bytes::Bytes;
 use http::Request;
 use secevent::{Clock, EventType as _, Issuer, Timestamp, caep::SessionRevoked};
@@ -9,6 +9,7 @@ use secevent_receiver::{Credentials, Peer, TransmitterClient};
 use secevent_ssf::{CreateStream, Endpoint, Secret, StreamConfiguration, Tolerance, Transport as _};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -227,6 +228,51 @@ fn what_was_accepted_survives_a_kill() {
 }
 
 /// One store has one server: a second one says so, and leaves the first alone.
+/// Who may be sent something is known before anything is sent: what a client that is gone is owed waits.
+#[test]
+fn a_client_that_is_declared_no_more_is_sent_nothing_after_a_restart() {
+    const OTHER: &str = "[[client]]\nid = \"other\"\nsecret = \"a secret of the other\"\nscopes = [\"ssf.manage\"]\n\
+                         audience = \"https://other.example\"\n";
+    let place = Place::new().with("secevent.toml", CONFIG);
+    let subscribe = |server: &Server, client: &str, url: &str| {
+        let environment =
+            [("SECEVENT_ISSUER", server.issuer()), ("SECEVENT_SECRET", format!("a secret of the {client}"))];
+        let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let create =
+            ["stream", "create", "--push", url, "--client", client, "--events", "caep:session-revoked"];
+        assert_eq!(place.run_in(&environment, &create).code, 0);
+    };
+    // Nobody answers there for now, so that something is owed.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/events", silent.local_addr().unwrap());
+    let server = Server::start(&place, "127.0.0.1:0");
+    subscribe(&server, "shop", &url);
+    assert_eq!(server.emit(&place, &["caep:session-revoked", "--subject", "a@example.com"]).code, 0);
+    let address = server.kill();
+    // What it sent before counts for nothing.
+    silent.set_nonblocking(true).unwrap();
+    while silent.accept().is_ok() {}
+    silent.set_nonblocking(false).unwrap();
+
+    let without = CONFIG.replace("id = \"shop\"", "id = \"nobody\"");
+    place.write("secevent.toml", format!("{without}{OTHER}"));
+    let sink = Sink::answer(silent);
+    let server = Server::start(&place, &address);
+    subscribe(&server, "other", &sink.url);
+    assert_eq!(server.emit(&place, &["caep:session-revoked", "--subject", "b@example.com"]).code, 0);
+    let mut pushed = vec![sink.next(), sink.next()];
+    assert_eq!(server.stop(), 0);
+    pushed.extend(sink.rest());
+    assert!(pushed.iter().all(|claims| claims["aud"] == "https://other.example"), "{pushed:?}");
+
+    // It is there again, and nothing of it is lost.
+    place.write("secevent.toml", CONFIG);
+    let server = Server::start(&place, &address);
+    let about = |claims: &Value| claims["sub_id"]["email"] == "a@example.com";
+    assert!((0..2).any(|_| about(&sink.next())));
+    assert_eq!(server.stop(), 0);
+}
+
 #[test]
 fn a_second_server_on_the_same_store_refuses_to_start() {
     let place = Place::new().with("secevent.toml", CONFIG);
