@@ -338,13 +338,14 @@ impl Outgoing {
     }
 
     /// A push was answered for good. Returns whether that ended a rest.
-    pub(crate) fn pushed(&mut self, place: Place) -> bool {
+    pub(crate) fn pushed(&mut self, place: Place, now: Timestamp) -> bool {
+        let on_their_way = self.on_their_way;
         self.on_their_way -= 1;
         let rested = self.suspended.is_some();
         // One that was on its way when another met trouble says nothing about now: the probe does.
         if self.suspended.as_ref().is_none_or(|suspended| suspended.probe == Some(place)) {
             self.suspended = None;
-            self.window.accepted();
+            self.window.accepted(on_their_way, now);
         }
         self.settle(place, 0);
         rested && self.suspended.is_none()
@@ -819,7 +820,7 @@ mod tests {
         assert_eq!(probe.sequence, Sequence(1));
         assert!(outgoing.next_push(at(11)).is_none(), "one probe at a time");
         assert_eq!(outgoing.next_push_at(at(11)), None, "its answer is waited for, not a time");
-        outgoing.pushed((probe.queue, probe.sequence));
+        outgoing.pushed((probe.queue, probe.sequence), at(11));
         assert_eq!(outgoing.next_push(at(11)).unwrap().sequence, Sequence(2));
     }
 
@@ -834,11 +835,11 @@ mod tests {
         let sent: Vec<Place> =
             std::iter::from_fn(|| outgoing.next_push(at(1))).map(|one| (one.queue, one.sequence)).collect();
         outgoing.troubled(sent[0], 1, None, trouble(1), |_| Duration::from_secs(10));
-        outgoing.pushed(sent[1]);
+        outgoing.pushed(sent[1], at(1));
         assert!(outgoing.next_push(at(10)).is_none(), "the receiver asked for a rest");
         outgoing.troubled(sent[2], 1, None, trouble(12), |_| unreachable!("this trouble is counted already"));
         assert!(outgoing.next_push(at(12)).is_none(), "one is on its way still");
-        outgoing.pushed(sent[3]);
+        outgoing.pushed(sent[3], at(1));
         assert_eq!(outgoing.next_push(at(12)).unwrap().sequence, Sequence(1), "now it is probed");
     }
 
@@ -852,7 +853,7 @@ mod tests {
         read_all(&mut outgoing, pages);
         let sent = outgoing.next_push(at(1)).unwrap();
         let place = (sent.queue, sent.sequence);
-        outgoing.pushed(place);
+        outgoing.pushed(place, at(1));
         outgoing.settle(place, 0);
         outgoing.stored(std::iter::once(place));
         outgoing.hand_over(delivery(1), None, at(2));

@@ -359,8 +359,9 @@ impl Transmitter {
     }
 
     fn was_answered(&self, entry: &Entry, place: Place) {
-        entry.activity.heard(self.clock.now());
-        if entry.outgoing().pushed(place) {
+        let now = self.clock.now();
+        entry.activity.heard(now);
+        if entry.outgoing().pushed(place, now) {
             info!(stream.id = %entry.settings().stream.id, "The receiver is back");
         }
     }

@@ -53,7 +53,7 @@ struct Loaded {
 
 /// Stops it while events come as fast as they are taken, to a receiver that takes its time, and starts it again.
 fn under_load(bench: &Bench) -> Result<Loaded> {
-    let sink = Sink::start_logging(bench, bench.free_port()?, &["/;delay_ms=20;jitter_ms=200"])?;
+    let sink = Sink::start_logging(bench, bench.free_port()?, &["/;delay_ms=20;jitter_ms=60"])?;
     let mut product = Product::start(bench, &Setup::new(sink.port()))?;
     product.create_push_stream(&sink.url("/"), SESSION_REVOKED)?;
     sink.wait_for_accepted(1)?;

@@ -179,7 +179,7 @@ impl Model {
             let kind = (TroubleKind::Unreachable, None, self.now);
             self.outgoing.troubled(place, 1, None, kind, |_| Duration::from_secs(3));
         } else {
-            self.outgoing.pushed(place);
+            self.outgoing.pushed(place, self.now);
             self.open.remove(&place);
             self.accepted.push(place);
         }
