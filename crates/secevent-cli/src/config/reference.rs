@@ -73,7 +73,7 @@ const SERVER: &[Setting] = &[
         "public_url",
         Kind::Text("https URL"),
         "The URL under which others see the server: metadata and access tokens name it. It may be left out while the \
-         server listens on loopback, where it is http and that address.",
+         server listens on loopback: then it is that address, with https if there is `tls`, or else http.",
     )
     .example("\"https://events.example.com\"")
     .given("--public-url", "SECEVENT_PUBLIC_URL"),
@@ -521,7 +521,7 @@ const CLIENT: &[Setting] = &[
         "Its public keys, in the place of a secret: it signs what it asks for tokens with (private_key_jwt).",
     )
     .instead()
-    .example("{ keys = [] }"),
+    .example("{ keys = [{ kty = \"OKP\", crv = \"Ed25519\", x = \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\" }] }"),
     Setting::new("jwks_uri", Kind::Text("https URL"), "Where it publishes them, in the place of `jwks`.")
         .instead()
         .example("\"https://billing.example.com/jwks.json\""),
