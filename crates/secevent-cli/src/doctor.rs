@@ -5,7 +5,7 @@ use crate::clock::SystemClock;
 use crate::config::check::{Checked, Severity, check};
 use crate::config::given::Given;
 use crate::config::{AdminListen, DEFAULT_ADMIN_LISTEN, File, MasterKey, Settings};
-use crate::network::operator_client;
+use crate::network::{on_loop, operator_client};
 use crate::output::{BAD, BOLD, DIM, EXIT_FAILED, Failure, GOOD, WARNING, print, print_json, safe};
 use bytes::Bytes;
 use clap::Args;
@@ -84,14 +84,7 @@ const SKEW_SECONDS_WARN: i64 = 5;
 const SKEW_SECONDS_FAIL: i64 = 60;
 
 pub(crate) fn run(args: &Doctor) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let done = runtime
-        .map_err(|error| Failure::failed(format!("the program cannot start: {error}")))
-        .and_then(|runtime| runtime.block_on(examine(args)));
-    done.unwrap_or_else(|failure| {
-        failure.report(args.json);
-        failure.exit()
-    })
+    on_loop(args.json, examine(args))
 }
 
 async fn examine(args: &Doctor) -> Result<ExitCode, Failure> {

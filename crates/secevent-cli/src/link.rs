@@ -12,7 +12,6 @@ use secevent_jose::Signer;
 use secevent_receiver::{AuthorizationServer, ClientError, Credentials, Discovery, Peer, TransmitterClient};
 use secevent_ssf::{Endpoint, Secret, StreamId, Tolerance, TransmitterMetadata, Transport};
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 
 /// What all these commands say in their help.
@@ -215,21 +214,6 @@ impl Access {
         } else {
             Credentials::ClientCredentials { token_endpoint, client_id, secret, scope }
         })
-    }
-}
-
-/// Runs a command that talks to the network, on a thread of its own making.
-pub(crate) fn on_loop(json: bool, command: impl Future<Output = Result<(), Failure>>) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime
-        .map_err(|error| Failure::failed(format!("the program cannot start: {error}")))
-        .and_then(|runtime| runtime.block_on(command));
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.report(json);
-            failure.exit()
-        }
     }
 }
 
