@@ -11,6 +11,7 @@ use secevent_http::Client;
 use secevent_jose::Signer;
 use secevent_receiver::{AuthorizationServer, ClientError, Credentials, Discovery, Peer, TransmitterClient};
 use secevent_ssf::{Endpoint, Secret, StreamId, Tolerance, TransmitterMetadata, Transport};
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -52,8 +53,8 @@ pub(crate) struct Access {
     #[command(flatten)]
     reach: Reach,
     /// An access token; better given in the environment
-    #[arg(long, env = "SECEVENT_TOKEN", hide_env_values = true, help_heading = "Who we are there")]
-    token: Option<String>,
+    #[arg(long, env = "SECEVENT_TOKEN", hide_env_values = true, value_parser = secret, help_heading = "Who we are there")]
+    token: Option<Secret<String>>,
     /// The client that we are; its secret comes from SECEVENT_SECRET
     #[arg(
         long,
@@ -77,10 +78,11 @@ pub(crate) struct Access {
     #[arg(
         long,
         value_name = "NAME:VALUE",
+        value_parser = secret,
         conflicts_with_all = ["client_key", "token_endpoint", "scope"],
         help_heading = "Who we are there"
     )]
-    header: Option<String>,
+    header: Option<Secret<String>>,
     /// Print JSON
     #[arg(long, help_heading = "Options")]
     pub(crate) json: bool,
@@ -165,10 +167,10 @@ impl Access {
         need: Need,
     ) -> Result<Credentials, Failure> {
         if let Some(header) = &self.header {
-            return own_header(header);
+            return own_header(header.expose());
         }
-        if let Some(token) = self.token.as_ref().filter(|token| !token.is_empty()) {
-            return Ok(Credentials::Bearer(Secret::new(token.clone())));
+        if let Some(token) = self.token.as_ref().filter(|token| !token.expose().is_empty()) {
+            return Ok(Credentials::Bearer(token.clone()));
         }
         let Some(client_id) = self.client_id.clone().filter(|id| !id.is_empty()) else {
             return Ok(Credentials::None);
@@ -277,6 +279,11 @@ pub(crate) fn misuse(what: &str, error: &Invalid) -> Failure {
 pub(crate) fn from_environment(name: &str) -> Result<String, Failure> {
     std::env::var(name)
         .map_err(|_| Failure::misuse(format!("the environment variable {name} is not set, or is no text")))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "clap wants parsers that can fail")]
+fn secret(text: &str) -> Result<Secret<String>, Infallible> {
+    Ok(Secret::new(text.to_owned()))
 }
 
 fn own_header(text: &str) -> Result<Credentials, Failure> {
