@@ -15,6 +15,7 @@ use clap::Args;
 use http::{Request, StatusCode, Uri, header};
 use secevent::{Clock as _, Issuer, Timestamp};
 use secevent_http::{Client, ClientConfig, Credentialed, Proof, PushCredential, TlsConfig};
+use secevent_receiver::ClientError;
 use secevent_sqlite::Inspection;
 use secevent_ssf::metadata::well_known_url;
 use secevent_ssf::{DeliverBy, Transport, TransportError};
@@ -377,7 +378,7 @@ impl Findings {
                 self.ok("server", format!("it is ready, says {url}"));
             }
             Ok(answer) => {
-                let what = format!("it is not ready: {}", crate::access::told(&answer));
+                let what = format!("it is not ready: {}", ClientError::refused(&answer));
                 self.fail("server", what, "look into its log; `secevent streams` shows how it goes");
             }
             Err(error) => {

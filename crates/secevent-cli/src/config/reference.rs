@@ -197,8 +197,8 @@ const SUBJECTS: &[Setting] = &[
     Setting::new(
         "in_memory_max",
         count(1_000_000_000),
-        "Subjects of all streams together that are held in memory, with about 48 bytes each. What is beyond is looked up \
-         in the store for each event.",
+        "Subjects of all streams together that are held in memory, with about 40 bytes each. A stream for whose subjects \
+         there is no room has them looked up in the store, once for each request of a producer.",
     )
     .default("4000000"),
     Setting::new(
