@@ -3,13 +3,13 @@
 pub(crate) mod file;
 
 use crate::config::File;
-use crate::network::operator_client;
+use crate::network::{on_loop, operator_client};
 use crate::output::Failure;
 use bytes::Bytes;
 use clap::Args;
 use file::{AdminFile, Entrance};
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use secevent::json::{Limits, check};
 use secevent_http::{Client, TlsConfig};
 use secevent_ssf::{ResponseLimit, ResponseTime, Transport, TransportError};
@@ -66,17 +66,7 @@ pub(crate) fn run(
     json: bool,
     command: impl AsyncFnOnce(Server) -> Result<(), Failure>,
 ) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime
-        .map_err(|error| Failure::failed(format!("the program cannot start: {error}")))
-        .and_then(|runtime| runtime.block_on(async { command(which.find()?).await }));
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.report(json);
-            failure.exit()
-        }
-    }
+    on_loop(json, async { command(which.find()?).await })
 }
 
 impl Which {
@@ -141,28 +131,51 @@ impl Server {
 
     /// What is at a path, whose parts stand as they are and not as they would be written in a URL.
     pub(crate) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Failure> {
-        self.ask(Method::GET, path, query, None, PATIENCE).await
+        let request = self.request(Method::GET, path, query, None)?;
+        self.read(&self.ask(request, PATIENCE).await?)
+    }
+
+    /// The same, with the mark by which a later change is known to be one of what was seen here.
+    pub(crate) async fn get_seen(&self, path: &[&str]) -> Result<(Value, Option<HeaderValue>), Failure> {
+        let request = self.request(Method::GET, path, &[], None)?;
+        let response = self.ask(request, PATIENCE).await?;
+        Ok((self.read(&response)?, response.headers().get(ETAG).cloned()))
     }
 
     /// Asks for something to be done.
     pub(crate) async fn send(&self, method: Method, path: &[&str], body: &Value) -> Result<Value, Failure> {
-        self.ask(method, path, &[], Some(body), PATIENCE).await
+        let request = self.request(method, path, &[], Some(body))?;
+        self.read(&self.ask(request, PATIENCE).await?)
+    }
+
+    /// Replaces what is at a path, if it is still what was seen.
+    pub(crate) async fn replace(
+        &self,
+        path: &[&str],
+        body: &Value,
+        seen: Option<&HeaderValue>,
+    ) -> Result<Value, Failure> {
+        let mut request = self.request(Method::PUT, path, &[], Some(body))?;
+        if let Some(seen) = seen {
+            request.headers_mut().insert(IF_MATCH, seen.clone());
+        }
+        self.read(&self.ask(request, PATIENCE).await?)
     }
 
     /// Asks for something that takes its time.
     pub(crate) async fn send_patiently(&self, path: &[&str], body: &Value) -> Result<Value, Failure> {
         const HOURS: Duration = Duration::from_secs(6 * 3600);
-        self.ask(Method::POST, path, &[], Some(body), HOURS).await
+        let request = self.request(Method::POST, path, &[], Some(body))?;
+        self.read(&self.ask(request, HOURS).await?)
     }
 
-    async fn ask(
+    fn request(
         &self,
         method: Method,
         path: &[&str],
         query: &[(&str, &str)],
         body: Option<&Value>,
-        patience: Duration,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Request<Bytes>, Failure> {
         let mut url = self.url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(["admin", "v1"]).extend(path);
@@ -170,17 +183,19 @@ impl Server {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let request = Request::builder()
+        Request::builder()
             .method(method)
             .uri(url.as_str())
             .header(AUTHORIZATION, format!("Bearer {}", self.token))
             .header(CONTENT_TYPE, "application/json")
-            .extension(ResponseLimit(ANSWER_BYTES_MAX))
-            .extension(ResponseTime(patience))
-            .body(body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string())));
-        let request = request.map_err(|_| Failure::misuse(format!("{TOKEN} is no token")))?;
-        let response = self.client.send(request).await.map_err(|error| self.not_reached(&error))?;
-        self.read(&response)
+            .body(body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string())))
+            .map_err(|_| Failure::misuse(format!("{TOKEN} is no token")))
+    }
+
+    async fn ask(&self, mut request: Request<Bytes>, patience: Duration) -> Result<Response<Bytes>, Failure> {
+        request.extensions_mut().insert(ResponseLimit(ANSWER_BYTES_MAX));
+        request.extensions_mut().insert(ResponseTime(patience));
+        self.client.send(request).await.map_err(|error| self.not_reached(&error))
     }
 
     fn read(&self, response: &Response<Bytes>) -> Result<Value, Failure> {
@@ -223,6 +238,8 @@ impl Server {
                 .fix("name the server as it knows itself, or add the name to server.admin_names"),
             Some("not_found") => Failure::refused("not_found", message),
             Some("conflict") => Failure::refused("conflict", message),
+            Some("precondition_failed") => Failure::refused("conflict", "somebody else changed it meanwhile")
+                .fix("look at it, and try again"),
             Some("unavailable") => Failure::refused("unavailable", message),
             _ => Failure::failed(message),
         })

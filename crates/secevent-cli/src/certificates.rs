@@ -2,16 +2,20 @@
 
 use crate::config::CertificateFiles;
 use anyhow::Context as _;
+use secevent::Timestamp;
 use secevent_server::ServerTls;
 use std::path::Path;
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
+use x509_parser::pem::Pem;
 
 /// A certificate in use, and what its files held when they were last looked at.
 pub(crate) struct Certificate {
     files: CertificateFiles,
     tls: ServerTls,
     seen: Held,
+    /// Why the files could not be read when they were last looked at.
+    unread: Option<String>,
 }
 
 /// What the two files hold.
@@ -28,7 +32,12 @@ impl Certificate {
         let tls = ServerTls::new(&seen.certificate, &seen.key);
         let tls =
             tls.with_context(|| format!("{} with {}", files.certificate.display(), files.key.display()))?;
-        Ok(Self { files, tls, seen })
+        Ok(Self { files, tls, seen, unread: None })
+    }
+
+    /// When the first certificate of the chain ends.
+    pub(crate) fn ends(&self) -> Option<Timestamp> {
+        ends(&self.seen.certificate)
     }
 
     pub(crate) fn tls(&self) -> ServerTls {
@@ -58,10 +67,15 @@ impl Certificate {
         let held = match Held::read(&self.files) {
             Ok(held) => held,
             Err(error) => {
-                warn!("The certificate cannot be read, the one before stays in use: {error:#}");
+                let error = format!("{error:#}");
+                if self.unread.as_ref() != Some(&error) {
+                    warn!("The certificate cannot be read, the one before stays in use: {error}");
+                }
+                self.unread = Some(error);
                 return false;
             }
         };
+        self.unread = None;
         if held == self.seen {
             return false;
         }
@@ -83,6 +97,13 @@ impl Held {
             |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
         Ok(Self { certificate: read(&files.certificate)?, key: read(&files.key)? })
     }
+}
+
+/// When the first certificate of a chain ends: all of them are needed. None if there is none that can be read.
+pub(crate) fn ends(chain_pem: &[u8]) -> Option<Timestamp> {
+    let end = |pem: Pem| Some(pem.parse_x509().ok()?.validity().not_after.timestamp());
+    let ends = Pem::iter_from_buffer(chain_pem).map_while(Result::ok).filter_map(end);
+    ends.min().map(Timestamp::from_seconds)
 }
 
 /// SIGHUP, where there is such a thing.
@@ -107,5 +128,64 @@ impl Asked {
             return;
         }
         std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::sync::mpsc;
+
+    fn write(files: &CertificateFiles) -> String {
+        let pair = rcgen::generate_simple_self_signed(["secevent.internal".to_owned()]).unwrap();
+        std::fs::write(&files.key, pair.signing_key.serialize_pem()).unwrap();
+        std::fs::write(&files.certificate, pair.cert.pem()).unwrap();
+        pair.cert.pem()
+    }
+
+    fn files(folder: &Path) -> CertificateFiles {
+        let look_every = Duration::from_secs(3600);
+        CertificateFiles { certificate: folder.join("a.pem"), key: folder.join("a.key"), look_every }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn files_are_looked_at_now_and_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path());
+        write(&files);
+        let certificate = Certificate::read(files.clone()).unwrap();
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let keeping = tokio::spawn(certificate.keep(move |pem| tell.send(pem.to_owned()).unwrap()));
+        let second = write(&files);
+        let bare = |pem: &str| pem.split_whitespace().collect::<String>();
+        assert_eq!(bare(&told.recv().await.unwrap()), bare(&second));
+        keeping.abort();
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_are_told_of_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path());
+        write(&files);
+        let mut certificate = Certificate::read(files.clone()).unwrap();
+        std::fs::remove_file(&files.certificate).unwrap();
+        assert!(!certificate.look());
+        assert!(certificate.unread.as_ref().is_some_and(|told| told.contains("a.pem")));
+        write(&files);
+        assert!(certificate.look() && certificate.unread.is_none());
+    }
+
+    #[test]
+    fn a_chain_ends_with_the_first_of_its_certificates() {
+        let chain: String = [2040, 2030]
+            .map(|year| {
+                let mut of = rcgen::CertificateParams::new(["secevent.internal".to_owned()]).unwrap();
+                of.not_after = rcgen::date_time_ymd(year, 1, 1);
+                of.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
+            })
+            .concat();
+        assert_eq!(crate::output::utc(ends(chain.as_bytes()).unwrap()), "2030-01-01T00:00:00Z");
+        assert_eq!(ends(b"no certificate"), None);
     }
 }

@@ -288,7 +288,7 @@ async fn create(args: &Create, server: &Server) -> Result<(), Failure> {
 }
 
 async fn update(args: &Update, server: &Server) -> Result<(), Failure> {
-    let client = server.get(&["clients", &args.named.client], &[]).await?;
+    let (client, seen) = server.get_seen(&["clients", &args.named.client]).await?;
     let changes = args.settings.members()?;
     let mut body = Map::new();
     for name in ["scopes", "audience"].into_iter().chain(CLEARABLE) {
@@ -304,15 +304,18 @@ async fn update(args: &Update, server: &Server) -> Result<(), Failure> {
             body.remove(other);
         }
     }
-    // Limits are several: those that are not named stay.
-    if let (Some(now), Some(before)) = (changes.get("limits"), client["limits"].as_object()) {
-        let mut limits =
-            if args.clear.iter().any(|name| name == "limits") { Map::new() } else { before.clone() };
-        limits
-            .extend(now.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())));
-        body.insert("limits".to_owned(), Value::Object(limits));
+    // These are several: those that are not named stay.
+    for several in ["limits", "subjects"] {
+        let cleared = args.clear.iter().any(|name| name == several);
+        let before = client[several].as_object().filter(|_| !cleared);
+        if let (Some(now), Some(before)) = (changes.get(several).and_then(Value::as_object), before) {
+            let mut all = before.clone();
+            all.extend(now.clone());
+            body.insert(several.to_owned(), Value::Object(all));
+        }
     }
-    let updated = server.send(Method::PUT, &["clients", &args.named.client], &Value::Object(body)).await?;
+    let updated =
+        server.replace(&["clients", &args.named.client], &Value::Object(body), seen.as_ref()).await?;
     args.named.tell(&updated)
 }
 
@@ -412,9 +415,14 @@ impl Settings {
             [one] => drop(members.insert("audience".to_owned(), json!(one))),
             many => drop(members.insert("audience".to_owned(), json!(many))),
         }
-        if !self.email_domains.is_empty() || !self.subject_issuers.is_empty() {
-            let subjects = json!({ "email_domains": self.email_domains, "issuers": self.subject_issuers });
-            members.insert("subjects".to_owned(), subjects);
+        let mut subjects = Map::new();
+        for (name, values) in [("email_domains", &self.email_domains), ("issuers", &self.subject_issuers)] {
+            if !values.is_empty() {
+                subjects.insert(name.to_owned(), json!(values));
+            }
+        }
+        if !subjects.is_empty() {
+            members.insert("subjects".to_owned(), Value::Object(subjects));
         }
         if let Some(lifetime) = self.token_lifetime {
             members.insert("token_lifetime_seconds".to_owned(), lifetime.into());

@@ -24,6 +24,7 @@ pub(crate) use listen::{CertificateFiles, ListenSettings};
 
 use anyhow::{Context as _, bail, ensure};
 use clients::{Authorization, AuthorizationServerEntry, ClientEntry};
+use document::NotToml;
 use event_types::EventTypeEntry;
 use retention::Retention;
 use secevent::{Issuer, Vocabulary};
@@ -254,9 +255,9 @@ impl File {
         Self::parse(&text).with_context(|| format!("{} is not a valid configuration", path.display()))
     }
 
-    /// Reads a file's text.
+    /// Reads a file's text. An error shows nothing that the text holds but names: a value may be a secret.
     pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
-        Ok(toml::from_str(text)?)
+        toml::from_str(text).map_err(|error| NotToml::of(text, &error).into())
     }
 
     /// The same of a file that is read already.
@@ -295,13 +296,9 @@ impl File {
         let admin = self.admin(&overrides)?;
         let public_url = match overrides.public_url.or(self.server.public_url.clone()) {
             Some(url) => url,
-            None if listen.ip().is_loopback() => {
-                let scheme = if self.server.tls.is_some() { "https" } else { "http" };
-                format!("{scheme}://{listen}")
-            }
-            None => {
-                bail!("server.public_url is missing: state the https URL under which others see this server")
-            }
+            None => default_public_url(listen, self.server.tls.is_some()).context(
+                "server.public_url is missing: state the https URL under which others see this server",
+            )?,
         };
         let public_url = public_url.trim_end_matches('/').to_owned();
         // Plain http is for this machine alone: names and tokens go over it.
@@ -347,12 +344,12 @@ impl File {
             ensure!(!twice, "issuer.url {} is declared twice", issuer.url);
         }
         let built_in_authorization = self.authorization.built_in(!self.authorization_servers.is_empty())?;
-        let authorization_servers = self.authorization_servers.into_iter();
         let authorization_servers =
-            authorization_servers.map(|entry| entry.settle(&issuer_url)).collect::<anyhow::Result<_>>()?;
+            clients::authorization_servers(self.authorization_servers, &issuer_url, &public_url)?;
         let limits = clients::limits(self.limits.as_ref())?;
         let mut clients = Vec::new();
         let mut client_algorithms = BTreeMap::new();
+        let issuer_urls: Vec<String> = issuers.iter().map(|issuer| issuer.url.to_string()).collect();
         for entry in self.clients {
             if let Some((id, algorithm)) = entry.signed_with()? {
                 client_algorithms.insert(id, algorithm);
@@ -360,6 +357,10 @@ impl File {
             let client = entry.settle(built_in_authorization)?;
             let twice = clients.iter().any(|other: &ClientConfig| other.id == client.id);
             ensure!(!twice, "client.id {:?} is declared twice", client.id);
+            let checked = client.settings.check(&client.id, &vocabulary, &issuer_urls, limits);
+            checked.map_err(|breach| {
+                anyhow::anyhow!("client {:?}: {} {}", client.id, breach.member(), breach.problem())
+            })?;
             clients.push(client);
         }
         let allow_plain_http = dev || self.outgoing.allow_plain_http;
@@ -400,6 +401,12 @@ impl File {
             streams,
         })
     }
+}
+
+/// What others call a server that says nothing of that, if only this machine reaches it.
+fn default_public_url(listen: SocketAddr, has_tls: bool) -> Option<String> {
+    let scheme = if has_tls { "https" } else { "http" };
+    listen.ip().is_loopback().then(|| format!("{scheme}://{listen}"))
 }
 
 impl File {
@@ -844,6 +851,26 @@ mod tests {
             let text = GOOD.replacen(from, to, 1);
             let refused = File::parse(&text).and_then(|file| file.settle(Overrides::default())).unwrap_err();
             assert!(format!("{refused:#}").contains(told), "{told}: {refused:#}");
+        }
+        // A slip beside a secret does not show it.
+        for (from, to, told) in [
+            ("secret = \"0123456789abcdef\"", "secret = \"0123456789abcdef", "line 12, column "),
+            ("secret = \"0123456789abcdef\"", "secret = [\"0123456789abcdef\"]", "line 12, column "),
+            (
+                "secret = \"0123456789abcdef\"",
+                "token_lifetime_seconds = \"0123456789abcdef\"",
+                "string, expected u32",
+            ),
+            (
+                "[server]",
+                "outgoing = \"0123456789abcdef\"\n[server]",
+                "line 2, column 20: invalid type: string, expected",
+            ),
+            ("[secrets]", "[secrets] 0123456789abcdef", "line 4, column "),
+        ] {
+            assert!(GOOD.contains(from));
+            let refused = format!("{:#}", File::parse(&GOOD.replacen(from, to, 1)).unwrap_err());
+            assert!(refused.contains(told) && !refused.contains("89abcdef"), "{told}: {refused}");
         }
         let open =
             Overrides { listen: Some("0.0.0.0:80".parse().unwrap()), dev: true, ..Overrides::default() };

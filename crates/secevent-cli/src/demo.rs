@@ -5,7 +5,6 @@
 
 mod tap;
 
-use crate::access::{access_token, token_endpoint};
 use crate::clock::SystemClock;
 use crate::config::{AdminListen, File, Overrides, StoreLimits};
 use crate::node::{Node, asked_to_end, open_store};
@@ -14,15 +13,20 @@ use anstream::println;
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use clap::Args;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::{Request, StatusCode};
 use rand::RngExt as _;
 use secevent::caep::SessionRevoked;
 use secevent::{Audience, ByLanguage, EventType as _, Issuer, Set};
 use secevent_http::{Client, ClientConfig as OutgoingConfig, Ports as OutgoingPorts};
-use secevent_receiver::{Credentials, HandleError, Handler, Ports, Receiver, ReceiverConfig, Source};
+use secevent_receiver::{
+    AuthorizationServer, ClientError, Credentials, HandleError, Handler, Peer, Ports, Receiver,
+    ReceiverConfig, Source, TransmitterClient,
+};
 use secevent_server::{ClientConfig, Scope, receiver_router, serve};
-use secevent_ssf::{BoxFuture, DeliveryRequest, Endpoint, Secret, StreamId, Transport};
+use secevent_ssf::{
+    BoxFuture, DeliveryRequest, Endpoint, Secret, StreamId, Tolerance, TransmitterMetadata, Transport,
+};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -217,18 +221,14 @@ impl Shop {
     }
 
     async fn start(self) -> anyhow::Result<(OpenShop, mpsc::UnboundedReceiver<Handed>)> {
-        let token_endpoint = token_endpoint(&*self.transport, &self.issuer).await?;
+        let credentials =
+            credentials(&*self.transport, &self.issuer, SHOP, &self.secret, Scope::Manage).await?;
         let push_url = Endpoint::parse_insecure(&format!("http://{}/receive/push", self.address))?;
         let push_secret = secevent_ssf::delivery::authorization(&format!("Bearer {}", self.push_secret))?;
         let source = |name: &str, delivery| {
             let mut source = Source::new(name, self.issuer.clone(), delivery);
             source.peer.tolerance.plain_http = true;
-            source.peer.credentials = Credentials::ClientCredentials {
-                token_endpoint: token_endpoint.clone(),
-                client_id: SHOP.to_owned(),
-                secret: Secret::new(self.secret.clone()),
-                scope: Some(Scope::Manage.name().to_owned()),
-            };
+            source.peer.credentials = credentials.clone();
             source.audiences = vec![AUDIENCE.to_owned()];
             source.events_requested = vec![SessionRevoked::URI.to_owned()];
             source.description = Some(format!("the shop's {name} stream"));
@@ -287,17 +287,37 @@ async fn subscribe(receiver: &Receiver, source: &str) -> anyhow::Result<StreamId
 }
 
 async fn emit(issuer: &Issuer, secrets: &Secrets, event: &Value) -> anyhow::Result<()> {
-    let transport = Tap::new("identity provider", Arc::new(loopback_client()?));
-    let endpoint = token_endpoint(&transport, issuer).await?;
-    let token = access_token(&transport, &endpoint, PRODUCER, &secrets.producer, Scope::Write.name()).await?;
+    let transport = Arc::new(Tap::new("identity provider", Arc::new(loopback_client()?)));
+    let mut peer = Peer::new(issuer.clone());
+    peer.tolerance.plain_http = true;
+    peer.credentials = credentials(&*transport, issuer, PRODUCER, &secrets.producer, Scope::Write).await?;
+    let client = TransmitterClient::discover(&peer, transport, Arc::new(SystemClock)).await?;
     let request = Request::post(format!("{issuer}/events"))
         .header(CONTENT_TYPE, "application/json")
-        .header(AUTHORIZATION, format!("Bearer {token}"))
         .header("idempotency-key", "stolen-laptop-1")
         .body(Bytes::from(event.to_string()))?;
-    let response = transport.send(request).await?;
-    ensure!(response.status() == StatusCode::ACCEPTED, "{}", crate::access::told(&response));
+    let response = client.send(request).await?;
+    ensure!(response.status() == StatusCode::ACCEPTED, ClientError::refused(&response));
     Ok(())
+}
+
+/// What a client shows to the transmitter: access tokens, given where its metadata says.
+async fn credentials(
+    transport: &dyn Transport,
+    issuer: &Issuer,
+    client_id: &str,
+    secret: &str,
+    scope: Scope,
+) -> anyhow::Result<Credentials> {
+    let metadata = TransmitterMetadata::new(issuer.clone());
+    let tolerance = Tolerance { plain_http: true, ..Tolerance::NONE };
+    let server = AuthorizationServer::of(&metadata, tolerance, transport).await?;
+    Ok(Credentials::ClientCredentials {
+        token_endpoint: server.token_endpoint,
+        client_id: client_id.to_owned(),
+        secret: Secret::new(secret.to_owned()),
+        scope: Some(scope.name().to_owned()),
+    })
 }
 
 /// A client that may reach this machine, and nothing else.

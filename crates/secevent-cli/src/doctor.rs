@@ -1,21 +1,26 @@
 //! `secevent doctor`: tries what looking at a configuration cannot tell.
 
-use crate::admin::file::AdminFile;
+use crate::admin::file::{AdminFile, beside};
+use crate::certificates::{self, Certificate};
 use crate::clock::SystemClock;
 use crate::config::check::{Checked, Severity, check};
 use crate::config::given::Given;
-use crate::config::{AdminListen, DEFAULT_ADMIN_LISTEN, File, MasterKey, Settings};
-use crate::network::operator_client;
-use crate::output::{BAD, BOLD, DIM, EXIT_FAILED, Failure, GOOD, WARNING, print, print_json, safe};
+use crate::config::{
+    AdminListen, CertificateFiles, DEFAULT_ADMIN_LISTEN, File, ListenSettings, MasterKey, Settings,
+};
+use crate::network::{is_loopback, on_loop, operator_client};
+use crate::output::{BAD, BOLD, DIM, EXIT_FAILED, Failure, GOOD, WARNING, print, print_json, safe, utc};
 use bytes::Bytes;
 use clap::Args;
-use http::{Request, StatusCode, header};
-use secevent::{Clock as _, Issuer};
-use secevent_http::{Client, TlsConfig};
+use http::{Request, StatusCode, Uri, header};
+use secevent::{Clock as _, Issuer, Timestamp};
+use secevent_http::{Client, ClientConfig, Credentialed, Proof, PushCredential, TlsConfig};
+use secevent_receiver::ClientError;
 use secevent_sqlite::Inspection;
 use secevent_ssf::metadata::well_known_url;
-use secevent_ssf::{Transport as _, TransportError};
+use secevent_ssf::{DeliverBy, Transport, TransportError};
 use secevent_store::Vault;
+use secevent_transmitter::Transmitter;
 use serde::Serialize;
 use serde_json::json;
 use std::fmt::Write as _;
@@ -27,8 +32,8 @@ use std::time::Duration;
 
 /// Try what a check of the configuration cannot tell.
 ///
-/// It looks at the store, the disk, the master key, the ports, the network and the clock, beside a running server or
-/// without one, and changes nothing. What a server does not work with fails; what one should know is a warning.
+/// It looks at the store, the disk, the master key, the ports, the certificates, the network and the clock, beside a
+/// running server or without one, and changes nothing. What a server does not work with fails; what one should know is a warning.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -37,7 +42,8 @@ Examples:
 
 Run it as the server's user, with the server's environment. While a server runs, its store is left
 alone, and its own health is asked for instead; whether it is reached under its public URL can only
-be tried then.
+be tried then. The clock is compared with that of an [[authorization_server]], or of the endpoint of
+a [[stream]] that is pushed: they are asked for nothing but the time.
 
 JSON: {healthy, findings: [{check, verdict, what, fix}]}; verdict is ok, warn, fail or skipped.
 
@@ -79,19 +85,16 @@ const DISK_BYTES_WARN: u64 = 1 << 30;
 const DISK_BYTES_FAIL: u64 = 64 << 20;
 /// Each group of events waits for one `fsync`.
 const FSYNC_SLOW: Duration = Duration::from_millis(50);
+/// Certificates are renewed earlier than that where somebody looks after them.
+const CERTIFICATE_WARN: Duration = Duration::from_secs(14 * 24 * 3600);
 /// Receivers compare `iat` with their own clock, and some allow a few seconds only.
 const SKEW_SECONDS_WARN: i64 = 5;
 const SKEW_SECONDS_FAIL: i64 = 60;
+/// Hosts that are asked for the time, at most.
+const CLOCKS_MAX: usize = 3;
 
 pub(crate) fn run(args: &Doctor) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let done = runtime
-        .map_err(|error| Failure::failed(format!("the program cannot start: {error}")))
-        .and_then(|runtime| runtime.block_on(examine(args)));
-    done.unwrap_or_else(|failure| {
-        failure.report(args.json);
-        failure.exit()
-    })
+    on_loop(args.json, examine(args))
 }
 
 async fn examine(args: &Doctor) -> Result<ExitCode, Failure> {
@@ -188,6 +191,8 @@ impl Findings {
             self.server(&settings.database).await;
         }
         self.listener("listener", "server.listen", listen, is_running);
+        let ListenSettings { tls, admin_tls, .. } = &settings.listen;
+        self.listeners_certificate("certificate", "server.tls", tls.as_ref());
         match admin_listen {
             Some(AdminListen::Off) => self.ok("admin listener", "it is off"),
             Some(AdminListen::At(address)) => {
@@ -197,6 +202,7 @@ impl Findings {
                 self.ok("admin listener", format!("{DEFAULT_ADMIN_LISTEN}, or any free port of loopback"));
             }
         }
+        self.listeners_certificate("admin certificate", "server.admin_tls", admin_tls.as_ref());
         self.network(settings, is_running).await;
     }
 
@@ -247,7 +253,7 @@ impl Findings {
             self.ok("store", format!("{name} is not there yet: the first start makes it"));
             return false;
         }
-        match secevent_sqlite::inspect(database, &[STORE_KEY]) {
+        match secevent_sqlite::inspect(database, &[Transmitter::STORE_KEY]) {
             Ok(Inspection::Held) => {
                 self.ok("store", format!("{name} is open in a running server"));
                 self.skipped("master key", "the running server has opened the store with its own");
@@ -295,7 +301,7 @@ impl Findings {
         };
         let opened = keys.split_first().is_some_and(|(seals, others)| {
             let vault = Vault::with_keys(seals, others);
-            std::str::from_utf8(sealed).is_ok_and(|sealed| vault.open(STORE_KEY, sealed).is_ok())
+            std::str::from_utf8(sealed).is_ok_and(|sealed| vault.open(Transmitter::STORE_KEY, sealed).is_ok())
         });
         if opened {
             self.ok("master key", "it opens what is sealed in the store");
@@ -316,10 +322,7 @@ impl Findings {
             use std::os::unix::fs::PermissionsExt as _;
             let mut files = vec![("store file", database.to_owned())];
             if is_running {
-                let mut admin =
-                    database.canonicalize().unwrap_or_else(|_| database.to_owned()).into_os_string();
-                admin.push(".admin");
-                files.push(("admin token", PathBuf::from(admin)));
+                files.extend(beside(database).map(|path| ("admin token", path)));
             }
             for (check, path) in files {
                 let Ok(found) = std::fs::metadata(&path) else { continue };
@@ -375,7 +378,7 @@ impl Findings {
                 self.ok("server", format!("it is ready, says {url}"));
             }
             Ok(answer) => {
-                let what = format!("it is not ready: {}", crate::access::told(&answer));
+                let what = format!("it is not ready: {}", ClientError::refused(&answer));
                 self.fail("server", what, "look into its log; `secevent streams` shows how it goes");
             }
             Err(error) => {
@@ -408,11 +411,46 @@ impl Findings {
         }
     }
 
+    /// Whether a listener can show its certificate, and for how long.
+    fn listeners_certificate(
+        &mut self,
+        check: &'static str,
+        setting: &str,
+        files: Option<&CertificateFiles>,
+    ) {
+        let Some(files) = files else { return };
+        match Certificate::read(files.clone()) {
+            Ok(certificate) => self.ends(check, &files.certificate.display().to_string(), certificate.ends()),
+            Err(error) => {
+                let fix = format!("mend {setting}, and see that the server's user can read both files");
+                self.fail(check, format!("{error:#}"), fix);
+            }
+        }
+    }
+
+    /// For how long a certificate is good.
+    fn ends(&mut self, check: &'static str, name: &str, ends: Option<Timestamp>) {
+        let Some(end) = ends else {
+            self.skipped(check, format!("when {name} ends cannot be read"));
+            return;
+        };
+        let now = SystemClock.now();
+        let (fix, at) = ("renew it", utc(end));
+        if end <= now {
+            self.fail(check, format!("{name} has ended, at {at}"), fix);
+        } else if end.since(now) < CERTIFICATE_WARN {
+            self.warn(check, format!("{name} ends soon, at {at}"), fix);
+        } else {
+            self.ok(check, format!("{name} is good until {at}"));
+        }
+    }
+
     /// The way out, and back in by the public URL.
     async fn network(&mut self, settings: Settings, is_running: bool) {
         let mut outgoing = settings.outgoing;
         // A server never talks to itself. This is not the server, and wants to see whether others can.
         outgoing.own_listeners = Vec::new();
+        let config = outgoing.clone();
         let client = match Client::new(outgoing) {
             Ok(client) => client,
             Err(error) => {
@@ -425,6 +463,17 @@ impl Findings {
             }
         };
         self.ok("outgoing", "certificates of others can be verified");
+        for credential in settings.push_credentials {
+            self.push_credential(&config, credential);
+        }
+        let ours = settings.transmitter.issuers.iter().map(|issuer| host_of(issuer.url.as_str()));
+        let ours: Vec<_> = ours.chain([host_of(&settings.public_url)]).collect();
+        let servers = settings.authorization_servers.iter().map(|server| server.issuer.as_str());
+        let endpoints = settings.streams.iter().filter_map(|stream| match &stream.delivery.by {
+            DeliverBy::Push { endpoint_url, .. } => Some(endpoint_url.as_str()),
+            DeliverBy::Poll => None,
+        });
+        self.clock(&client, &clocks(servers.chain(endpoints), &ours)).await;
         for issuer in &settings.transmitter.issuers {
             if is_running {
                 self.issuer(&client, &issuer.url).await;
@@ -469,22 +518,82 @@ impl Findings {
                 self.fail("metadata", what, "see that what stands before the server passes /.well-known/ on");
             }
         }
-        let date = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok());
-        if let Some(date) = date.and_then(seconds_of) {
+    }
+
+    /// Whether what is shown to a receiver can be used, and for how long.
+    fn push_credential(&mut self, config: &ClientConfig, credential: PushCredential) {
+        let whose = credential.client.clone().or_else(|| Some(credential.endpoint.as_ref()?.to_string()));
+        let name = format!("the certificate for {}", whose.unwrap_or_default());
+        let pem = match &credential.proof {
+            Proof::Identity(identity) => identity.certificate_pem.clone(),
+            Proof::OAuth(_) => return,
+        };
+        match Credentialed::new(config, vec![credential]) {
+            Ok(_) => self.ends("push credential", &name, certificates::ends(pem.as_bytes())),
+            Err(error) => self.fail(
+                "push credential",
+                format!("{name} cannot be used: {error}"),
+                "mend certificate and key of its [[push_credential]]",
+            ),
+        }
+    }
+
+    /// Whether our clock agrees with that of somebody else.
+    async fn clock(&mut self, network: &dyn Transport, origins: &[String]) {
+        if origins.is_empty() {
+            let what = "there is nobody else to compare it with: no [[authorization_server]], and no [[stream]] that is pushed";
+            self.skipped("clock", what);
+            return;
+        }
+        let mut silent = Vec::new();
+        for origin in origins {
+            let told = match Request::head(format!("{origin}/")).body(Bytes::new()) {
+                Ok(request) => network.send(request).await.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            let date = told.and_then(|answer| {
+                let date = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok());
+                date.and_then(seconds_of).ok_or_else(|| "it does not tell the time".to_owned())
+            });
+            let date = match date {
+                Ok(date) => date,
+                Err(why) => {
+                    silent.push(format!("{origin}: {why}"));
+                    continue;
+                }
+            };
             let skew = SystemClock.now().as_seconds() - date;
-            let what = format!("the clock differs by {skew} s from that of {}", issuer.origin());
+            let what = format!("the clock differs by {skew} s from that of {origin}");
             let fix = "set the clock by NTP: receivers refuse SETs from the future, and some compare ages";
             match skew.abs() {
                 0..=SKEW_SECONDS_WARN => self.ok("clock", what),
                 ..=SKEW_SECONDS_FAIL => self.warn("clock", what, fix),
                 _ => self.fail("clock", what, fix),
             }
+            return;
         }
+        self.skipped("clock", format!("nobody else tells the time: {}", silent.join("; ")));
     }
 }
 
-/// The document by which a store is known to be opened with the right key.
-const STORE_KEY: &str = "store-key";
+/// Where to ask for the time: at machines that are not this one.
+fn clocks<'a>(urls: impl Iterator<Item = &'a str>, ours: &[Option<String>]) -> Vec<String> {
+    let mut origins: Vec<String> = Vec::new();
+    for url in urls {
+        let Ok(uri) = url.parse::<Uri>() else { continue };
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { continue };
+        let origin = format!("{scheme}://{authority}");
+        if !is_loopback(&uri) && !ours.contains(&host_of(url)) && !origins.contains(&origin) {
+            origins.push(origin);
+        }
+    }
+    origins.truncate(CLOCKS_MAX);
+    origins
+}
+
+fn host_of(url: &str) -> Option<String> {
+    Some(url.parse::<Uri>().ok()?.host()?.to_ascii_lowercase())
+}
 
 fn folder_of(database: &Path) -> PathBuf {
     let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -515,11 +624,80 @@ fn seconds_of(date: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::Response;
+    use secevent_ssf::BoxFuture;
 
     #[test]
     fn dates_of_http_are_read() {
         assert_eq!(seconds_of("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
         assert_eq!(seconds_of("yesterday"), None);
+    }
+
+    /// Others, who say what time it is where they are.
+    struct Others(i64);
+
+    impl Transport for Others {
+        fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
+            assert_eq!(request.method(), http::Method::HEAD);
+            let date = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(self.0);
+            let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            let mut answer = Response::new(Bytes::new());
+            if request.uri().host() != Some("mute.example") {
+                answer.headers_mut().insert(header::DATE, date.parse().unwrap());
+            }
+            Box::pin(async { Ok(answer) })
+        }
+    }
+
+    #[tokio::test]
+    async fn the_clock_is_compared_with_that_of_others() {
+        let urls = [
+            "http://127.0.0.1:8443/events",
+            "https://events.example.com/tenant",
+            "https://mute.example/x",
+            "https://rp.example:8443/events",
+            "https://rp.example:8443/more",
+        ];
+        let ours = [host_of("https://EVENTS.example.com")];
+        let origins = clocks(urls.into_iter(), &ours);
+        assert_eq!(origins, ["https://mute.example", "https://rp.example:8443"]);
+        for (ahead, verdict) in [
+            (0, Verdict::Ok),
+            (30, Verdict::Warn),
+            (-30, Verdict::Warn),
+            (3600, Verdict::Fail),
+            (-3600, Verdict::Fail),
+        ] {
+            let mut findings = Findings::default();
+            findings.clock(&Others(ahead), &origins).await;
+            let [found] = &findings.0[..] else { panic!("{:?}", findings.0) };
+            assert_eq!(found.verdict, verdict, "{found:?}");
+            assert!(found.what.ends_with("from that of https://rp.example:8443"), "{found:?}");
+        }
+        for (origins, told) in
+            [(&origins[..1], "mute.example: it does not tell"), (&[], "nobody else to compare")]
+        {
+            let mut findings = Findings::default();
+            findings.clock(&Others(0), origins).await;
+            assert_eq!(findings.0[0].verdict, Verdict::Skipped);
+            assert!(findings.0[0].what.contains(told), "{:?}", findings.0);
+        }
+    }
+
+    #[test]
+    fn certificates_are_told_of_before_they_end() {
+        let now = SystemClock.now();
+        let days = |days: u64| Duration::from_secs(days * 24 * 3600);
+        for (ends, verdict) in [
+            (Some(now.plus(days(30))), Verdict::Ok),
+            (Some(now.plus(days(13))), Verdict::Warn),
+            (Some(now.minus(days(1))), Verdict::Fail),
+            (None, Verdict::Skipped),
+        ] {
+            let mut findings = Findings::default();
+            findings.ends("certificate", "tls.pem", ends);
+            assert_eq!(findings.0[0].verdict, verdict);
+        }
     }
 
     #[test]

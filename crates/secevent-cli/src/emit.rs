@@ -1,6 +1,7 @@
 //! `secevent emit`: tell a transmitter that something happened.
 
-use crate::link::{ACCESS, Access, EXIT_CODES, Need, on_loop};
+use crate::link::{ACCESS, Access, EXIT_CODES, Need};
+use crate::network::on_loop;
 use crate::output::{Failure, print, print_json, safe};
 use crate::set::subject::parse;
 use bytes::Bytes;

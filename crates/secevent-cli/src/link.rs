@@ -11,8 +11,8 @@ use secevent_http::Client;
 use secevent_jose::Signer;
 use secevent_receiver::{AuthorizationServer, ClientError, Credentials, Discovery, Peer, TransmitterClient};
 use secevent_ssf::{Endpoint, Secret, StreamId, Tolerance, TransmitterMetadata, Transport};
+use std::convert::Infallible;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 
 /// What all these commands say in their help.
@@ -53,8 +53,8 @@ pub(crate) struct Access {
     #[command(flatten)]
     reach: Reach,
     /// An access token; better given in the environment
-    #[arg(long, env = "SECEVENT_TOKEN", hide_env_values = true, help_heading = "Who we are there")]
-    token: Option<String>,
+    #[arg(long, env = "SECEVENT_TOKEN", hide_env_values = true, value_parser = secret, help_heading = "Who we are there")]
+    token: Option<Secret<String>>,
     /// The client that we are; its secret comes from SECEVENT_SECRET
     #[arg(
         long,
@@ -78,10 +78,11 @@ pub(crate) struct Access {
     #[arg(
         long,
         value_name = "NAME:VALUE",
+        value_parser = secret,
         conflicts_with_all = ["client_key", "token_endpoint", "scope"],
         help_heading = "Who we are there"
     )]
-    header: Option<String>,
+    header: Option<Secret<String>>,
     /// Print JSON
     #[arg(long, help_heading = "Options")]
     pub(crate) json: bool,
@@ -166,10 +167,10 @@ impl Access {
         need: Need,
     ) -> Result<Credentials, Failure> {
         if let Some(header) = &self.header {
-            return own_header(header);
+            return own_header(header.expose());
         }
-        if let Some(token) = self.token.as_ref().filter(|token| !token.is_empty()) {
-            return Ok(Credentials::Bearer(Secret::new(token.clone())));
+        if let Some(token) = self.token.as_ref().filter(|token| !token.expose().is_empty()) {
+            return Ok(Credentials::Bearer(token.clone()));
         }
         let Some(client_id) = self.client_id.clone().filter(|id| !id.is_empty()) else {
             return Ok(Credentials::None);
@@ -215,21 +216,6 @@ impl Access {
         } else {
             Credentials::ClientCredentials { token_endpoint, client_id, secret, scope }
         })
-    }
-}
-
-/// Runs a command that talks to the network, on a thread of its own making.
-pub(crate) fn on_loop(json: bool, command: impl Future<Output = Result<(), Failure>>) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime
-        .map_err(|error| Failure::failed(format!("the program cannot start: {error}")))
-        .and_then(|runtime| runtime.block_on(command));
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.report(json);
-            failure.exit()
-        }
     }
 }
 
@@ -293,6 +279,11 @@ pub(crate) fn misuse(what: &str, error: &Invalid) -> Failure {
 pub(crate) fn from_environment(name: &str) -> Result<String, Failure> {
     std::env::var(name)
         .map_err(|_| Failure::misuse(format!("the environment variable {name} is not set, or is no text")))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "clap wants parsers that can fail")]
+fn secret(text: &str) -> Result<Secret<String>, Infallible> {
+    Ok(Secret::new(text.to_owned()))
 }
 
 fn own_header(text: &str) -> Result<Credentials, Failure> {

@@ -1,6 +1,5 @@
 //! The `secevent` command: the only place where a database, a network, a clock and a terminal are chosen.
 
-mod access;
 mod admin;
 mod audit;
 mod backup;

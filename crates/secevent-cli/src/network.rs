@@ -9,6 +9,7 @@ use secevent::Issuer;
 use secevent_http::{Client, ClientConfig, Ports, TlsConfig};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::process::{ExitCode, Termination};
 
 /// Whom we trust to say who a server is.
 #[derive(Debug, Args)]
@@ -49,6 +50,24 @@ pub(crate) fn operator_client(url: &str, tls: TlsConfig) -> anyhow::Result<Clien
         );
     }
     Ok(Client::new(config)?)
+}
+
+/// Runs a command that talks to the network, and tells what comes in its way.
+pub(crate) fn on_loop<T: Termination>(
+    json: bool,
+    command: impl Future<Output = Result<T, Failure>>,
+) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = runtime
+        .map_err(|error| Failure::failed(format!("the program cannot start: {error}")))
+        .and_then(|runtime| runtime.block_on(command));
+    match result {
+        Ok(done) => done.report(),
+        Err(failure) => {
+            failure.report(json);
+            failure.exit()
+        }
+    }
 }
 
 /// Loopback and the networks of RFC 1918 and RFC 4193; link-local addresses stay closed.

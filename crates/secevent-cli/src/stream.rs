@@ -8,7 +8,7 @@ mod status;
 mod verify;
 mod wishes;
 
-use crate::link::on_loop;
+use crate::network::on_loop;
 use clap::Subcommand;
 use std::process::ExitCode;
 

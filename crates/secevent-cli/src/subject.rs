@@ -1,6 +1,7 @@
 //! `secevent subject`: whom a stream is about, at any SSF transmitter.
 
-use crate::link::{ACCESS, Access, EXIT_CODES, Need, on_loop, stream_id};
+use crate::link::{ACCESS, Access, EXIT_CODES, Need, stream_id};
+use crate::network::on_loop;
 use crate::output::{Failure, print, print_json, safe};
 use crate::set::story;
 use crate::set::subject::parse;

@@ -219,19 +219,26 @@ fn authorized(mut request: Request<Bytes>, proof: Option<&Proof>) -> Request<Byt
     request
 }
 
-/// A refusal that repeats our token loses its body: it goes into errors and logs.
 fn without(proof: &Proof, mut response: Response<Bytes>) -> Response<Bytes> {
-    let whole = proof.value.as_bytes();
-    // Behind the scheme, if there is one.
-    let token = whole.iter().position(|byte| *byte == b' ').map_or(whole, |space| &whole[space + 1..]);
-    if !response.status().is_success() && contains(response.body(), token) {
-        *response.body_mut() = Bytes::from_static(b"(withheld: it repeats a credential)");
-    }
+    withhold(&mut response, &proof.value);
     response
 }
 
-pub(crate) fn contains(body: &[u8], secret: &[u8]) -> bool {
-    !secret.is_empty() && body.windows(secret.len()).any(|window| window == secret)
+/// A refusal that repeats a credential that we sent as the value of a header, with its scheme or without, loses its
+/// body: it goes into errors and logs.
+pub(crate) fn withhold(response: &mut Response<Bytes>, header: &HeaderValue) {
+    if !response.status().is_success() && repeats(response.body(), header.as_bytes()) {
+        *response.body_mut() = Bytes::from_static(b"(withheld: it repeats a credential)");
+    }
+}
+
+fn repeats(body: &[u8], header: &[u8]) -> bool {
+    // JSON may be written with more backslashes than it needs.
+    let bare = |text: &[u8]| -> Vec<u8> { text.iter().copied().filter(|byte| *byte != b'\\').collect() };
+    // Behind the scheme, if there is one.
+    let token = header.iter().position(|byte| *byte == b' ').map_or(header, |space| &header[space + 1..]);
+    let (body, token) = (bare(body), bare(token.trim_ascii()));
+    !token.is_empty() && body.windows(token.len()).any(|window| window == token)
 }
 
 fn bearer(token: &str) -> Result<Proof, ClientError> {

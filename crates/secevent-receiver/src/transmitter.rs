@@ -3,7 +3,7 @@
 //! Decisions are made on status codes alone: the bodies of errors are nowhere defined (E-03). Where success
 //! is expected every 2xx is one, because older peers mix them up (LEGACY-31); only 202 says less.
 
-use crate::credentials::{Caller, contains};
+use crate::credentials::{Caller, withhold};
 use crate::discovery::Discovery;
 use crate::poll::PollSettings;
 use crate::reason::Reason;
@@ -359,9 +359,8 @@ impl TransmitterClient {
         }
         if let Some(DeliverBy::Push { authorization_header: Change::Set(secret), .. }) =
             delivery.map(|one| &one.by)
-            && contains(response.body(), secret.expose().as_bytes())
         {
-            *response.body_mut() = Bytes::from_static(b"(withheld: it repeats a credential)");
+            withhold(&mut response, secret.expose());
         }
         Err(ClientError::refused(&response))
     }

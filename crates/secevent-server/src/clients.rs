@@ -232,13 +232,7 @@ impl Clients {
         settings: &ClientSettings,
         issuers: Option<&[String]>,
     ) -> Result<Rights, Invalid> {
-        let world = World {
-            vocabulary: self.transmitter.vocabulary(),
-            issuers,
-            limits: self.limits,
-            transport: &self.ports.transport,
-            clock: &self.ports.clock,
-        };
+        let world = World { vocabulary: self.transmitter.vocabulary(), issuers, limits: self.limits };
         Rights::of(id, settings, &world)
     }
 }

@@ -37,4 +37,5 @@ pub use listen::{ListenLimits, Listening, serve, serve_as};
 pub use peer::Peer;
 pub use receive::receiver_router;
 pub use server::{ServerConfig, transmitter_paths, transmitter_router};
+pub use ssf::metadata::JWKS_MAX_AGE_SECONDS;
 pub use tls::{ServerTls, ServerTlsError};

@@ -163,7 +163,7 @@ impl Transmitter {
         if self.is_closing() {
             return Err(NotReady::Closing);
         }
-        match tokio::time::timeout(STORE_PATIENCE, self.store.get("store-key")).await {
+        match tokio::time::timeout(STORE_PATIENCE, self.store.get(Self::STORE_KEY)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Err(NotReady::Store(error.to_string())),
             Err(_) => return Err(NotReady::Store(format!("not within {STORE_PATIENCE:?}"))),

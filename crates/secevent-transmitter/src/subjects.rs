@@ -35,7 +35,7 @@ pub struct SubjectLimits {
     /// Subjects of one stream, added or removed. Default: 5 million.
     pub per_stream_max: u64,
     /// Subjects of all streams that are held in memory, about 40 bytes each. The store is asked about those of a
-    /// stream for which there is no room: that costs each event a look-up. Default: 4 million.
+    /// stream for which there is no room, once for all events of a call. Default: 4 million.
     pub in_memory_max: u64,
     /// How long a removed subject stays in (SSF 1.0 section 9.3): somebody who has taken over a receiver cannot
     /// silence it at once. Default: none.

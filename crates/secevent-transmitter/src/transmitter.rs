@@ -432,7 +432,7 @@ async fn store_key(
     chance: &mut rand::rngs::StdRng,
 ) -> Result<StoreKey, TransmitterError> {
     use rand::RngExt as _;
-    const NAME: &str = "store-key";
+    const NAME: &str = Transmitter::STORE_KEY;
     loop {
         if let Some(document) = store.get(NAME).await? {
             let damaged = || StoreError::Corrupt(format!("{NAME} is not a sealed key"));
@@ -449,6 +449,10 @@ async fn store_key(
 }
 
 impl Transmitter {
+    /// The document that every store has once a transmitter has started on it. It is sealed: whoever can open it has the
+    /// right master key.
+    pub const STORE_KEY: &str = "store-key";
+
     pub(crate) fn random_id(&self) -> String {
         use rand::RngExt as _;
         let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);

@@ -48,6 +48,25 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// The formats that are known here. Others are kept as they came.
+    pub const FORMATS: [&str; 15] = [
+        "account",
+        "aliases",
+        "complex",
+        "did",
+        "email",
+        "ip-addresses",
+        "iss_sub",
+        "jwt_id",
+        "oauth_client",
+        "oauth_token",
+        "opaque",
+        "phone_number",
+        "saml_assertion_id",
+        "scim",
+        "uri",
+    ];
+
     /// The subject with this e-mail address (RFC 9493 section 3.2.2).
     pub fn email(email: &str) -> Result<Self, Invalid> {
         Identifier::email(email).map(Self::Simple)

@@ -76,8 +76,8 @@ impl Drop for AdminFile {
     }
 }
 
-/// A store may have many names. They all lead to one file.
-fn beside(database: &Path) -> io::Result<PathBuf> {
+/// Where it is. A store may have many names: they all lead to one file.
+pub(crate) fn beside(database: &Path) -> io::Result<PathBuf> {
     let mut path = database.canonicalize()?.into_os_string();
     path.push(".admin");
     Ok(path.into())

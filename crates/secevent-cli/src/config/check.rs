@@ -273,6 +273,7 @@ impl Check<'_> {
         let mut piece = piece.clone();
         let number = place.split(['[', ']']).nth(1).unwrap_or_default();
         let mut noted: Vec<&str> = Vec::new();
+        let mut removed: Vec<&str> = Vec::new();
         loop {
             put(whole, &piece);
             let Err(error) = settle(whole, self.overrides) else { return true };
@@ -286,15 +287,25 @@ impl Check<'_> {
                     settle(&other, self.overrides).is_ok()
                 })
             });
-            let Some(setting) = blamed.filter(|setting| !noted.contains(&setting.key)) else {
-                if noted.is_empty() {
-                    self.note(place, reason, format!("look at {}", section.about_in_book()));
+            match blamed {
+                Some(setting) if !noted.contains(&setting.key) => {
+                    let fix = mended_by(setting, &reason);
+                    self.note(&format!("{place}.{}", setting.key), first_line(&reason), fix);
+                    noted.push(setting.key);
+                    piece.insert(setting.key.to_owned(), stand_in(setting, number));
                 }
-                return false;
-            };
-            self.note(&format!("{place}.{}", setting.key), first_line(&reason), mended_by(setting, &reason));
-            noted.push(setting.key);
-            piece.insert(setting.key.to_owned(), stand_in(setting, number));
+                // Nothing can stand in its place: it goes against something else that is there, or is not.
+                Some(setting) if !setting.required && !removed.contains(&setting.key) => {
+                    removed.push(setting.key);
+                    piece.remove(setting.key);
+                }
+                _ => {
+                    if noted.is_empty() {
+                        self.note(place, reason, format!("look at {}", section.about_in_book()));
+                    }
+                    return false;
+                }
+            }
         }
     }
 }
@@ -501,6 +512,23 @@ name = "other"
 client = "billing"
 events = ["caep:nothing"]
 delivery = { method = "poll" }
+[[client]]
+id = "signer"
+jwks = { keys = [] }
+algorithms = []
+scopes = ["ssf.read"]
+audience = "https://signer.example.com"
+issuers = ["https://elsewhere.example.com"]
+events = ["caep:nothing"]
+subjects = { email_domains = ["a@example.com"] }
+[[stream]]
+name = "third"
+client = "signer"
+events = ["caep:*"]
+delivery = { method = "poll" }
+[[authorization_server]]
+issuer = "https://events.example.com"
+audience = "https://events.example.com"
 [extra]
 a = 1
 "#;
@@ -522,6 +550,12 @@ a = 1
             "stream[0].delivery.endpoint",
             "stream[0].client",
             "stream[1].events",
+            "client[3].jwks",
+            "client[3].algorithms",
+            "client[3].issuers",
+            "client[3].events",
+            "client[3].subjects",
+            "authorization_server[0].issuer",
             "extra",
         ] {
             assert!(keys.contains(&key), "{key}: {told:?}");
@@ -537,7 +571,7 @@ a = 1
             let told = told.iter().find(|(told, _)| told == key).unwrap();
             assert_eq!(told.1, line_of(part), "{key}");
         }
-        assert_eq!(told.len(), 16, "and nothing else: {told:?}");
+        assert_eq!(told.len(), 22, "and nothing else: {told:?}");
     }
 
     #[test]
@@ -600,6 +634,27 @@ a = 1
                 "outgoing.allow_networks",
             ),
             ("[[issuer]]", "[outgoing]\nallow_ports = [8443]\n[[issuer]]", "outgoing.allow_ports"),
+            ("[[issuer]]", "[keys]\nkeep_behind_seconds = 86400\n[[issuer]]", "delivery.age_max_seconds"),
+            (
+                "[[issuer]]",
+                "[outgoing]\nproxy = \"http://proxy.example:3128\"\nproxy_credential = \"us:hush-hush\"\n[[issuer]]",
+                "outgoing.proxy_credential",
+            ),
+            (
+                "[[issuer]]",
+                "[[push_credential]]\nclient = \"billing\"\noauth = { token_url = \"https://as.example\", client_id = \"us\", secret = \"hush-hush\" }\n[[issuer]]",
+                "push_credential[0].oauth.secret",
+            ),
+            (
+                "[[issuer]]",
+                "[[stream]]\nname = \"a\"\nclient = \"billing\"\nevents = [\"caep:*\"]\ndelivery = { method = \"push\", endpoint_url = \"https://billing.example.com\", authorization = \"hush-hush\" }\n[[issuer]]",
+                "stream[0].delivery.authorization",
+            ),
+            (
+                "key = \"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\"",
+                "keys = [\"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\"]",
+                "secrets.keys[0]",
+            ),
             ("", "", "client[0].secret"),
             ("", "", "secrets.key"),
         ] {
@@ -611,5 +666,9 @@ a = 1
             let usual = ["client[0].secret", "secrets.key"].contains(&key);
             assert!(usual || !findings(GOOD).iter().any(|finding| finding.key == key), "{key}");
         }
+        // A listener with a certificate of its own is no plain http.
+        let tls = "listen = \"0.0.0.0:8443\"\nadmin_listen = \"0.0.0.0:8081\"\ntls = { certificate = \"a\", key = \"b\" }\nadmin_tls = { certificate = \"a\", key = \"b\" }";
+        let told = findings(&GOOD.replacen("[server]", &format!("[server]\n{tls}"), 1));
+        assert!(!told.iter().any(|finding| finding.key.starts_with("server.")), "{told:?}");
     }
 }

@@ -60,8 +60,8 @@ impl ClientEntry {
         Ok(Some((self.id.clone(), name.parse().with_context(at)?)))
     }
 
-    /// Checks a client as far as that can be done without knowing event types and issuers: the server does the rest,
-    /// before it starts.
+    /// Reads a client. Whether its settings make sense is for the server's own check, which knows event types and
+    /// issuers.
     pub(super) fn settle(self, built_in: bool) -> anyhow::Result<ClientConfig> {
         let at = |what: &str| format!("client {:?}: {what}", self.id);
         ensure!(!self.id.is_empty(), "client.id must not be empty");
@@ -123,8 +123,29 @@ impl Authorization {
     }
 }
 
+/// The authorization servers elsewhere, each there once, and none of them this server.
+pub(super) fn authorization_servers(
+    entries: Vec<AuthorizationServerEntry>,
+    parse: &impl Fn(&str) -> Result<Issuer, secevent::Invalid>,
+    public_url: &str,
+) -> anyhow::Result<Vec<AuthorizationServerConfig>> {
+    let mut servers: Vec<AuthorizationServerConfig> = Vec::new();
+    for entry in entries {
+        let server = entry.settle(parse)?;
+        let issuer = server.issuer.as_str();
+        ensure!(
+            issuer != public_url,
+            "authorization_server.issuer {issuer:?} is server.public_url, which names this server itself"
+        );
+        let twice = servers.iter().any(|other| other.issuer == server.issuer);
+        ensure!(!twice, "authorization_server.issuer {issuer:?} is declared twice");
+        servers.push(server);
+    }
+    Ok(servers)
+}
+
 impl AuthorizationServerEntry {
-    pub(super) fn settle(
+    fn settle(
         self,
         parse: &impl Fn(&str) -> Result<Issuer, secevent::Invalid>,
     ) -> anyhow::Result<AuthorizationServerConfig> {
@@ -229,7 +250,7 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused_with_the_place_and_the_fix() {
         for (from, to, told) in [
-            ("built_in = true", "built_in = \"yes\"", "built_in"),
+            ("built_in = true", "built_in = \"yes\"", "line 7, column 20: invalid type: string"),
             (
                 "issuer = \"https://as",
                 "issuer = \"http://as",
@@ -250,6 +271,51 @@ mod tests {
             ),
             ("jwks_uri = \"https://signer.example/jwks.json\"", "", "secret is missing: state one, or jwks"),
             ("{ tokens_per_second", "{ tokens", "unknown field `tokens`"),
+            // What the server says when it takes the client up.
+            (
+                "[\"https://events.example.com\"]\n        events",
+                "[\"https://x.example\"]\n        events",
+                "client \"signer\": issuers has \"https://x.example\", which is none of ours",
+            ),
+            ("[\"caep:*\"]", "[\"caep:nothing\"]", "client \"signer\": events has \"caep:nothing\""),
+            ("[\"caep:*\"]", "[]", "client \"signer\": events is empty"),
+            ("[\"ssf.manage\", \"events.write\"]", "[]", "client \"signer\": scopes is empty"),
+            ("[\"ES256\"]", "[]", "client \"signer\": algorithms is empty"),
+            (
+                "[\"example.com\"], issuers",
+                "[\"a@example.com\"], issuers",
+                "client \"signer\": subjects has the domain",
+            ),
+            (
+                "tokens_per_second = 2",
+                "tokens_per_second = 0",
+                "client \"signer\": limits.tokens_per_second is 0",
+            ),
+            (
+                "jwks_uri = \"https://signer",
+                "jwks = { keys = [] }\njwks_uri = \"https://signer",
+                "client \"signer\": jwks_uri is there beside jwks",
+            ),
+            (
+                "jwks_uri = \"https://signer.example/jwks.json\"",
+                "jwks = { keys = [] }",
+                "client \"signer\": jwks has no key",
+            ),
+            (
+                "jwks_uri = \"https://signer.example/jwks.json\"",
+                "secret = \"0123456789abcdef\"",
+                "client \"signer\": algorithms says nothing without",
+            ),
+            (
+                "issuer = \"https://as.example\"",
+                "issuer = \"https://events.example.com\"",
+                "authorization_server.issuer \"https://events.example.com\" is server.public_url",
+            ),
+            (
+                "[limits]",
+                "[[authorization_server]]\nissuer = \"https://as.example\"\naudience = \"x\"\n[limits]",
+                "authorization_server.issuer \"https://as.example\" is declared twice",
+            ),
         ] {
             let refused = settle(&GOOD.replacen(from, to, 1)).unwrap_err();
             assert!(format!("{refused:#}").contains(told), "{told}: {refused:#}");

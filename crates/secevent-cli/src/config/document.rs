@@ -15,11 +15,41 @@ pub(crate) struct Document {
     lines: HashMap<String, usize>,
 }
 
-/// The text is no TOML.
+/// The text is no TOML, or says what it may not. Nothing of what it says is repeated but names: a value may be a secret.
 #[derive(Debug)]
 pub(crate) struct NotToml {
     pub(crate) line: usize,
+    column: usize,
     pub(crate) message: String,
+}
+
+impl NotToml {
+    pub(super) fn of(text: &str, error: &toml::de::Error) -> Self {
+        let offset = error.span().map_or(0, |span| span.start).min(text.len());
+        let before = text.get(..offset).unwrap_or_default();
+        let column = 1 + before.rsplit('\n').next().unwrap_or_default().chars().count();
+        Self { line: line_at(text, offset), column, message: without_values(error.message()) }
+    }
+}
+
+impl std::fmt::Display for NotToml {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "line {}, column {}: {}", self.line, self.column, self.message)
+    }
+}
+
+impl std::error::Error for NotToml {}
+
+/// `invalid type: string "hush", expected a map` without what was written.
+fn without_values(message: &str) -> String {
+    let values = ["invalid type: ", "invalid value: "];
+    let parts = values.iter().find_map(|begin| Some((*begin, message.strip_prefix(begin)?)));
+    match parts
+        .and_then(|(begin, rest)| Some((begin, rest.split(' ').next()?, rest.rsplit_once(", expected ")?.1)))
+    {
+        Some((begin, kind, expected)) => format!("{begin}{kind}, expected {expected}"),
+        None => message.to_owned(),
+    }
 }
 
 impl Document {
@@ -32,12 +62,8 @@ impl Document {
 
     /// Reads a text.
     pub(crate) fn parse(text: &str) -> Result<Self, NotToml> {
-        let refused = |error: &toml::de::Error| NotToml {
-            line: error.span().map_or(1, |span| line_at(text, span.start)),
-            message: error.message().to_owned(),
-        };
-        let spanned = DeTable::parse(text).map_err(|error| refused(&error))?;
-        let table = text.parse().map_err(|error| refused(&error))?;
+        let spanned = DeTable::parse(text).map_err(|error| NotToml::of(text, &error))?;
+        let table = text.parse().map_err(|error| NotToml::of(text, &error))?;
         let mut lines = HashMap::new();
         note_table(text, "", spanned.get_ref(), &mut lines);
         Ok(Self { path: None, table, lines })
@@ -115,6 +141,6 @@ mod tests {
         }
         assert_eq!(document.line("store.url"), None);
         let refused = Document::parse("[server]\nlisten = \n").unwrap_err();
-        assert_eq!(refused.line, 2, "{refused:?}");
+        assert_eq!((refused.line, refused.column), (2, 10), "{refused:?}");
     }
 }

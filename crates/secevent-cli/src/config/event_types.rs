@@ -1,7 +1,7 @@
 //! `[[event_type]]`: event types of the operator's own.
 
 use anyhow::{Context as _, bail, ensure};
-use secevent::{Definition, Vocabulary};
+use secevent::{Definition, Subject, Vocabulary};
 use secevent_transmitter::IssuerConfig;
 use serde::Deserialize;
 use serde_json::Value;
@@ -24,25 +24,6 @@ enum Schema {
     File(PathBuf),
     Here(serde_json::Map<String, Value>),
 }
-
-/// The formats that subjects have.
-const FORMATS: [&str; 15] = [
-    "account",
-    "aliases",
-    "complex",
-    "did",
-    "email",
-    "ip-addresses",
-    "iss_sub",
-    "jwt_id",
-    "oauth_client",
-    "oauth_token",
-    "opaque",
-    "phone_number",
-    "saml_assertion_id",
-    "scim",
-    "uri",
-];
 
 /// The event types of the standards, and these.
 pub(super) fn vocabulary(entries: &[EventTypeEntry]) -> anyhow::Result<Vocabulary> {
@@ -80,8 +61,8 @@ impl EventTypeEntry {
             _ => anyhow::anyhow!("event_type.schema of {name:?}: {place}: {error}"),
         })?;
         let Some(formats) = &self.subject_formats else { return Ok(definition) };
-        if let Some(unknown) = formats.iter().find(|format| !FORMATS.contains(&format.as_str())) {
-            let known = FORMATS.join(", ");
+        if let Some(unknown) = formats.iter().find(|format| !Subject::FORMATS.contains(&format.as_str())) {
+            let known = Subject::FORMATS.join(", ");
             bail!("event_type.subject_formats of {name:?} has {unknown:?}, and there are {known}");
         }
         ensure!(
@@ -115,7 +96,7 @@ pub(super) fn complete(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secevent::{Strictness, Subject};
+    use secevent::Strictness;
 
     fn read(text: &str) -> anyhow::Result<Vocabulary> {
         #[derive(Deserialize)]

@@ -3,6 +3,7 @@
 use super::{SecretSource, master_key};
 use anyhow::{bail, ensure};
 use secevent_jose::{KeyRing, RotationTimes};
+use secevent_server::JWKS_MAX_AGE_SECONDS;
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -93,8 +94,6 @@ pub(super) fn rotate_every(days: Option<u64>, times: RotationTimes) -> anyhow::R
     Ok(Some(every))
 }
 
-/// How long receivers may keep the keys that they have fetched, as `jwks.json` tells them.
-const JWKS_MAX_AGE_SECONDS: u64 = 300;
 const KEYS_MAX: usize = 16;
 
 #[cfg(test)]

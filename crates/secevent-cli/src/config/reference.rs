@@ -73,7 +73,7 @@ const SERVER: &[Setting] = &[
         "public_url",
         Kind::Text("https URL"),
         "The URL under which others see the server: metadata and access tokens name it. It may be left out while the \
-         server listens on loopback, where it is http and that address.",
+         server listens on loopback: then it is that address, with https if there is `tls`, or else http.",
     )
     .example("\"https://events.example.com\"")
     .given("--public-url", "SECEVENT_PUBLIC_URL"),
@@ -197,8 +197,8 @@ const SUBJECTS: &[Setting] = &[
     Setting::new(
         "in_memory_max",
         count(1_000_000_000),
-        "Subjects of all streams together that are held in memory, with about 48 bytes each. What is beyond is looked up \
-         in the store for each event.",
+        "Subjects of all streams together that are held in memory, with about 40 bytes each. A stream for whose subjects \
+         there is no room has them looked up in the store, once for each request of a producer.",
     )
     .default("4000000"),
     Setting::new(
@@ -521,7 +521,7 @@ const CLIENT: &[Setting] = &[
         "Its public keys, in the place of a secret: it signs what it asks for tokens with (private_key_jwt).",
     )
     .instead()
-    .example("{ keys = [] }"),
+    .example("{ keys = [{ kty = \"OKP\", crv = \"Ed25519\", x = \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\" }] }"),
     Setting::new("jwks_uri", Kind::Text("https URL"), "Where it publishes them, in the place of `jwks`.")
         .instead()
         .example("\"https://billing.example.com/jwks.json\""),

@@ -116,7 +116,12 @@ struct Look<'a> {
 impl Look<'_> {
     fn single(&self, section: &Section, setting: &'static Setting) -> Option<Shown> {
         let key = format!("{}.{}", section.name, setting.key);
-        if self.given.is_dev() && section.name == "outgoing" && setting.key != "extra_ca" {
+        if self.given.is_dev()
+            && matches!(
+                &*key,
+                "outgoing.allow_plain_http" | "outgoing.allow_networks" | "outgoing.allow_ports"
+            )
+        {
             return self.outgoing_for_development(key, setting);
         }
         let (value, origin) = if let Some(value) = self.given.wins(section.name, setting.key) {
@@ -140,6 +145,7 @@ impl Look<'_> {
                 let here = ["127.0.0.0/8", "::1/128"].map(Value::from);
                 Value::Array(written.into_iter().flatten().cloned().chain(here).collect())
             }
+            // Any port: the file has no word for that.
             _ => return None,
         };
         Some(self.shown(key, setting, value, Origin::Flag { flag: "--dev" }))
@@ -181,8 +187,8 @@ impl Look<'_> {
             || Some(super::DEFAULT_LISTEN.to_owned()),
             |value| Some(value.as_str()?.to_owned()),
         )?;
-        let address: std::net::SocketAddr = listen.parse().ok()?;
-        address.ip().is_loopback().then(|| format!("http://{address}"))
+        let has_tls = self.document.value("server", "tls").is_some();
+        super::default_public_url(listen.parse().ok()?, has_tls)
     }
 
     fn in_file(&self, key: &str) -> Origin {

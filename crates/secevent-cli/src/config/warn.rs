@@ -2,7 +2,9 @@
 
 use super::check::{Finding, Severity};
 use super::document::Document;
-use super::{AdminListen, Overrides, Settings};
+use super::reference::SECTIONS;
+use super::table::{Kind, Setting};
+use super::{Overrides, Settings};
 use secevent_http::Ports;
 use toml::Value;
 
@@ -52,52 +54,53 @@ impl Warnings<'_> {
             self.note(
                 "server.listen",
                 reason,
-                "see to it that only what speaks TLS for it can reach it, or listen on loopback",
+                "give it a certificate with server.tls, or see to it that only what speaks TLS for it can reach it",
             );
         }
-        let written = self.document.value("server", "admin_listen").and_then(Value::as_str);
-        let admin = overrides.admin_listen.or_else(|| written?.parse().ok());
-        if let Some(AdminListen::At(address)) = admin
-            && !address.ip().is_loopback()
-        {
+        let admin = settings.admin.as_ref().map(|admin| admin.address);
+        let open = admin.filter(|address| !address.ip().is_loopback());
+        if let (Some(address), None) = (open, &settings.listen.admin_tls) {
             let reason = format!("server.admin_listen is {address}, where others reach it over plain http");
             self.note(
                 "server.admin_listen",
                 reason,
-                "see to it that only what speaks TLS for it can reach it, or listen on loopback",
+                "give it a certificate with server.admin_tls, or listen on loopback",
             );
         }
     }
 
     fn of_secrets(&mut self) {
-        let is_plain = |value: Option<&Value>| value.is_some_and(Value::is_str);
-        let fix = "write { env = \"VARIABLE\" } or { file = \"FILE\" } instead";
-        if is_plain(self.document.value("secrets", "key")) {
-            self.note("secrets.key", "secrets.key stands in the file, which may be copied and shown", fix);
+        let document = self.document;
+        let mut places = Vec::new();
+        for section in SECTIONS {
+            let Some(value) = document.table.get(section.name) else { continue };
+            let entries = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+            for (number, entry) in entries.iter().enumerate() {
+                let place = if section.many {
+                    format!("{}[{number}]", section.name)
+                } else {
+                    section.name.to_owned()
+                };
+                plain_secrets(&place, section.settings, entry, &mut places);
+            }
         }
-        let plain = |section: &str, key: &str| -> Vec<String> {
-            let entries = self.document.entries(section).iter().enumerate();
-            let plain = entries.filter(|(_, entry)| {
-                is_plain(key.split('.').try_fold(*entry, |value, part| value.get(part)))
-            });
-            plain.map(|(number, _)| format!("{section}[{number}].{key}")).collect()
-        };
-        for place in [plain("client", "secret"), plain("stream", "delivery.authorization")].concat() {
-            self.note(&place, format!("{place} stands in the file, which may be copied and shown"), fix);
+        let fix = "write { env = \"VARIABLE\" } or { file = \"FILE\" } instead";
+        for place in &places {
+            self.note(place, format!("{place} stands in the file, which may be copied and shown"), fix);
         }
         #[cfg(unix)]
-        self.of_readable_secrets();
+        if !places.is_empty() {
+            self.of_readable_secrets();
+        }
     }
 
-    /// Secrets in a file that everybody on the machine may read.
+    /// A file with secrets that everybody on the machine may read.
     #[cfg(unix)]
     fn of_readable_secrets(&mut self) {
         use std::os::unix::fs::PermissionsExt as _;
         let Some(path) = &self.document.path else { return };
-        let has_secrets = !self.findings.is_empty()
-            && self.findings.iter().any(|one| one.reason.contains("stands in the file"));
         let mode = std::fs::metadata(path).map(|meta| meta.permissions().mode());
-        if has_secrets && mode.is_ok_and(|mode| mode & 0o004 != 0) {
+        if mode.is_ok_and(|mode| mode & 0o004 != 0) {
             let reason =
                 format!("{} holds secrets, and everybody on this machine may read it", path.display());
             self.note("", reason, "chmod o-r, or keep the secrets elsewhere");
@@ -150,6 +153,14 @@ impl Warnings<'_> {
             );
             self.note("delivery.age_max_seconds", reason, "make it more than delivery.pause_after_seconds");
         }
+        let kept = transmitter.key_times.keep_behind;
+        if age_max > kept {
+            let reason = format!(
+                "delivery.age_max_seconds is {seconds}, more than keys.keep_behind_seconds ({}): when a key is published no more, SETs that it signed may still be tried, and have to be signed anew",
+                kept.as_secs()
+            );
+            self.note("delivery.age_max_seconds", reason, "make keys.keep_behind_seconds more than it");
+        }
         if age_max < transmitter.push_timeout {
             let reason =
                 format!("delivery.age_max_seconds is {seconds}, less than delivery.push_timeout_seconds");
@@ -175,6 +186,23 @@ impl Warnings<'_> {
                     "make sure that this URL leads to this server",
                 );
             }
+        }
+    }
+}
+
+/// The places of secrets that are written down as they are.
+fn plain_secrets(place: &str, settings: &[Setting], value: &Value, places: &mut Vec<String>) {
+    for setting in settings {
+        let Some(value) = value.get(setting.key) else { continue };
+        let place = format!("{place}.{}", setting.key);
+        match (setting.kind, value) {
+            (Kind::Secret, Value::String(_)) => places.push(place),
+            (Kind::Secrets, Value::Array(all)) => {
+                let plain = all.iter().enumerate().filter(|(_, one)| one.is_str());
+                places.extend(plain.map(|(number, _)| format!("{place}[{number}]")));
+            }
+            (Kind::Table(inner), value) => plain_secrets(&place, inner, value, places),
+            _ => {}
         }
     }
 }

@@ -187,8 +187,13 @@ pub(crate) async fn show(args: &Show) -> Result<(), Failure> {
 pub(crate) async fn create(args: &Create) -> Result<(), Failure> {
     let events_requested = events(&args.events)?;
     let link = args.access.meet(Need::Manage).await?;
+    let delivery = match args.adopt {
+        // Left out, it would stay what it is at a stream that is there already.
+        true => Some(args.delivery.request_or_poll(&link)?),
+        false => args.delivery.request(&link)?,
+    };
     let create = CreateStream {
-        delivery: args.delivery.request(&link)?,
+        delivery,
         events_requested,
         description: args.description.clone(),
         format: args.format.clone(),

@@ -20,10 +20,11 @@ Examples:
   secevent stream poll f67e39a0… --wait 60 --ack --json
 
 JSON: {{sets: [{{jti, valid, events, claims, token}} or {{jti, valid, error: {{code, message}}, token}}],
-more_available, acknowledged, refused}}.
+more_available, acknowledged, refused}}; valid is null where the keys to tell by cannot be had.
 {ACCESS}
 
-Exit codes: 0 done, and all SETs are valid; 1 not done, or a SET is not valid; 2 misuse."))]
+Exit codes: 0 done, and all SETs are valid; 1 not done, or a SET is not valid or cannot be
+judged; 2 misuse."))]
 pub(crate) struct Args {
     /// The stream, as `secevent stream list` names it
     stream: String,
@@ -66,7 +67,8 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         sets.push(judge.judge(set).await);
     }
     let (acknowledged, refused) = settle(args, &link, &stream, &sets).await?;
-    let invalid = sets.iter().filter(|set| set.verdict.is_err()).count();
+    let open = sets.iter().filter(|set| set.is_open()).count();
+    let invalid = sets.iter().filter(|set| set.verdict.is_err()).count() - open;
     if args.access.json {
         let told: Vec<Value> = sets.iter().map(Judged::to_json).collect();
         print_json(&json!({
@@ -90,10 +92,12 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
             note("there is more");
         }
     }
-    match invalid {
-        0 => Ok(()),
-        1 => Err(Failure::refused("invalid", "one SET is not valid")),
-        many => Err(Failure::refused("invalid", format!("{many} SETs are not valid"))),
+    match (invalid, open) {
+        (0, 0) => Ok(()),
+        (0, _) => Err(Failure::refused("unavailable", "what came cannot be judged now, and comes again")
+            .fix("see with `secevent stream metadata` where the transmitter's keys are, and try again")),
+        (1, _) => Err(Failure::refused("invalid", "one SET is not valid")),
+        (many, _) => Err(Failure::refused("invalid", format!("{many} SETs are not valid"))),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::clock::SystemClock;
 use crate::link::Link;
-use crate::output::{BAD, BOLD, DIM, GOOD, pretty, safe, utc};
+use crate::output::{BAD, BOLD, DIM, GOOD, WARNING, pretty, safe, utc};
 use crate::set::story;
 use secevent::{Clock, Profile, Set};
 use secevent_receiver::{JwksCache, ReceiveError, SetVerifier, Source};
@@ -47,8 +47,14 @@ impl Judge {
 }
 
 impl Judged {
+    /// Whether it cannot be judged at the moment, which says nothing against it.
+    pub(super) fn is_open(&self) -> bool {
+        self.verdict.as_ref().is_err_and(|error| error.fault().is_none())
+    }
+
     pub(super) fn to_json(&self) -> Value {
-        let mut told = json!({ "jti": self.jti, "valid": self.verdict.is_ok() });
+        let valid = if self.is_open() { Value::Null } else { self.verdict.is_ok().into() };
+        let mut told = json!({ "jti": self.jti, "valid": valid });
         match &self.verdict {
             Ok(set) => {
                 let claims: Option<&RawValue> = serde_json::from_str(set.as_json().trim()).ok();
@@ -68,12 +74,10 @@ impl Judged {
         let set = match &self.verdict {
             Ok(set) => set,
             Err(error) => {
-                let _ = writeln!(
-                    text,
-                    "{BOLD}{}{BOLD:#}  {BAD}not valid{BAD:#}: {}",
-                    safe(&self.jti),
-                    safe(&error.to_string())
-                );
+                let (style, word) =
+                    if self.is_open() { (WARNING, "cannot be judged now") } else { (BAD, "not valid") };
+                let (jti, why) = (safe(&self.jti), safe(&error.to_string()));
+                let _ = writeln!(text, "{BOLD}{jti}{BOLD:#}  {style}{word}{style:#}: {why}");
                 return;
             }
         };

@@ -114,7 +114,8 @@ async fn wait(
             let verification = match &judged.verdict {
                 Ok(set) => set.events().get::<Verification>().ok().flatten(),
                 Err(error) => {
-                    bad = Some(format!("{}: {error}", judged.jti));
+                    let verdict = if judged.is_open() { "cannot be judged now" } else { "is not valid" };
+                    bad = Some(format!("a SET that came {verdict}: {}: {error}", judged.jti));
                     None
                 }
             };
@@ -142,7 +143,7 @@ async fn wait(
     let failure =
         Failure::failed(format!("no verification event with that state came within {patience:?}{others}"));
     Err(match bad {
-        Some(bad) => failure.fix(format!("a SET that came is not valid: {bad}")),
+        Some(bad) => failure.fix(bad),
         None => failure.fix("see with `secevent stream status` whether the stream is enabled"),
     })
 }

@@ -38,11 +38,9 @@ impl DeliveryArgs {
             None if self.poll => DeliveryRequest::poll(),
             None => return Ok(None),
         };
+        request.spelling = spelling(link, request.method());
         let named = &link.metadata().delivery_methods_supported;
-        let knows = |name: &str| named.iter().any(|known| known == name);
         let method = request.method();
-        let risc_method = link.peer.tolerance.legacy && !knows(method.urn()) && knows(method.risc_url());
-        request.spelling = Spelling { risc_method, ..Spelling::default() };
         if !named.is_empty() && !link.metadata().supports(method) {
             let (flag, name) = match method {
                 Method::Push => ("--push", "push"),
@@ -55,13 +53,29 @@ impl DeliveryArgs {
         Ok(Some(request))
     }
 
-    /// The same, with the credential that is there taken away.
+    /// The same, and polling where nothing is said.
+    pub(super) fn request_or_poll(&self, link: &Link) -> Result<DeliveryRequest, Failure> {
+        Ok(self.request(link)?.unwrap_or_else(|| {
+            let poll = DeliveryRequest::poll();
+            DeliveryRequest { spelling: spelling(link, poll.method()), ..poll }
+        }))
+    }
+
+    /// A request, with the credential that is there taken away.
     pub(super) fn without_authorization(mut request: DeliveryRequest) -> DeliveryRequest {
         if let DeliverBy::Push { authorization_header, .. } = &mut request.by {
             *authorization_header = Change::Clear;
         }
         request
     }
+}
+
+/// The name of a method that this transmitter knows.
+fn spelling(link: &Link, method: Method) -> Spelling {
+    let named = &link.metadata().delivery_methods_supported;
+    let knows = |name: &str| named.iter().any(|known| known == name);
+    let risc_method = link.peer.tolerance.legacy && !knows(method.urn()) && knows(method.risc_url());
+    Spelling { risc_method, ..Spelling::default() }
 }
 
 /// Which events are asked for: short names of the standards, patterns of them (`caep:*`), or any URIs.

@@ -1,8 +1,11 @@
 //! `secevent client`: who may call a running server, with the real binary on both sides.
 
+use crate::foreign;
 use crate::program::{Place, Ran};
 use crate::serve::{CONFIG, Server};
 use serde_json::{Value, json};
+use std::io::Write as _;
+use std::net::TcpListener;
 
 struct World {
     place: Place,
@@ -55,6 +58,21 @@ fn a_client_is_made_used_switched_off_and_deleted() {
     let shown = world.run(&["show", "idp2"]).ok();
     assert!(shown.contains("email domains  good.example") && !shown.contains(&first), "{shown}");
 
+    // What is not named stays, of each kind of subject.
+    let subjects = |args: &[&str]| world.json(&[&["update", "idp2"], args].concat())["subjects"].clone();
+    assert_eq!(
+        subjects(&["--subject-issuer", "https://idp.example"]),
+        json!({"email_domains": ["good.example"], "issuers": ["https://idp.example"]})
+    );
+    assert_eq!(
+        subjects(&["--email-domain", "better.example"]),
+        json!({"email_domains": ["better.example"], "issuers": ["https://idp.example"]})
+    );
+    assert_eq!(
+        subjects(&["--clear", "subjects", "--email-domain", "good.example"]),
+        json!({"email_domains": ["good.example"], "issuers": []})
+    );
+
     let updated = world.json(&[
         "update",
         "idp2",
@@ -104,4 +122,35 @@ fn a_client_is_made_used_switched_off_and_deleted() {
     for secret in [first.as_str(), &second, third] {
         assert!(!log.contains(secret), "{secret}: {log}");
     }
+}
+
+/// Two operators at once: the one who looked first does not undo what the other has done.
+#[test]
+fn a_client_that_was_changed_meanwhile_is_left_as_it_is() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin = format!("http://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let mut seen = None;
+        for connection in listener.incoming().map_while(Result::ok) {
+            let asked = foreign::read(&connection).unwrap();
+            let (status, body) = match asked.method.as_str() {
+                "GET" => (200, json!({"id": "billing", "scopes": ["ssf.read"]})),
+                _ => (412, json!({"err": "precondition_failed", "detail": "read it again"})),
+            };
+            let body = body.to_string();
+            let head = format!("HTTP/1.1 {status} X\r\nETag: \"7-on\"\r\nContent-Length: {}\r\n", body.len());
+            let answer = format!("{head}Content-Type: application/json\r\nConnection: close\r\n\r\n{body}");
+            (&connection).write_all(answer.as_bytes()).unwrap();
+            if asked.method == "PUT" {
+                seen = asked.headers.get("if-match").cloned();
+                break;
+            }
+        }
+        seen
+    });
+    let args = ["client", "update", "billing", "--event", "caep:*", "--admin", &admin];
+    let ran = Place::new().run_in(&[("SECEVENT_ADMIN_TOKEN", "t")], &args);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("changed it meanwhile") && ran.stderr.contains("try again"), "{ran:?}");
+    assert_eq!(server.join().unwrap().as_deref(), Some("\"7-on\""));
 }

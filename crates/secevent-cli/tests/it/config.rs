@@ -83,6 +83,39 @@ fn what_is_shown_names_where_it_comes_from_and_no_secret() {
 }
 
 #[test]
+fn what_follows_from_something_else_is_shown_as_the_server_takes_it() {
+    let outgoing = "[outgoing]\nproxy = \"http://127.0.0.1:3128\"\nno_proxy = [\".internal\"]\n[[client]]";
+    let tls = "[server]\nlisten = \"127.0.0.1:9443\"\ntls = { certificate = \"a.pem\", key = \"a.key\" }\n";
+    let place =
+        Place::new().with("secevent.toml", format!("{tls}{}", CONFIG.replacen("[[client]]", outgoing, 1)));
+    let told = place.run(&["config", "show", "--dev", "--json"]).json();
+    let of = |key: &str| {
+        let found = told["settings"].as_array().unwrap().iter().find(|one| one["key"] == key);
+        found.map(|one| one["value"].clone())
+    };
+    assert_eq!(of("server.public_url"), Some(json!("https://127.0.0.1:9443")));
+    assert_eq!(of("issuer[0].url"), of("server.public_url"));
+    assert_eq!(of("outgoing.proxy"), Some(json!("http://127.0.0.1:3128")), "--dev goes by it too");
+    assert_eq!(of("outgoing.no_proxy"), Some(json!([".internal"])));
+    assert_eq!((of("outgoing.allow_plain_http"), of("outgoing.allow_ports")), (Some(json!(true)), None));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_secret_in_a_file_for_everybody_is_told() {
+    use std::os::unix::fs::PermissionsExt;
+    let proxy = "[outgoing]\nproxy = \"http://127.0.0.1:3128\"\nproxy_credential = \"us:hush\"\n";
+    let place = Place::new().with("secevent.toml", proxy);
+    for (mode, told) in [(0o644, true), (0o640, false)] {
+        std::fs::set_permissions(place.path("secevent.toml"), PermissionsExt::from_mode(mode)).unwrap();
+        let ran = place.run(&["config", "check", "--dev"]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert!(ran.stdout.contains("outgoing.proxy_credential stands in the file"), "{ran:?}");
+        assert_eq!(ran.stdout.contains("everybody on this machine may read it"), told, "{ran:?}");
+    }
+}
+
+#[test]
 fn the_schema_is_one() {
     let schema: Value = serde_json::from_str(&Place::new().run(&["config", "schema"]).ok()).unwrap();
     let schema = jsonschema::validator_for(&schema).unwrap();

@@ -212,7 +212,8 @@ fn as_shown(issuer: &str, origin: &str, wished: &Value) -> Value {
     })
 }
 
-fn read(connection: &TcpStream) -> Option<Asked> {
+/// Reads a request.
+pub(crate) fn read(connection: &TcpStream) -> Option<Asked> {
     let mut reader = BufReader::new(connection);
     let mut lines = reader.by_ref().lines().map_while(Result::ok);
     let first = lines.next()?;

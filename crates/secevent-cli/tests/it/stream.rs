@@ -278,6 +278,13 @@ fn a_transmitter_of_another_make_is_understood() {
         "https://schemas.openid.net/secevent/risc/delivery-method/push"
     );
 
+    // Without --push it is a stream that we poll, also one that was pushed.
+    let adopted = json(&["stream", "create", "--adopt"]);
+    assert_eq!(
+        adopted["delivery"]["method"], "https://schemas.openid.net/secevent/risc/delivery-method/poll",
+        "{adopted}"
+    );
+
     for command in ["status", "enable", "disable"] {
         let refused = error(&run(&["stream", command, ONLY]));
         assert_eq!(refused["code"], "unsupported");
@@ -315,6 +322,26 @@ fn a_verification_event_counts_if_it_is_signed() {
     assert_eq!((polled.code, &polled.json()["refused"]), (1, &json!(2)));
     let sent = foreign.last("/rest/v2/fetch").json();
     assert_eq!(sent["setErrs"]["check-1"]["err"], "invalid_key");
+
+    // Without keys nothing can be said of a SET, for good or ill.
+    assert_eq!(run(&["stream", "verify", ONLY]).code, 0);
+    let gone = format!("{}/no-keys", foreign.issuer);
+    foreign.state().metadata = json!({ "jwks_uri": gone });
+    let polled = run(&["stream", "poll", ONLY, "--ack", "--refuse"]);
+    assert_eq!((polled.code, error(&polled)["code"].as_str()), (1, Some("unavailable")), "{polled:?}");
+    let told = polled.json();
+    assert_eq!((&told["acknowledged"], &told["refused"]), (&json!(0), &json!(0)));
+    assert_eq!(
+        (&told["sets"][0]["valid"], &told["sets"][0]["error"]["code"]),
+        (&Value::Null, &json!("unavailable"))
+    );
+    let shown = place.run_in(&AS_CLIENT, &["stream", "poll", ONLY, "--issuer", &foreign.issuer, "--legacy"]);
+    assert!(
+        shown.stdout.contains("cannot be judged now") && !shown.stdout.contains("not valid"),
+        "{shown:?}"
+    );
+    foreign.state().metadata = json!({});
+    assert_eq!(run(&["stream", "poll", ONLY, "--refuse"]).code, 1);
     assert_eq!(run(&["stream", "poll", ONLY]).json()["sets"], json!([]));
 }
 

@@ -12,7 +12,7 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 
 const TLS: &str = r#"
 [server]
-tls = { certificate = "public.pem", key = "public.key", reload_seconds = 1 }
+tls = { certificate = "public.pem", key = "public.key", reload_seconds = 86400 }
 admin_tls = { certificate = "admin.pem", key = "admin.key", reload_seconds = 86400 }
 "#;
 
@@ -93,18 +93,20 @@ fn certificates_are_renewed_without_a_restart_and_commands_find_the_server() {
     let streams = ["streams", "--json"];
     assert_eq!(place.run(&streams).code, 0);
 
-    // The files are looked at now and then.
+    // SIGHUP asks to look at the files now.
     let second = write_certificate(&place, "public", "127.0.0.1");
+    server.signal("-HUP");
     server.log_until("A new certificate is in use");
     assert!(server.fetch(&second).is_ok());
     assert!(matches!(server.fetch(&first), Err(TransportError::Tls(_))));
 
     // What is no certificate is told, and changes nothing.
     place.write("public.pem", "half of a certi");
+    server.signal("-HUP");
     server.log_until("The new certificate cannot be used");
     assert!(server.fetch(&second).is_ok());
 
-    // SIGHUP asks to look now.
+    // The same goes for the other listener.
     write_certificate(&place, "admin", "secevent.internal");
     server.signal("-HUP");
     server.log_until("A new certificate is in use");

@@ -156,6 +156,23 @@ async fn decisions_are_made_on_the_status_alone() {
     }
 }
 
+/// What pushes are to carry gets into no error, in whatever form the transmitter repeats it.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_repeats_the_credential_of_pushes_is_not_shown() {
+    let transmitter = FakeTransmitter::new();
+    let client = client(&transmitter).await;
+    let secret = secevent_ssf::delivery::authorization("Bearer x7/of-ours").unwrap();
+    let delivery = DeliveryRequest::push("https://rp.example/a".parse().unwrap(), Some(secret));
+    let create = CreateStream { delivery: Some(delivery), ..CreateStream::default() };
+    for said in ["Bearer x7/of-ours", "x7/of-ours", "x7\\/of-ours"] {
+        let body = format!(r#"{{"err":"invalid","description":"{said} is no token"}}"#);
+        transmitter.script("/odd/streams", Ok(with_body(400, &body)));
+        let error = client.create(&create).await.unwrap_err();
+        assert_eq!(error.status().unwrap(), 400);
+        assert!(!format!("{error} {error:?}").contains("of-ours"), "{error}");
+    }
+}
+
 // spec: SSF-92
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_exists_is_taken_over() {

@@ -60,7 +60,7 @@ impl Clients {
         let client = self.find(id);
         self.count_token_request(id, client.as_deref(), now)?;
         let client = client.ok_or_else(|| refused(id, "there is no such client"))?;
-        let keys = client.rights.keys.as_ref().ok_or_else(|| refused(id, "the client has no keys"))?;
+        let keys = client.keys.as_ref().ok_or_else(|| refused(id, "the client has no keys"))?;
         keys.verify(&compact, TypRule::ClientAssertion).await.map_err(|error| match error {
             NotVerified::Refused(reason) => refused(id, &reason.to_string()),
             NotVerified::Unavailable(reason) => {

@@ -1,11 +1,21 @@
 //! Keys of others, against which their tokens are checked: at hand, or fetched when they are needed.
 
-use super::settings::{ClientSettings, World};
+use super::ClientPorts;
+use super::settings::ClientSettings;
 use secevent::Invalid;
 use secevent_jose::{Algorithms, Compact, IssuerKeys, JwkSet, TypRule, VerifyError};
 use secevent_receiver::{JwksCache, KeysUnavailable};
 use secevent_ssf::Endpoint;
 use std::sync::Arc;
+
+/// Where a client's public keys are, as its settings say.
+#[derive(Clone)]
+pub(crate) enum DeclaredKeys {
+    /// There.
+    Here(IssuerKeys),
+    /// It publishes them at this place, and may sign with these algorithms.
+    Published(Endpoint, Algorithms),
+}
 
 /// The public keys by which a client proves who it is.
 pub(crate) enum ClientKeys {
@@ -24,12 +34,12 @@ pub(crate) enum NotVerified {
     Unavailable(#[from] KeysUnavailable),
 }
 
-impl ClientKeys {
+impl DeclaredKeys {
+    /// Reads what settings say of keys. An error names the setting.
     pub(crate) fn of(
         id: &str,
         settings: &ClientSettings,
         algorithms: Algorithms,
-        world: &World<'_>,
     ) -> Result<Option<Self>, Invalid> {
         let wrong = |member: &str, problem: String| Invalid::new(member, "client", problem);
         match (&settings.jwks, &settings.jwks_uri) {
@@ -55,13 +65,25 @@ impl ClientKeys {
                 // Whether plain http may be is for the network to say, which has everything else to say about it.
                 let endpoint = Endpoint::parse_insecure(uri)
                     .map_err(|error| wrong("jwks_uri", error.problem().to_owned()))?;
-                let (transport, clock) = (Arc::clone(world.transport), Arc::clone(world.clock));
-                let cache = JwksCache::at(format!("client {id}"), endpoint, algorithms, transport, clock);
-                Ok(Some(Self::Published(Arc::new(cache))))
+                Ok(Some(Self::Published(endpoint, algorithms)))
             }
         }
     }
 
+    /// The keys, at work: those that are published are fetched when they are needed.
+    pub(crate) fn at_work(&self, id: &str, ports: &ClientPorts) -> ClientKeys {
+        match self.clone() {
+            Self::Here(keys) => ClientKeys::Here(keys),
+            Self::Published(endpoint, algorithms) => {
+                let (transport, clock) = (Arc::clone(&ports.transport), Arc::clone(&ports.clock));
+                let cache = JwksCache::at(format!("client {id}"), endpoint, algorithms, transport, clock);
+                ClientKeys::Published(Arc::new(cache))
+            }
+        }
+    }
+}
+
+impl ClientKeys {
     /// Checks type, algorithm, key and signature.
     pub(crate) async fn verify(&self, token: &Compact<'_>, typ: TypRule) -> Result<(), NotVerified> {
         match self {

@@ -1,5 +1,6 @@
 //! The clients that there are: declared in configuration, or made at run time and kept in the store.
 
+use super::keys::ClientKeys;
 use super::limits::{Buckets, Limits};
 use super::secret::{self, KeptSecret};
 use super::settings::{ClientConfig, ClientSettings, Rights};
@@ -20,6 +21,7 @@ pub(crate) struct Client {
     pub(crate) id: String,
     pub(crate) settings: ClientSettings,
     pub(crate) rights: Rights,
+    pub(crate) keys: Option<ClientKeys>,
     pub(crate) secrets: Vec<KeptSecret>,
     pub(crate) buckets: Arc<Buckets>,
     /// None if configuration declares it.
@@ -324,7 +326,8 @@ impl Clients {
         let next = || self.generations.fetch_add(1, Ordering::SeqCst);
         let generation = before.map_or_else(next, |before| before.generation);
         let id = id.to_owned();
-        let client = Client { id: id.clone(), settings, rights, secrets, buckets, stored, generation };
+        let keys = rights.keys.as_ref().map(|keys| keys.at_work(&id, &self.ports));
+        let client = Client { id: id.clone(), settings, rights, keys, secrets, buckets, stored, generation };
         let client = Arc::new(client);
         self.by_id.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&client));
         client

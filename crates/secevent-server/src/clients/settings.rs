@@ -1,18 +1,16 @@
 //! A client's settings: as they are written in configuration, sent to the admin API and stored; and checked, as they
 //! are used.
 
-use super::keys::ClientKeys;
+use super::keys::DeclaredKeys;
 use super::limits::{ClientLimits, Limits};
 use super::scope::Scope;
-use secevent::{Audience, Clock, Invalid, Vocabulary};
+use secevent::{Audience, Invalid, Vocabulary};
 use secevent_jose::{Algorithm, Algorithms};
 use secevent_receiver::Authority;
-use secevent_ssf::Transport;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// A client, as configuration declares it.
@@ -84,6 +82,20 @@ pub struct ClientSettings {
     pub limits: Option<ClientLimits>,
 }
 
+impl ClientSettings {
+    /// Checks them as a server does that knows these event types and issuers, before it takes up a client that
+    /// configuration declares. An error names the setting.
+    pub fn check(
+        &self,
+        id: &str,
+        vocabulary: &Vocabulary,
+        issuers: &[String],
+        limits: Limits,
+    ) -> Result<(), Invalid> {
+        Rights::of(id, self, &World { vocabulary, issuers: Some(issuers), limits }).map(drop)
+    }
+}
+
 /// About whom a client may send events (SEM-20): about those whom these lists name, and nobody else.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -105,7 +117,7 @@ pub(crate) struct Rights {
     pub(crate) events: Option<BTreeSet<String>>,
     pub(crate) authority: Authority,
     pub(crate) token_lifetime: Duration,
-    pub(crate) keys: Option<ClientKeys>,
+    pub(crate) keys: Option<DeclaredKeys>,
     pub(crate) limits: Limits,
 }
 
@@ -122,8 +134,6 @@ pub(crate) struct World<'a> {
     /// Those that there are. None takes what is stored as it is: what has gone from configuration since is of no effect.
     pub(crate) issuers: Option<&'a [String]>,
     pub(crate) limits: Limits,
-    pub(crate) transport: &'a Arc<dyn Transport>,
-    pub(crate) clock: &'a Arc<dyn Clock>,
 }
 
 impl Rights {
@@ -176,7 +186,7 @@ impl Rights {
             events: settings.events.as_ref().map(|events| uris(events, world)).transpose()?,
             authority: authority(settings.subjects.as_ref())?,
             token_lifetime: Duration::from_secs(seconds.into()),
-            keys: ClientKeys::of(id, settings, algorithms(settings.algorithms.as_deref())?, world)?,
+            keys: DeclaredKeys::of(id, settings, algorithms(settings.algorithms.as_deref())?)?,
             limits: world.limits.with(settings.limits.as_ref())?,
         })
     }

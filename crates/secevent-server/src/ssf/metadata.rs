@@ -69,8 +69,12 @@ pub(crate) async fn protected_resource(State(context): State<Arc<Context>>) -> R
     public(metadata.to_string())
 }
 
+/// How long receivers may keep the keys that they have fetched, as `jwks.json` tells them; and other public documents.
+pub const JWKS_MAX_AGE_SECONDS: u64 = 300;
+
 /// JSON that may be kept for a while by anybody.
 pub(crate) fn public(json: String) -> Response {
-    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=300")];
+    let max_age = format!("public, max-age={JWKS_MAX_AGE_SECONDS}");
+    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, max_age.as_str())];
     (headers, json).into_response()
 }

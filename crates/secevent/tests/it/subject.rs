@@ -927,3 +927,11 @@ proptest! {
         prop_assert_eq!(Subject::from_legacy_value(subject.to_value()), Ok(subject));
     }
 }
+
+#[test]
+fn known_formats_are_those_that_are_read() {
+    let read: BTreeSet<String> = samples()
+        .map(|(_, json)| serde_json::from_value::<Subject>(json).unwrap().format().to_owned())
+        .into();
+    assert_eq!(read, Subject::FORMATS.map(str::to_owned).into());
+}
