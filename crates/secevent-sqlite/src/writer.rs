@@ -86,12 +86,34 @@ impl Writer {
         };
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let committed = self.apply(&mut known, writes, refusal);
-        if committed.is_ok() {
+        if let Ok(answers) = &committed {
             self.known = Some(known);
+            self.shorten_file(writes, answers);
         } else if !self.connection.is_autocommit() {
             self.connection.execute_batch("ROLLBACK")?;
         }
         committed
+    }
+
+    /// Free pages were given back in the log alone: the file gets shorter when that is carried over. While little is
+    /// written it has no other turn.
+    fn shorten_file(&self, writes: &[Write], answers: &[Result<Written, StoreError>]) {
+        let mut each = writes.iter().zip(answers);
+        let tidied = |(write, answer): (&Write, &Result<Written, StoreError>)| {
+            matches!((write, answer), (Write::Trim(_), Ok(Written::Cleared { more: false })))
+        };
+        // Whoever cannot tell has nothing to do: the next round of tidying asks again.
+        if each.any(tidied) && self.file_is_too_long().unwrap_or(false) {
+            self.checkpoints.make_due();
+        }
+    }
+
+    fn file_is_too_long(&self) -> Result<bool, Failure> {
+        let number =
+            |pragma| self.connection.prepare_cached(pragma)?.query_row([], |row| row.get::<_, u64>(0));
+        let bytes = number("PRAGMA page_count")?.saturating_mul(number("PRAGMA page_size")?);
+        let file = self.connection.path().and_then(|path| std::fs::metadata(path).ok());
+        Ok(file.is_some_and(|file| file.len() > bytes))
     }
 
     /// Whether the next commit waits until the disk has it, and all that came before it.
