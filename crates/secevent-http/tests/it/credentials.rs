@@ -6,9 +6,10 @@ use http::{Request, Response};
 use http_body_util::Full;
 use rcgen::generate_simple_self_signed;
 use secevent_http::{Credentialed, Identity, OAuth, Proof, PushCredential, SecretPlace, TlsConfig};
-use secevent_ssf::{OnBehalfOf, Secret, Transport as _, TransportError};
+use secevent_ssf::{OnBehalfOf, ResponseTime, Secret, Transport as _, TransportError};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{self, RootCertStore};
@@ -164,6 +165,32 @@ async fn without_a_token_nothing_is_sent_and_no_secret_told() {
     }
     assert_eq!(server.counts.requests(), 0);
     assert_eq!(tokens.asked().len(), 1, "a failure stands for a moment");
+}
+
+/// A token endpoint that does not answer is no receiver that does not: that is told while somebody waits to hear it.
+#[tokio::test]
+async fn a_token_endpoint_that_does_not_answer_is_told_in_time() {
+    // What is connected to and says nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let oauth = Proof::OAuth(OAuth {
+        token_url: format!("http://{}/token", silent.local_addr().unwrap()).parse().unwrap(),
+        client_id: "us".to_owned(),
+        secret: Secret::new("hush".to_owned()),
+        scope: None,
+        place: SecretPlace::Basic,
+    });
+    let (server, _) = receiver(|_| true).await;
+    let transport = Credentialed::new(&on_loopback(), vec![for_client("billing", oauth)]).unwrap();
+    let patience = Duration::from_secs(2);
+    let send = async || {
+        let mut request = push(&server, "billing");
+        request.extensions_mut().insert(ResponseTime(patience));
+        tokio::time::timeout(patience, transport.send(request)).await.expect("in time").unwrap_err()
+    };
+    let first = send().await;
+    assert!(matches!(first, TransportError::Credentials(_)), "{first}");
+    assert_eq!(send().await, first, "it is remembered");
+    assert_eq!(server.counts.requests(), 0);
 }
 
 /// The token endpoint is reached through the guard like everything else (SEM-23).
