@@ -4,6 +4,7 @@
 use crate::client::Client;
 use crate::config::{ClientConfig, ConfigError};
 use crate::destination::Destination;
+use crate::pool::Room;
 use crate::resolve::{Resolve, SystemResolver};
 use crate::tls::Identity;
 use base64::Engine as _;
@@ -97,13 +98,15 @@ impl Credentialed {
         resolver: &Arc<dyn Resolve>,
         credentials: Vec<PushCredential>,
     ) -> Result<Self, ConfigError> {
+        // Whatever is shown, it is one process that has the connections.
+        let room = Room::new(config.connections_max as usize);
         let rule = |credential: PushCredential| {
             let way = match credential.proof {
                 Proof::OAuth(oauth) => Way::Tokens(Box::new(Tokens { oauth, kept: Mutex::default() })),
                 Proof::Identity(identity) => {
                     let mut config = config.clone();
                     config.tls.identity = Some(*identity);
-                    Way::Client(Client::with_resolver(config, Arc::clone(resolver))?)
+                    Way::Client(Client::within(config, Arc::clone(resolver), Arc::clone(&room))?)
                 }
             };
             Ok(Rule { client: credential.client, endpoint: credential.endpoint, way })
@@ -111,7 +114,7 @@ impl Credentialed {
         let rules = credentials.into_iter().map(rule).collect::<Result<_, ConfigError>>()?;
         let request_timeout = Duration::from_millis(config.request_timeout_ms.into());
         Ok(Self {
-            client: Client::with_resolver(config.clone(), Arc::clone(resolver))?,
+            client: Client::within(config.clone(), Arc::clone(resolver), Arc::clone(&room))?,
             request_timeout,
             rules,
         })

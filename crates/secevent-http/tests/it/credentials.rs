@@ -5,7 +5,9 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use rcgen::generate_simple_self_signed;
-use secevent_http::{Credentialed, Identity, OAuth, Proof, PushCredential, SecretPlace, TlsConfig};
+use secevent_http::{
+    ClientConfig, Credentialed, Identity, OAuth, Proof, PushCredential, SecretPlace, TlsConfig,
+};
 use secevent_ssf::{OnBehalfOf, ResponseTime, Secret, Transport as _, TransportError};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -243,6 +245,36 @@ async fn a_receiver_that_asks_for_a_certificate_gets_it() {
     assert_eq!(transport.send(request("/a")).await.unwrap().status(), 202);
     let error = transport.send(request("-of-others")).await.unwrap_err();
     assert!(matches!(error, TransportError::Tls(_)), "{error}");
+}
+
+/// Whatever they show, all have the connections of one process; an idle one of another makes room.
+#[tokio::test]
+async fn credentials_share_the_bound_of_connections() {
+    let server = serve(None, |_| async {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        answer(202, String::new())
+    })
+    .await;
+    let identity = |name: &str| {
+        let ours = pair(name);
+        let key_pem = Secret::new(ours.signing_key.serialize_pem());
+        let identity = Identity { certificate_pem: ours.cert.pem(), key_pem };
+        for_client(name, Proof::Identity(Box::new(identity)))
+    };
+    let config = ClientConfig { connections_max: 1, ..on_loopback() };
+    let transport = Credentialed::new(&config, vec![identity("billing"), identity("shop")]).unwrap();
+    let send = |client: &str| transport.send(push(&server, client));
+    let soon = async {
+        let (one, two, three) = tokio::join!(send("billing"), send("shop"), send("others"));
+        [one, two, three].into_iter().for_each(|response| assert_eq!(response.unwrap().status(), 202));
+        for client in ["billing", "shop", "others"] {
+            assert_eq!(send(client).await.unwrap().status(), 202);
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), soon).await.expect("nobody waits until one is too old");
+    assert_eq!(server.counts.busy_max.load(SeqCst), 1);
 }
 
 fn pair(name: &str) -> rcgen::CertifiedKey<rcgen::KeyPair> {
