@@ -20,7 +20,8 @@ pub struct Tally {
     pub lines: usize,
     /// The first that broke a promise.
     pub broken: Option<Report>,
-    /// Those that did not come to an end: somebody does something for ever without waiting.
+    /// Those that did not come to an end: somebody does something for ever without waiting, or the simulation itself has
+    /// panicked.
     pub stuck: Vec<u64>,
 }
 
@@ -29,6 +30,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs `runs` seeds from `first` on, until one breaks a promise.
 pub fn try_seeds(first: u64, runs: u64, mutation: Option<Mutation>) -> Tally {
+    try_each(first, runs, move |seed| run(seed, mutation))
+}
+
+fn try_each(first: u64, runs: u64, run: impl Fn(u64) -> Report + Copy + Send + 'static) -> Tally {
     let next = Arc::new(AtomicU64::new(first));
     let running: Arc<Mutex<BTreeSet<u64>>> = Arc::default();
     let end = first.saturating_add(runs);
@@ -44,7 +49,7 @@ pub fn try_seeds(first: u64, runs: u64, mutation: Option<Mutation>) -> Tally {
                     return;
                 }
                 running.lock().unwrap_or_else(PoisonError::into_inner).insert(seed);
-                let report = run(seed, mutation);
+                let report = run(seed);
                 running.lock().unwrap_or_else(PoisonError::into_inner).remove(&seed);
                 if reports.send(report).is_err() {
                     return;
@@ -57,8 +62,8 @@ pub fn try_seeds(first: u64, runs: u64, mutation: Option<Mutation>) -> Tally {
     loop {
         match received.recv_timeout(PATIENCE) {
             Ok(report) => tally.add(report, &next, end),
-            Err(RecvTimeoutError::Disconnected) => return tally,
-            Err(RecvTimeoutError::Timeout) => {
+            // When all threads have ended, what still runs is what one of them has broken off.
+            Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => {
                 let running = running.lock().unwrap_or_else(PoisonError::into_inner);
                 tally.stuck = running.iter().copied().collect();
                 return tally;
@@ -80,5 +85,20 @@ impl Tally {
                 self.broken = Some(report);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A panic outside the world of a seed is no success with a seed less.
+    #[test]
+    fn a_seed_that_panics_is_told() {
+        let tally = try_each(1, 3, |seed| {
+            assert_ne!(seed, 2, "a test's panic");
+            run(seed, None)
+        });
+        assert_eq!(tally.stuck, [2]);
     }
 }

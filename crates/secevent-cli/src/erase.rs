@@ -23,8 +23,8 @@ Examples:
   secevent erase --subject alice@example.com --yes
   secevent erase --subject '{{\"format\":\"opaque\",\"id\":\"0d4f0c8e-alice\"}}' --yes --json
 
-JSON: with --dry-run {{found, documents}}; else {{id, state, started_at, person, rewrite, erased,
-left: {{nothing, found, documents, traces}}}}.
+JSON: with --dry-run {{found, documents}}; else {{id, state, started_at, person, rewrite, not_rewritten,
+erased, left: {{nothing, found, documents, traces}}}}.
 {WHICH}
 
 Exit codes: 0 nothing is left; 1 not erased, or something is left; 2 misuse."))]
@@ -76,6 +76,9 @@ async fn erase(args: &Erase, server: &Server) -> Result<(), Failure> {
         print_json(&ended)?;
     } else {
         print(&format!("erased: {}\n", amounts(&ended["erased"])))?;
+        if let Some(reason) = ended["not_rewritten"].as_str() {
+            note(&format!("the files are not written anew: {}", safe(reason)));
+        }
         match left["nothing"] == true {
             true => print("looked for again, in what is kept and in the files: 0 left\n")?,
             false => {
@@ -86,7 +89,7 @@ async fn erase(args: &Erase, server: &Server) -> Result<(), Failure> {
                     many(traces, "trace")
                 ))?;
                 documents(left);
-                if traces > 0 {
+                if traces > 0 && ended["rewrite"] == false {
                     note("--rewrite writes the files anew, which clears traces");
                 }
             }

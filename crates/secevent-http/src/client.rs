@@ -4,7 +4,7 @@ use crate::address_guard::AddressGuard;
 use crate::config::{ClientConfig, ConfigError};
 use crate::connector::{Connector, tls_error};
 use crate::destination::Destination;
-use crate::pool::{Body, ConnectionCounts, Lease, Limits, Pool};
+use crate::pool::{Body, ConnectionCounts, Lease, Limits, Pool, Room};
 use crate::proxy::Proxy;
 use crate::resolve::{Resolve, SystemResolver};
 use bytes::{Bytes, BytesMut};
@@ -45,6 +45,16 @@ impl Client {
 
     /// A client with a resolver of your own.
     pub fn with_resolver(config: ClientConfig, resolver: Arc<dyn Resolve>) -> Result<Self, ConfigError> {
+        let room = Room::new(config.connections_max as usize);
+        Self::within(config, resolver, room)
+    }
+
+    /// A client that shares the bound of its connections with others.
+    pub(crate) fn within(
+        config: ClientConfig,
+        resolver: Arc<dyn Resolve>,
+        room: Arc<Room>,
+    ) -> Result<Self, ConfigError> {
         config.check_amounts()?;
         let connector = Connector {
             guard: AddressGuard {
@@ -60,13 +70,12 @@ impl Client {
         let limits = Limits {
             connections_per_host_max: config.connections_per_host_max as usize,
             streams_per_connection_max: config.streams_per_connection_max as usize,
-            connections_max: config.connections_max as usize,
             idle_timeout: Duration::from_secs(config.idle_timeout_seconds.into()),
             response_head_bytes_max: config.response_head_bytes_max,
             response_headers_max: config.response_headers_max.into(),
         };
         Ok(Self {
-            pool: Pool::new(connector, limits),
+            pool: Pool::new(connector, limits, room),
             allow_plain_http: config.allow_plain_http,
             request_timeout: Duration::from_millis(config.request_timeout_ms.into()),
             response_bytes_max: config.response_bytes_max,

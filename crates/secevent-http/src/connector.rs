@@ -32,7 +32,7 @@ impl Connector {
     /// A connection that is ready for HTTP. Not a byte is sent before the guard and the certificate agree.
     pub(crate) async fn connect(&self, destination: &Destination) -> Result<Socket, TransportError> {
         let tcp = match self.proxy.as_ref().filter(|proxy| !proxy.passes_by(destination)) {
-            Some(proxy) => self.tunnel(proxy, destination).await?,
+            Some(proxy) => self.through(proxy, destination).await?,
             None => {
                 let addresses = self.vetted(destination).await?;
                 self.connect_one_of(&addresses, destination).await?
@@ -56,8 +56,8 @@ impl Connector {
         }
     }
 
-    /// A connection through the proxy, to an address that the guard has admitted.
-    async fn tunnel(&self, proxy: &Proxy, destination: &Destination) -> Result<TcpStream, TransportError> {
+    /// A connection through the proxy, to an address that the guard has admitted; or past it, to one that it is not for.
+    async fn through(&self, proxy: &Proxy, destination: &Destination) -> Result<TcpStream, TransportError> {
         let targets = match &destination.host {
             Host::Name(name) if proxy.resolves => {
                 if !self.guard.ports.admits(destination.port) {
@@ -66,7 +66,13 @@ impl Connector {
                 }
                 vec![format!("{name}:{}", destination.port)]
             }
-            _ => self.vetted(destination).await?.iter().map(ToString::to_string).collect(),
+            _ => {
+                let addresses = self.vetted(destination).await?;
+                if proxy.pass_by(&addresses) {
+                    return self.connect_one_of(&addresses, destination).await;
+                }
+                addresses.iter().map(ToString::to_string).collect()
+            }
         };
         let unresolved = |error: &dyn Display| {
             let at = &proxy.at;

@@ -3,6 +3,8 @@
 
 use crate::client::Client;
 use crate::config::{ClientConfig, ConfigError};
+use crate::destination::Destination;
+use crate::pool::Room;
 use crate::resolve::{Resolve, SystemResolver};
 use crate::tls::Identity;
 use base64::Engine as _;
@@ -10,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
-use secevent_ssf::{BoxFuture, OnBehalfOf, Secret, Transport, TransportError};
+use secevent_ssf::{BoxFuture, OnBehalfOf, ResponseTime, Secret, Transport, TransportError};
 use serde::Deserialize;
 use std::fmt;
 use std::fmt::Write as _;
@@ -67,6 +69,8 @@ pub enum SecretPlace {
 /// A transport that shows receivers what they want to see.
 pub struct Credentialed {
     client: Client,
+    /// How long a request may take that does not say so itself.
+    request_timeout: Duration,
     rules: Vec<Rule>,
 }
 
@@ -94,19 +98,26 @@ impl Credentialed {
         resolver: &Arc<dyn Resolve>,
         credentials: Vec<PushCredential>,
     ) -> Result<Self, ConfigError> {
+        // Whatever is shown, it is one process that has the connections.
+        let room = Room::new(config.connections_max as usize);
         let rule = |credential: PushCredential| {
             let way = match credential.proof {
                 Proof::OAuth(oauth) => Way::Tokens(Box::new(Tokens { oauth, kept: Mutex::default() })),
                 Proof::Identity(identity) => {
                     let mut config = config.clone();
                     config.tls.identity = Some(*identity);
-                    Way::Client(Client::with_resolver(config, Arc::clone(resolver))?)
+                    Way::Client(Client::within(config, Arc::clone(resolver), Arc::clone(&room))?)
                 }
             };
             Ok(Rule { client: credential.client, endpoint: credential.endpoint, way })
         };
         let rules = credentials.into_iter().map(rule).collect::<Result<_, ConfigError>>()?;
-        Ok(Self { client: Client::with_resolver(config.clone(), Arc::clone(resolver))?, rules })
+        let request_timeout = Duration::from_millis(config.request_timeout_ms.into());
+        Ok(Self {
+            client: Client::within(config.clone(), Arc::clone(resolver), Arc::clone(&room))?,
+            request_timeout,
+            rules,
+        })
     }
 
     async fn send_as_wanted(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
@@ -117,14 +128,17 @@ impl Credentialed {
             Way::Client(client) => return client.send(request).await,
             Way::Tokens(tokens) => tokens,
         };
-        let token = tokens.token(&self.client).await?;
+        // Whoever waits for the push must hear in time that it is not the receiver who keeps it waiting.
+        let time_max =
+            request.extensions().get().map_or(self.request_timeout, |ResponseTime(time)| *time) / 2;
+        let token = tokens.token(&self.client, time_max).await?;
         let response = self.client.send(authorized(request.clone(), &token)).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(without(&token, response));
         }
         // It may have been revoked before its time. Another one is tried, once.
         tokens.forget(&token).await;
-        let token = tokens.token(&self.client).await?;
+        let token = tokens.token(&self.client, time_max).await?;
         let response = self.client.send(authorized(request, &token)).await?;
         Ok(without(&token, response))
     }
@@ -152,16 +166,15 @@ impl Rule {
 
 /// Whether a URL is this one, or one below it. Part of a name is not above the whole name.
 fn is_below(url: &Uri, above: &Uri) -> bool {
-    let same_host = url.scheme() == above.scheme()
-        && match (url.authority(), above.authority()) {
-            (Some(one), Some(other)) => one.as_str().eq_ignore_ascii_case(other.as_str()),
-            _ => false,
-        };
-    let top = above.path().trim_end_matches('/');
-    let below = url.path().strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    // Dots lead elsewhere at some servers.
-    let plain = !url.path().split('/').any(|part| part == ".." || part.eq_ignore_ascii_case("%2e%2e"));
-    same_host && below && plain
+    let same_host = match (Destination::of(url, true), Destination::of(above, true)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    };
+    let Some(rest) = url.path().strip_prefix(above.path().trim_end_matches('/')) else { return false };
+    // Some servers read more than `..` as a step up, and more than a slash as a slash.
+    let rest = rest.to_ascii_lowercase();
+    let leads_elsewhere = ["..", "%2e", "%2f", "%5c", "%25", "\\"].iter().any(|step| rest.contains(step));
+    same_host && (rest.is_empty() || rest.starts_with('/')) && !leads_elsewhere
 }
 
 /// The access tokens of one credential.
@@ -184,7 +197,7 @@ struct Token {
 }
 
 impl Tokens {
-    async fn token(&self, client: &Client) -> Result<HeaderValue, TransportError> {
+    async fn token(&self, client: &Client, time_max: Duration) -> Result<HeaderValue, TransportError> {
         let mut kept = self.kept.lock().await;
         let now = Instant::now();
         if let Some(token) = kept.token.as_ref().filter(|token| now < token.fresh_until) {
@@ -195,7 +208,7 @@ impl Tokens {
         {
             return Err(error.clone());
         }
-        match self.fetch(client).await {
+        match self.fetch(client, time_max).await {
             Ok(token) => {
                 let header = token.header.clone();
                 *kept = Kept { token: Some(token), failed: None };
@@ -216,7 +229,7 @@ impl Tokens {
         }
     }
 
-    async fn fetch(&self, client: &Client) -> Result<Token, TransportError> {
+    async fn fetch(&self, client: &Client, time_max: Duration) -> Result<Token, TransportError> {
         #[derive(Deserialize)]
         struct Answer {
             access_token: String,
@@ -228,7 +241,9 @@ impl Tokens {
             let host = self.oauth.token_url.host().unwrap_or_default();
             TransportError::Credentials(format!("no access token from {host}: {reason}"))
         };
-        let response = client.send(self.request()).await.map_err(|error| none(error.to_string()))?;
+        let mut request = self.request();
+        request.extensions_mut().insert(ResponseTime(time_max));
+        let response = client.send(request).await.map_err(|error| none(error.to_string()))?;
         if !response.status().is_success() {
             return Err(none(format!("it answered {}", response.status())));
         }
@@ -324,7 +339,19 @@ mod tests {
             ("https://RP.example/events/a", "https://rp.example/events/", true),
             ("https://rp.example/events", "https://rp.example", true),
             ("https://rp.example/eventsx", "https://rp.example/events", false),
+            ("https://rp.example:443/events", "https://rp.example/events", true),
+            ("https://rp.example/events", "https://rp.example:443", true),
+            ("https://rp.example/a%2fb/c", "https://rp.example/a%2fb", true),
+            ("https://rp.example/events/a.b;v=1", "https://rp.example/events", true),
             ("https://rp.example/events/../x", "https://rp.example/events", false),
+            ("https://rp.example/events/%2E%2e/x", "https://rp.example/events", false),
+            ("https://rp.example/events/.%2e/x", "https://rp.example/events", false),
+            ("https://rp.example/events/%2e./x", "https://rp.example/events", false),
+            ("https://rp.example/events/..;/x", "https://rp.example/events", false),
+            ("https://rp.example/events/..%2Fx", "https://rp.example/events", false),
+            ("https://rp.example/events/..%5cx", "https://rp.example/events", false),
+            ("https://rp.example/events/%252e%252e/x", "https://rp.example/events", false),
+            ("https://us@rp.example/events", "https://rp.example/events", false),
             ("https://rp.example.evil.example/events", "https://rp.example/events", false),
             ("https://rp.example:8443/events", "https://rp.example/events", false),
             ("http://rp.example/events", "https://rp.example/events", false),

@@ -29,7 +29,6 @@ pub(crate) type Body = Full<Bytes>;
 pub(crate) struct Limits {
     pub(crate) connections_per_host_max: usize,
     pub(crate) streams_per_connection_max: usize,
-    pub(crate) connections_max: usize,
     pub(crate) idle_timeout: Duration,
     pub(crate) response_head_bytes_max: u32,
     pub(crate) response_headers_max: usize,
@@ -38,11 +37,18 @@ pub(crate) struct Limits {
 pub(crate) struct Pool {
     connector: Connector,
     limits: Limits,
+    room: Arc<Room>,
+    opened: AtomicU64,
+    state: Mutex<State>,
+}
+
+/// Room for so many connections in all. Pools share it that are for the same process and show different certificates.
+pub(crate) struct Room {
+    connections_max: usize,
     open: Arc<Semaphore>,
     /// How many wait for a connection to be closed anywhere.
     waiting: AtomicUsize,
-    opened: AtomicU64,
-    state: Mutex<State>,
+    pools: Mutex<Vec<Weak<Pool>>>,
 }
 
 #[derive(Default)]
@@ -97,15 +103,11 @@ enum Opened {
 }
 
 impl Pool {
-    pub(crate) fn new(connector: Connector, limits: Limits) -> Arc<Self> {
-        Arc::new(Self {
-            connector,
-            open: Arc::new(Semaphore::new(limits.connections_max)),
-            limits,
-            waiting: AtomicUsize::new(0),
-            opened: AtomicU64::new(0),
-            state: Mutex::default(),
-        })
+    pub(crate) fn new(connector: Connector, limits: Limits, room: Arc<Room>) -> Arc<Self> {
+        let (opened, state) = (AtomicU64::new(0), Mutex::default());
+        let pool = Arc::new(Self { connector, limits, room, opened, state });
+        pool.room.pools().push(Arc::downgrade(&pool));
+        pool
     }
 
     /// A connection to `destination`, idle, shared or new, as soon as the limits allow.
@@ -145,7 +147,7 @@ impl Pool {
         let unused =
             |host: &Host| usize::from(host.shared.as_ref().is_some_and(|shared| shared.streams == 0));
         ConnectionCounts {
-            open: self.limits.connections_max - self.open.available_permits(),
+            open: self.room.connections_max - self.room.open.available_permits(),
             idle: state.hosts.values().map(|host| host.idle.len() + unused(host)).sum(),
             hosts: state.hosts.len(),
             opened_total: self.opened.load(Ordering::Relaxed),
@@ -188,7 +190,7 @@ impl Pool {
     ) -> Result<Opened, TransportError> {
         // Whoever has a turn has a connection to open: the permit is there, or comes with a socket that is closing.
         let of_host = acquire(&gates.open).await;
-        let of_all = self.room().await;
+        let of_all = self.room.take().await;
         let mut socket = self.connector.connect(destination).await?;
         socket.hold(of_host);
         socket.hold(of_all);
@@ -235,15 +237,9 @@ impl Pool {
         Ok(Opened::Shared)
     }
 
-    /// A permit for one more connection of the process, after closing an idle one if need be.
-    async fn room(&self) -> OwnedSemaphorePermit {
-        if let Ok(permit) = Arc::clone(&self.open).try_acquire_owned() {
-            return permit;
-        }
-        // From here on connections are closed instead of becoming idle.
-        let _waiting = Waiting::new(&self.waiting);
-        self.close_longest_idle();
-        acquire(&self.open).await
+    /// Since when the connection has been idle that has been idle the longest.
+    fn idle_since(&self) -> Option<Instant> {
+        self.state().hosts.values().filter_map(Host::unused_since).min()
     }
 
     fn close_longest_idle(&self) {
@@ -308,7 +304,7 @@ impl Pool {
         let Some(shared) = host.shared.as_mut().filter(|shared| shared.number == number) else { return };
         shared.streams -= 1;
         shared.since = Instant::now();
-        if shared.streams == 0 && self.waiting.load(Ordering::Acquire) > 0 {
+        if shared.streams == 0 && self.room.is_wanted() {
             host.shared = None;
         }
     }
@@ -321,7 +317,7 @@ impl Pool {
     }
 
     fn give_back(&self, destination: &Destination, one: One) {
-        if self.waiting.load(Ordering::Acquire) > 0 || !one.sender.is_ready() {
+        if self.room.is_wanted() || !one.sender.is_ready() {
             return;
         }
         if let Some(host) = self.state().hosts.get_mut(destination) {
@@ -352,6 +348,44 @@ impl Pool {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no code panics while it holds the lock")
+    }
+}
+
+impl Room {
+    pub(crate) fn new(connections_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            connections_max,
+            open: Arc::new(Semaphore::new(connections_max)),
+            waiting: AtomicUsize::new(0),
+            pools: Mutex::default(),
+        })
+    }
+
+    /// A permit for one more connection of the process, after closing an idle one if need be.
+    async fn take(&self) -> OwnedSemaphorePermit {
+        if let Ok(permit) = Arc::clone(&self.open).try_acquire_owned() {
+            return permit;
+        }
+        // From here on connections are closed instead of becoming idle.
+        let _waiting = Waiting::new(&self.waiting);
+        self.close_longest_idle();
+        acquire(&self.open).await
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) > 0
+    }
+
+    fn close_longest_idle(&self) {
+        let pools: Vec<Arc<Pool>> = self.pools().iter().filter_map(Weak::upgrade).collect();
+        let longest = pools.iter().filter_map(|pool| Some((pool.idle_since()?, pool)));
+        if let Some((_, pool)) = longest.min_by_key(|(since, _)| *since) {
+            pool.close_longest_idle();
+        }
+    }
+
+    fn pools(&self) -> MutexGuard<'_, Vec<Weak<Pool>>> {
+        self.pools.lock().expect("no code panics while it holds the lock")
     }
 }
 
@@ -517,7 +551,7 @@ async fn acquire(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit {
 /// How many connections a client has. For metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionCounts {
-    /// Open, or being opened.
+    /// Open, or being opened, by whoever shares the bound.
     pub open: usize,
     /// Open and unused.
     pub idle: usize,

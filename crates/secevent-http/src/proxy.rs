@@ -6,9 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Uri;
 use ipnet::IpNet;
+use rustls::pki_types::DnsName;
 use secevent_ssf::{Secret, TransportError};
 use std::fmt::Display;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -26,6 +27,7 @@ pub struct ProxyConfig {
     /// that are not meant to be reached, because ports and literal addresses are all that can still be vetted here.
     pub resolves: bool,
     /// Destinations that are reached without it: names, which stand for those below them too, addresses and networks.
+    /// A name whose addresses all lie in such networks is one, too, unless the proxy resolves names.
     pub exceptions: Vec<String>,
 }
 
@@ -63,12 +65,17 @@ impl Proxy {
         }
         let at = Destination::of(&uri, true).map_err(|error| wrong(error.to_string()))?;
         let basic = |pair: &Secret<String>| Secret::new(STANDARD.encode(pair.expose()));
-        let exceptions = config.exceptions.iter().map(|text| Exception::read(text));
+        let exceptions = config.exceptions.iter().map(|text| Exception::read(text).ok_or(text));
+        let exceptions: Result<_, &String> = exceptions.collect();
         Ok(Self {
             at,
             resolves: config.resolves,
             authorization: config.credential.as_ref().map(basic),
-            exceptions: exceptions.collect(),
+            exceptions: exceptions.map_err(|text| {
+                wrong(format!(
+                    "its exception {text:?} is neither a name, such as .internal, nor an address or a network"
+                ))
+            })?,
         })
     }
 
@@ -81,6 +88,17 @@ impl Proxy {
             }
             _ => false,
         })
+    }
+
+    /// Whether all of these addresses of a name are reached without it.
+    pub(crate) fn pass_by(&self, addresses: &[SocketAddr]) -> bool {
+        let excepted = |address: &SocketAddr| {
+            self.exceptions.iter().any(|exception| match exception {
+                Exception::Network(network) => network.contains(&address.ip()),
+                Exception::Name(_) => false,
+            })
+        };
+        addresses.iter().all(excepted)
     }
 
     /// Asks, on a connection to it, for a tunnel to `target`.
@@ -115,15 +133,16 @@ impl Proxy {
 }
 
 impl Exception {
-    fn read(text: &str) -> Self {
+    fn read(text: &str) -> Option<Self> {
         let text = text.trim();
         if let Ok(network) = text.parse() {
-            return Self::Network(network);
+            return Some(Self::Network(network));
         }
-        match text.parse::<IpAddr>() {
-            Ok(address) => Self::Network(address.into()),
-            Err(_) => Self::Name(text.trim_start_matches('.').to_ascii_lowercase()),
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Some(Self::Network(address.into()));
         }
+        let name = text.strip_prefix('.').unwrap_or(text);
+        DnsName::try_from(name).ok().map(|_| Self::Name(name.to_ascii_lowercase()))
     }
 }
 

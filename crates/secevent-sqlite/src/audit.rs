@@ -1,7 +1,8 @@
 //! The log of changes.
 
 use crate::failure::Failure;
-use rusqlite::{Connection, Row, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, params, params_from_iter};
 use secevent::Timestamp;
 use secevent_store::{Change, ChangeFilter, Entered};
 
@@ -33,7 +34,7 @@ pub(crate) fn enter(connection: &Connection, changes: &[Change]) -> Result<(), F
 /// One step. Returns whether there is more to do. Clocks step back, so each change leaves by its own time.
 pub(crate) fn forget(connection: &Connection, before: Timestamp) -> Result<bool, Failure> {
     let mut delete = connection.prepare_cached(
-        "DELETE FROM audit WHERE place IN (SELECT place FROM audit WHERE at < ?1 ORDER BY place LIMIT ?2)",
+        "DELETE FROM audit WHERE place IN (SELECT place FROM audit WHERE at < ?1 ORDER BY at LIMIT ?2)",
     )?;
     Ok(delete.execute(params![before.as_micros(), FORGET_STEP])? == FORGET_STEP)
 }
@@ -60,25 +61,39 @@ pub(crate) fn changes(
     before: Option<u64>,
     limit: usize,
 ) -> Result<Vec<Entered>, Failure> {
-    let mut select = connection.prepare_cached(
-        "SELECT place, at, actor, actor_id, action, object, client, stream, request, was, becomes FROM audit
-         WHERE place < ?1 AND (?2 IS NULL OR client = ?2) AND (?3 IS NULL OR stream = ?3)
-             AND (?4 IS NULL OR at >= ?4)
-         ORDER BY place DESC",
-    )?;
-    let newest = i64::MAX.cast_unsigned();
-    let since = filter.since.map(Timestamp::as_micros);
-    let mut rows =
-        select.query(params![before.unwrap_or(newest).min(newest), filter.client, filter.stream, since])?;
-    let mut found = Vec::new();
-    while found.len() < limit {
-        let Some(row) = rows.next()? else { break };
-        let entered = read(row)?;
-        if filter.wants(&entered.change) {
-            found.push(entered);
-        }
+    // Only what is asked for stands in the query, or no index would be used.
+    let mut conditions = String::new();
+    let mut values: Vec<Value> =
+        vec![before.unwrap_or(u64::MAX).min(i64::MAX.cast_unsigned()).cast_signed().into()];
+    let mut add = |condition: &str, value: Value| {
+        values.push(value);
+        conditions += &format!(" AND {condition} ?{}", values.len());
+    };
+    if let Some(client) = &filter.client {
+        add("client =", client.clone().into());
     }
-    Ok(found)
+    if let Some(stream) = &filter.stream {
+        add("stream =", stream.clone().into());
+    }
+    if let Some(since) = filter.since {
+        add("at >=", since.as_micros().into());
+    }
+    match filter.action.as_deref() {
+        Some(begins) if begins.ends_with('.') => {
+            let characters = begins.chars().count();
+            add(&format!("substr(action, 1, {characters}) ="), begins.to_owned().into());
+        }
+        Some(action) => add("action =", action.to_owned().into()),
+        None => {}
+    }
+    values.push(i64::try_from(limit).unwrap_or(i64::MAX).into());
+    let mut select = connection.prepare_cached(&format!(
+        "SELECT place, at, actor, actor_id, action, object, client, stream, request, was, becomes FROM audit
+         WHERE place < ?1{conditions} ORDER BY place DESC LIMIT ?{}",
+        values.len(),
+    ))?;
+    let rows = select.query_map(params_from_iter(values), read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Entered> {

@@ -6,8 +6,10 @@
 
 use crate::failure::Failure;
 use rusqlite::Connection;
+use secevent_store::StoreError;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// What the writer and the thread tell each other.
 #[derive(Debug)]
@@ -16,6 +18,8 @@ pub(crate) struct Checkpoints {
     pages_max: usize,
     turn: Mutex<Turn>,
     changed: Condvar,
+    /// Held by whoever carries over beside the writer: SQLite lets in one at a time, and refuses the other.
+    carrying: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -35,10 +39,15 @@ struct Turn {
 impl Checkpoints {
     /// How often the thread tries to catch up with the writer in one turn.
     const ROUNDS: usize = 4;
+    /// For how long a try to cut the log off may keep the writer waiting.
+    const HOLD: Duration = Duration::from_millis(50);
+    /// The time between two tries, and how many there are: some three seconds together.
+    const PAUSE: Duration = Duration::from_millis(100);
+    const TRIES: usize = 20;
 
     pub(crate) fn new(pages_max: usize) -> Self {
         let turn = Turn { due_at: pages_max, ..Turn::default() };
-        Self { pages_max, turn: Mutex::new(turn), changed: Condvar::new() }
+        Self { pages_max, turn: Mutex::new(turn), changed: Condvar::new(), carrying: Mutex::new(()) }
     }
 
     /// The log has so many pages now.
@@ -53,7 +62,7 @@ impl Checkpoints {
             // If a reader holds it up, not every commit tries again.
             turn.due_at = pages + self.pages_max / 4;
             turn.due = true;
-            self.changed.notify_one();
+            self.changed.notify_all();
         }
     }
 
@@ -65,7 +74,7 @@ impl Checkpoints {
     /// Has the thread's turn come now, whatever the log has.
     pub(crate) fn make_due(&self) {
         self.turn().due = true;
-        self.changed.notify_one();
+        self.changed.notify_all();
     }
 
     /// Whether the writer is to carry over the rest now.
@@ -73,9 +82,28 @@ impl Checkpoints {
         std::mem::take(&mut self.turn().rest)
     }
 
-    /// The log's file was cut off.
-    pub(crate) fn was_cut_off(&self) {
-        self.turn().cut_off = true;
+    /// Carries over everything and cuts the log's file off, on a connection of its own. Whoever writes or reads
+    /// meanwhile goes first: it is tried again and again, and each time the writer is kept for a moment at most.
+    pub(crate) fn cut_off(&self, connection: &Connection) -> Result<(), StoreError> {
+        let failed = |failure: Failure| StoreError::from(failure);
+        connection.busy_timeout(Self::HOLD).map_err(|error| failed(error.into()))?;
+        for _ in 0..Self::TRIES {
+            let carrying = self.carrying.lock().unwrap_or_else(PoisonError::into_inner);
+            let cut_off = truncate(connection).map_err(failed)?;
+            drop(carrying);
+            let turn = self.turn();
+            if cut_off {
+                let mut turn = turn;
+                turn.cut_off = true;
+                return Ok(());
+            }
+            let closing = |turn: &mut Turn| !turn.closing;
+            let waited = self.changed.wait_timeout_while(turn, Self::PAUSE, closing);
+            if waited.unwrap_or_else(PoisonError::into_inner).0.closing {
+                return Err(StoreError::Unavailable("the store is being closed".to_owned()));
+            }
+        }
+        Err(StoreError::Busy)
     }
 
     /// Whether the log's file was cut off since this was asked.
@@ -108,6 +136,7 @@ impl Checkpoints {
     /// Carries over what there is, and what came meanwhile, until little is left: while the writer carries the rest
     /// its callers wait.
     fn carry_most(&self, connection: &Connection) -> Result<(), Failure> {
+        let _carrying = self.carrying.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..Self::ROUNDS {
             let carried = passive(connection)?;
             let turn = self.turn();
@@ -140,7 +169,7 @@ impl Checkpointer {
 impl Drop for Checkpointer {
     fn drop(&mut self) {
         self.checkpoints.turn().closing = true;
-        self.checkpoints.changed.notify_one();
+        self.checkpoints.changed.notify_all();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -149,17 +178,20 @@ impl Drop for Checkpointer {
 
 /// Carries over what it can without waiting for anybody. Returns how many pages of the log are in the database now.
 pub(crate) fn passive(connection: &Connection) -> Result<usize, Failure> {
-    checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)")
-}
-
-/// Carries over everything, and empties the log.
-pub(crate) fn truncate(connection: &Connection) -> Result<usize, Failure> {
-    checkpoint(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
-}
-
-fn checkpoint(connection: &Connection, pragma: &str) -> Result<usize, Failure> {
-    tracing::trace!(target: "secevent::step", step = "checkpoint");
-    let pages: i64 = connection.query_row(pragma, [], |row| row.get(2))?;
-    tracing::trace!(target: "secevent::step", step = "checkpoint");
+    let (_, pages) = checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)")?;
     Ok(usize::try_from(pages).unwrap_or(0))
+}
+
+/// Carries over everything, and empties the log. Returns whether it could: not if somebody reads an older state, writes,
+/// or carries over.
+pub(crate) fn truncate(connection: &Connection) -> Result<bool, Failure> {
+    let (busy, _) = checkpoint(connection, "PRAGMA wal_checkpoint(TRUNCATE)")?;
+    Ok(!busy)
+}
+
+fn checkpoint(connection: &Connection, pragma: &str) -> Result<(bool, i64), Failure> {
+    tracing::trace!(target: "secevent::step", step = "checkpoint");
+    let told = connection.query_row(pragma, [], |row| Ok((row.get(0)?, row.get(2)?)))?;
+    tracing::trace!(target: "secevent::step", step = "checkpoint");
+    Ok(told)
 }

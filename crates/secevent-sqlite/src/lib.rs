@@ -249,7 +249,10 @@ impl Records for SqliteStore {
 
     fn clear_traces(&self, texts: Texts, rewrite: bool) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move {
-            while self.writer.clear_traces(rewrite).await? {}
+            let mut more = self.writer.clear_traces(rewrite).await?;
+            while more {
+                more = self.writer.clear_traces(false).await?;
+            }
             self.traces.count(texts).await
         })
     }

@@ -22,6 +22,7 @@ impl LogFile {
     const FRAME_BYTES: u64 = 4_096 + 24;
     /// How many pages are added at once: 4 MiB.
     const STEP: usize = 1_024;
+    const BYTES_KEPT_MIN: u64 = 64 << 20;
 
     /// The log of the store in this file, which may have so many pages before it is carried over.
     pub(crate) fn open(store: &Path, pages_max: usize) -> io::Result<Self> {
@@ -29,6 +30,11 @@ impl LogFile {
         path.push("-wal");
         // It may grow a little further while it is carried over.
         Ok(Self { file: open::options().open(path)?, pages_max: pages_max + pages_max / 4, pages: 0 })
+    }
+
+    /// What it may have when the log begins anew: as much as it is made longer again, or time is lost with that.
+    pub(crate) fn bytes_kept(&self) -> u64 {
+        bytes_of(self.pages_max).max(Self::BYTES_KEPT_MIN)
     }
 
     /// The file was cut off: there is no room left in it.
@@ -49,12 +55,15 @@ impl LogFile {
     fn lengthen(&mut self, pages: usize) -> io::Result<usize> {
         let pages = pages.min(self.pages_max);
         let length = self.file.seek(SeekFrom::End(0))?;
-        let wanted = u64::try_from(pages).unwrap_or(u64::MAX).saturating_mul(Self::FRAME_BYTES);
-        let missing = usize::try_from(wanted.saturating_sub(length)).unwrap_or(0);
+        let missing = usize::try_from(bytes_of(pages).saturating_sub(length)).unwrap_or(0);
         if missing > 0 {
             self.file.write_all(&vec![0; missing])?;
             self.file.sync_all()?;
         }
         Ok(pages)
     }
+}
+
+fn bytes_of(pages: usize) -> u64 {
+    u64::try_from(pages).unwrap_or(u64::MAX).saturating_mul(LogFile::FRAME_BYTES)
 }

@@ -42,8 +42,6 @@ impl Options {
 pub(crate) const WRITER_CACHE_KIB: u32 = 8_192;
 pub(crate) const CHECKPOINT_CACHE_KIB: u32 = 256;
 const READER_CACHE_KIB: u32 = 2_048;
-/// What the log's file is cut back to when the log begins anew.
-const LOG_BYTES_KEPT: u32 = 64 << 20;
 /// Nobody holds a lock for long; what is waited for is another connection of this process.
 const BUSY_FOR: Duration = Duration::from_secs(5);
 
@@ -97,7 +95,6 @@ pub(crate) fn connect(path: &Path, cache_kib: u32) -> Result<Connection, Failure
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "checkpoint_fullfsync", true)?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    connection.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
     // What is deleted is overwritten where that costs no page more, so that little is left of it.
     connection.pragma_update(None, "secure_delete", "FAST")?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;

@@ -4,7 +4,7 @@
 //! that are in use, but perhaps in pages that are free, and in the log. So free pages are given back to the file
 //! system and the log is cut off. What the files hold then is looked through, byte by byte.
 
-use crate::checkpoint::{self, Checkpoints};
+use crate::checkpoint::Checkpoints;
 use crate::failure::Failure;
 use crate::outbox::{clamp, number, read_lanes, tally};
 use crate::writer::Known;
@@ -180,9 +180,8 @@ impl Traces {
         let (path, database, checkpoints) =
             (self.path.clone(), Arc::clone(&self.database), Arc::clone(&self.checkpoints));
         let thread = std::thread::Builder::new().name("secevent-traces".to_owned()).spawn(move || {
-            let counted = count(&path, &database, &checkpoints, &texts);
             // Who does not wait any more need not be told.
-            let _ = caller.send(counted.map_err(StoreError::from));
+            let _ = caller.send(count(&path, &database, &checkpoints, &texts));
         });
         Box::pin(async move {
             thread.map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;
@@ -197,13 +196,11 @@ fn count(
     database: &Mutex<File>,
     checkpoints: &Checkpoints,
     texts: &Texts,
-) -> Result<u64, Failure> {
-    let connection = open::connect(path, open::CHECKPOINT_CACHE_KIB)?;
-    checkpoint::truncate(&connection)?;
-    checkpoints.was_cut_off();
+) -> Result<u64, StoreError> {
+    checkpoints.cut_off(&open::connect(path, open::CHECKPOINT_CACHE_KIB)?)?;
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
-    let failed = |error: io::Error| Failure::System(format!("the files cannot be read: {error}"));
+    let failed = |error: io::Error| StoreError::Unavailable(format!("the files cannot be read: {error}"));
     let mut database = database.lock().unwrap_or_else(PoisonError::into_inner);
     let found = database.seek(SeekFrom::Start(0)).and_then(|_| count_in(&mut *database, texts));
     let mut found = found.map_err(failed)?;
@@ -211,23 +208,19 @@ fn count(
     Ok(found)
 }
 
-/// Each place is looked at with enough before and behind it to see whole words.
+/// Each place is looked at with enough behind it to see a whole text.
 fn count_in(file: &mut impl Read, texts: &Texts) -> io::Result<u64> {
-    let overlap = texts.longest() + 1;
+    let overlap = texts.longest().saturating_sub(1);
     let (mut part, mut found) = (Vec::new(), 0);
-    let mut first = true;
     loop {
         let read = file.by_ref().take(Traces::PART_BYTES as u64).read_to_end(&mut part)?;
         let last = read < Traces::PART_BYTES;
         let end = if last { part.len() } else { part.len().saturating_sub(overlap) };
-        // The first byte of a later part was looked at before: it is there to tell where a word begins.
-        let begin = usize::from(!first);
-        found += texts.count_in(&part, end) - if begin > 0 { texts.count_in(&part, begin) } else { 0 };
+        found += texts.count_in(&part, end);
         if last {
             return Ok(found);
         }
-        part.drain(..end.saturating_sub(1));
-        first = false;
+        part.drain(..end);
     }
 }
 

@@ -38,6 +38,11 @@ impl Writer {
         bytes_max: Option<u64>,
         lock: File,
     ) -> Result<Self, Failure> {
+        connection.pragma_update(
+            None,
+            "journal_size_limit",
+            log.bytes_kept().min(i64::MAX.cast_unsigned()),
+        )?;
         fingerprint_key(&connection)?;
         let known = Some(Known::load(&connection, epoch)?);
         let observed = checkpoints.clone();
@@ -59,25 +64,40 @@ impl Writer {
             self.log.is_short();
         }
         self.log.make_room(self.checkpoints.pages());
-        if writes.iter().any(|write| matches!(write, Write::ClearTraces { rewrite: true })) {
-            // Not within a transaction.
-            self.connection.execute_batch("VACUUM")?;
-        }
-        let committed = self.commit_once(writes, None);
+        let rewritten = match writes.iter().any(is_rewrite) {
+            // Not within a transaction. If it fails, that is its caller's trouble and nobody else's.
+            true => self.rewrite(),
+            false => Ok(()),
+        };
+        let refusals = Refusals { of_rewrites: rewritten.err(), ..Refusals::default() };
+        let committed = self.commit_once(writes, &refusals);
         let Err(failure) = committed else { return committed };
         if !failure.is_of_the_disk() || writes.iter().all(Write::is_intake) {
             return Err(failure);
         }
         // Outcomes free space, and there may be some for them: in a log that begins anew.
         let _ = crate::checkpoint::passive(&self.connection);
-        self.commit_once(writes, Some(&failure.into()))
+        self.commit_once(writes, &Refusals { of_intake: Some(failure.into()), ..refusals })
     }
 
-    /// Commits a group, or all of it but what would take in more.
+    /// Writes the whole store anew.
+    fn rewrite(&mut self) -> Result<(), StoreError> {
+        self.flush_if(true)?;
+        // The copy that SQLite makes is as large as the store: too large for memory.
+        let rewrite = || {
+            self.connection.pragma_update(None, "temp_store", "FILE")?;
+            self.connection.execute_batch("VACUUM")
+        };
+        let rewritten = rewrite();
+        self.connection.pragma_update(None, "temp_store", "MEMORY").map_err(Failure::from)?;
+        Ok(rewritten.map_err(Failure::from)?)
+    }
+
+    /// Commits a group, or all of it but what is refused.
     fn commit_once(
         &mut self,
         writes: &[Write],
-        refusal: Option<&StoreError>,
+        refusals: &Refusals,
     ) -> Result<Vec<Result<Written, StoreError>>, Failure> {
         self.flush_if(!writes.iter().all(Write::may_be_undone))?;
         let mut known = match self.known.take() {
@@ -85,13 +105,35 @@ impl Writer {
             None => Known::load(&self.connection, self.epoch)?,
         };
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let committed = self.apply(&mut known, writes, refusal);
-        if committed.is_ok() {
+        let committed = self.apply(&mut known, writes, refusals);
+        if let Ok(answers) = &committed {
             self.known = Some(known);
+            self.shorten_file(writes, answers);
         } else if !self.connection.is_autocommit() {
             self.connection.execute_batch("ROLLBACK")?;
         }
         committed
+    }
+
+    /// Free pages were given back in the log alone: the file gets shorter when that is carried over. While little is
+    /// written it has no other turn.
+    fn shorten_file(&self, writes: &[Write], answers: &[Result<Written, StoreError>]) {
+        let mut each = writes.iter().zip(answers);
+        let tidied = |(write, answer): (&Write, &Result<Written, StoreError>)| {
+            matches!((write, answer), (Write::Trim(_), Ok(Written::Cleared { more: false })))
+        };
+        // Whoever cannot tell has nothing to do: the next round of tidying asks again.
+        if each.any(tidied) && self.file_is_too_long().unwrap_or(false) {
+            self.checkpoints.make_due();
+        }
+    }
+
+    fn file_is_too_long(&self) -> Result<bool, Failure> {
+        let number =
+            |pragma| self.connection.prepare_cached(pragma)?.query_row([], |row| row.get::<_, u64>(0));
+        let bytes = number("PRAGMA page_count")?.saturating_mul(number("PRAGMA page_size")?);
+        let file = self.connection.path().and_then(|path| std::fs::metadata(path).ok());
+        Ok(file.is_some_and(|file| file.len() > bytes))
     }
 
     /// Whether the next commit waits until the disk has it, and all that came before it.
@@ -117,14 +159,19 @@ impl Writer {
         &self,
         known: &mut Known,
         writes: &[Write],
-        refusal: Option<&StoreError>,
+        refusals: &Refusals,
     ) -> Result<Vec<Result<Written, StoreError>>, Failure> {
         let connection = &self.connection;
+        let refusal = refusals.of_intake.as_ref();
         let full = refusal.is_none() && writes.iter().any(Write::is_intake) && self.is_full()?;
         let refusal = if full { Some(&StoreError::Full) } else { refusal };
         let mut answers = Vec::with_capacity(writes.len());
         for write in writes {
             if let Some(refusal) = refusal.filter(|_| write.is_intake()) {
+                answers.push(Err(refusal.clone()));
+                continue;
+            }
+            if let Some(refusal) = refusals.of_rewrites.as_ref().filter(|_| is_rewrite(write)) {
                 answers.push(Err(refusal.clone()));
                 continue;
             }
@@ -210,6 +257,19 @@ impl Drop for Writer {
         // Whether or not this succeeds, the log holds everything: the next start reads it.
         let _ = crate::checkpoint::truncate(&self.connection);
     }
+}
+
+/// Why some writes of a group are refused while the others go through.
+#[derive(Debug, Default)]
+struct Refusals {
+    /// Those that would take in more.
+    of_intake: Option<StoreError>,
+    /// Those that would have the store written anew.
+    of_rewrites: Option<StoreError>,
+}
+
+fn is_rewrite(write: &Write) -> bool {
+    matches!(write, Write::ClearTraces { rewrite: true })
 }
 
 /// What the writer knows of what is stored, so that it need not ask.
@@ -358,6 +418,35 @@ mod tests {
         assert_eq!(commit(&mut writer, &[record(100_000)]), [recorded(3)]);
     }
 
+    /// Who has the store written anew may fail, and nobody who happens to come along.
+    #[test]
+    fn a_rewrite_that_fails_fails_alone() {
+        use rusqlite::hooks::{AuthAction, Authorization};
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = writer(directory.path());
+        let group = [record(10), Write::ClearTraces { rewrite: true }, record(10)];
+        let temp_store = |writer: &Writer| {
+            writer.connection.query_row("PRAGMA temp_store", [], |row| row.get::<_, u8>(0)).unwrap()
+        };
+        let before = temp_store(&writer);
+        // SQLite makes its copy as a database of its own.
+        let no_copies = |context: rusqlite::hooks::AuthContext<'_>| match context.action {
+            AuthAction::Attach { .. } => Authorization::Deny,
+            _ => Authorization::Allow,
+        };
+        writer.connection.authorizer(Some(no_copies)).unwrap();
+        let answers = commit(&mut writer, &group);
+        let [first, rewritten, second] = &answers[..] else { panic!("{answers:?}") };
+        assert_eq!([first, second], [&recorded(1), &recorded(2)]);
+        assert!(matches!(rewritten, Err(StoreError::Unavailable(_))), "{rewritten:?}");
+        assert_eq!(temp_store(&writer), before);
+
+        writer.connection.authorizer(None::<fn(rusqlite::hooks::AuthContext<'_>) -> Authorization>).unwrap();
+        let answers = commit(&mut writer, &group);
+        assert_eq!(answers, [recorded(3), Ok(Written::Cleared { more: false }), recorded(4)]);
+        assert_eq!(temp_store(&writer), before);
+    }
+
     /// What nobody waits for need not wait for the disk. What is promised does, and takes the rest along.
     #[test]
     fn outcomes_alone_are_not_flushed() {
@@ -380,12 +469,28 @@ mod tests {
         }
     }
 
+    /// What was made longer for the log is not cut back each time that the log begins anew.
+    #[test]
+    fn the_log_keeps_its_room() {
+        for (pages_max, expected) in [(1_000, 64 << 20), (100_000, 125_000 * 4_120)] {
+            let directory = tempfile::tempdir().unwrap();
+            let writer = writer_with(directory.path(), pages_max);
+            let kept: u64 =
+                writer.connection.query_row("PRAGMA journal_size_limit", [], |row| row.get(0)).unwrap();
+            assert_eq!(kept, expected);
+        }
+    }
+
     fn writer(directory: &std::path::Path) -> Writer {
+        writer_with(directory, 1_000)
+    }
+
+    fn writer_with(directory: &std::path::Path, pages_max: usize) -> Writer {
         let (path, lock) = crate::open::take(&directory.join("secevent.db")).unwrap();
         let mut connection = crate::open::connect(&path, 1_024).unwrap();
         crate::migrations::migrate(&mut connection, crate::migrations::MIGRATIONS).unwrap();
-        let log = LogFile::open(&path, 1_000).unwrap();
-        Writer::new(connection, log, Epoch(1), Arc::new(Checkpoints::new(1_000)), None, lock).unwrap()
+        let log = LogFile::open(&path, pages_max).unwrap();
+        Writer::new(connection, log, Epoch(1), Arc::new(Checkpoints::new(pages_max)), None, lock).unwrap()
     }
 
     fn commit(writer: &mut Writer, writes: &[Write]) -> Vec<Result<Written, StoreError>> {

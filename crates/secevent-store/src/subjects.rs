@@ -139,8 +139,11 @@ impl GroupCommit {
 
     /// See [`Subjects::drop_subjects`]. Other callers' groups go between its steps.
     pub fn drop_subjects(&self, stream: StreamNumber) -> BoxFuture<'_, Result<(), StoreError>> {
+        let mut step = self.submit(Write::DropSubjects(stream), Written::more);
         Box::pin(async move {
-            while self.submit(Write::DropSubjects(stream), Written::more).await? {}
+            while step.await? {
+                step = self.submit(Write::DropSubjects(stream), Written::more);
+            }
             Ok(())
         })
     }

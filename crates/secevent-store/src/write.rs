@@ -190,8 +190,10 @@ impl Write {
                 let bytes = |entry: &SubjectEntry| size_of::<SubjectEntry>() + entry.subject.len();
                 (2 * entries.len(), entries.iter().map(bytes).sum())
             }
-            Self::ForgetSubjects { fingerprints, .. } => {
-                (2 * fingerprints.len(), size_of_val(fingerprints.as_slice()))
+            Self::ForgetSubjects { stream, fingerprints } => {
+                // Each of them is looked for in each of the streams, of which there may be hundreds.
+                let streams = if stream.is_some() { 1 } else { 256 };
+                (2 * streams * fingerprints.len(), size_of_val(fingerprints.as_slice()))
             }
             // A step of these is bounded by the store, and large.
             Self::DropStream(_)

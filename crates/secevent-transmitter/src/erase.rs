@@ -33,6 +33,10 @@ pub struct Erasure {
     pub person: String,
     /// Whether the files of the store are written anew at the end.
     pub rewrite: bool,
+    /// Why they were not, although that was asked. It is tried once: what failed may take the server down with it, and
+    /// nobody is served meanwhile.
+    #[serde(default)]
+    pub not_rewritten: Option<String>,
     /// How much was erased.
     pub erased: Amounts,
     /// What is left, once somebody has looked.
@@ -85,7 +89,7 @@ pub struct Left {
     /// Documents that name the person in words of a receiver or an operator, such as a stream's description: they are
     /// theirs to change.
     pub documents: Vec<String>,
-    /// Copies in the files of the store that nothing refers to.
+    /// Copies in the files of the store that nothing refers to. A part of another word counts as one, too.
     pub traces: u64,
 }
 
@@ -145,6 +149,7 @@ impl Transmitter {
             started_at: self.clock.now(),
             person: self.pseudonym(subject),
             rewrite,
+            not_rewritten: None,
             erased: Amounts::default(),
             left: None,
             subject: Some(self.vault.seal(&Erasure::document(&id), subject.key().as_bytes())),
@@ -212,7 +217,7 @@ impl Transmitter {
         erasure.erased.replays += self.forget_replays(&person).await?;
         erasure.erased.subjects += self.erase_subject(&person.subject).await?;
         let left = self.look_for(&person).await?;
-        let traces = self.store.clear_traces(person.texts.clone(), erasure.rewrite).await?;
+        let traces = self.clear_traces(&person, erasure, version).await?;
         erasure.left = Some(Left { traces, ..left });
         (erasure.state, erasure.subject) = (ErasureState::Done, None);
         let (kind, id) = &erasure.actor;
@@ -220,6 +225,31 @@ impl Transmitter {
         acting.run(self.enter_change(erasure.changed("erasure.done", Some(&erasure.erased)))).await?;
         *version = self.write_erasure(erasure, *version).await?;
         Ok(())
+    }
+
+    /// Counts what is left in the files, written anew if that was asked and was not tried before.
+    async fn clear_traces(
+        &self,
+        person: &Person,
+        erasure: &mut Erasure,
+        version: &mut Version,
+    ) -> Result<u64, TransmitterError> {
+        if erasure.rewrite && erasure.not_rewritten.is_none() {
+            erasure.not_rewritten = Some("the server ended while it wrote them".to_owned());
+            *version = self.write_erasure(erasure, *version).await?;
+            match self.store.clear_traces(person.texts.clone(), true).await {
+                Ok(traces) => {
+                    erasure.not_rewritten = None;
+                    return Ok(traces);
+                }
+                Err(error) => {
+                    warn!(erasure = %erasure.id, %error, "The files of the store are not written anew");
+                    erasure.not_rewritten = Some(error.to_string());
+                    *version = self.write_erasure(erasure, *version).await?;
+                }
+            }
+        }
+        Ok(self.store.clear_traces(person.texts.clone(), false).await?)
     }
 
     /// Erases those of these events that are about the person. What is on its way to a receiver at this moment ends
@@ -527,6 +557,9 @@ impl Erasure {
         if let Some(erased) = erased {
             after["erased"] = json!(erased);
             after["left"] = json!(self.left);
+            if let Some(reason) = &self.not_rewritten {
+                after["not_rewritten"] = json!(reason);
+            }
         }
         let object = format!("erasure/{}", self.id);
         Changed { action: action.to_owned(), object, after: Some(after), ..Changed::default() }

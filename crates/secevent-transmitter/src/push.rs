@@ -14,7 +14,7 @@ use crate::transmitter::Transmitter;
 use bytes::Bytes;
 use secevent::Timestamp;
 use secevent_jose::Detached;
-use secevent_ssf::{OnBehalfOf, Status, TransportError, push};
+use secevent_ssf::{OnBehalfOf, ResponseTime, Status, TransportError, push};
 use secevent_store::{Delivery, Queue, Settlement, Signed, StoreError, Verdict};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -238,6 +238,7 @@ impl Transmitter {
         let token = Bytes::from(token);
         let mut request = push::request(&target.endpoint, token.clone(), target.authorization.as_ref());
         request.extensions_mut().insert(OnBehalfOf(settings.stream.client.clone()));
+        request.extensions_mut().insert(ResponseTime(self.config.push_timeout));
         trace!(target: "secevent::step", step = "dispatch");
         let answer = tokio::time::timeout(self.config.push_timeout, self.transport.send(request)).await;
         trace!(target: "secevent::step", step = "response");

@@ -404,15 +404,23 @@ async fn keep_house(transmitter: Weak<Transmitter>, mut closing: watch::Receiver
         drop(this);
         loop {
             let Some(transmitter) = transmitter.upgrade() else { return };
+            let before = transmitter.clock.now().minus(transmitter.config.audit_kept);
+            match transmitter.store.forget_changes(before).await {
+                Ok(true) if !transmitter.is_closing() => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "The log of changes could not be tidied, it is tried again later");
+                    break;
+                }
+            }
+        }
+        loop {
+            let Some(transmitter) = transmitter.upgrade() else { return };
             let now = transmitter.clock.now();
             let keep = Keep {
                 history: now.minus(transmitter.config.history),
                 dead: now.minus(transmitter.config.dead_kept),
             };
-            let changes = now.minus(transmitter.config.audit_kept);
-            if let Err(error) = transmitter.store.forget_changes(changes).await {
-                tracing::warn!(%error, "The log of changes could not be tidied, it is tried again later");
-            }
             match transmitter.store.trim(keep).await {
                 Ok(true) if !transmitter.is_closing() => {}
                 Ok(_) => break,

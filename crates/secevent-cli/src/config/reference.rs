@@ -327,7 +327,7 @@ const OUTGOING: &[Setting] = &[
         "Whether the proxy looks up names, and so judges addresses in the place of this server.",
     )
     .default("false"),
-    Setting::new("no_proxy", Kind::Texts("host name, or .domain"), "What is reached without the proxy.")
+    Setting::new("no_proxy", Kind::Texts("host name, .domain, address or network"), "What is reached without the proxy.")
         .default("[]")
         .instead()
         .example("[\".internal\"]"),

@@ -5,10 +5,13 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use rcgen::generate_simple_self_signed;
-use secevent_http::{Credentialed, Identity, OAuth, Proof, PushCredential, SecretPlace, TlsConfig};
-use secevent_ssf::{OnBehalfOf, Secret, Transport as _, TransportError};
+use secevent_http::{
+    ClientConfig, Credentialed, Identity, OAuth, Proof, PushCredential, SecretPlace, TlsConfig,
+};
+use secevent_ssf::{OnBehalfOf, ResponseTime, Secret, Transport as _, TransportError};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{self, RootCertStore};
@@ -166,6 +169,32 @@ async fn without_a_token_nothing_is_sent_and_no_secret_told() {
     assert_eq!(tokens.asked().len(), 1, "a failure stands for a moment");
 }
 
+/// A token endpoint that does not answer is no receiver that does not: that is told while somebody waits to hear it.
+#[tokio::test]
+async fn a_token_endpoint_that_does_not_answer_is_told_in_time() {
+    // What is connected to and says nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let oauth = Proof::OAuth(OAuth {
+        token_url: format!("http://{}/token", silent.local_addr().unwrap()).parse().unwrap(),
+        client_id: "us".to_owned(),
+        secret: Secret::new("hush".to_owned()),
+        scope: None,
+        place: SecretPlace::Basic,
+    });
+    let (server, _) = receiver(|_| true).await;
+    let transport = Credentialed::new(&on_loopback(), vec![for_client("billing", oauth)]).unwrap();
+    let patience = Duration::from_secs(2);
+    let send = async || {
+        let mut request = push(&server, "billing");
+        request.extensions_mut().insert(ResponseTime(patience));
+        tokio::time::timeout(patience, transport.send(request)).await.expect("in time").unwrap_err()
+    };
+    let first = send().await;
+    assert!(matches!(first, TransportError::Credentials(_)), "{first}");
+    assert_eq!(send().await, first, "it is remembered");
+    assert_eq!(server.counts.requests(), 0);
+}
+
 /// The token endpoint is reached through the guard like everything else (SEM-23).
 #[tokio::test]
 async fn a_token_endpoint_at_a_private_address_is_refused() {
@@ -216,6 +245,36 @@ async fn a_receiver_that_asks_for_a_certificate_gets_it() {
     assert_eq!(transport.send(request("/a")).await.unwrap().status(), 202);
     let error = transport.send(request("-of-others")).await.unwrap_err();
     assert!(matches!(error, TransportError::Tls(_)), "{error}");
+}
+
+/// Whatever they show, all have the connections of one process; an idle one of another makes room.
+#[tokio::test]
+async fn credentials_share_the_bound_of_connections() {
+    let server = serve(None, |_| async {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        answer(202, String::new())
+    })
+    .await;
+    let identity = |name: &str| {
+        let ours = pair(name);
+        let key_pem = Secret::new(ours.signing_key.serialize_pem());
+        let identity = Identity { certificate_pem: ours.cert.pem(), key_pem };
+        for_client(name, Proof::Identity(Box::new(identity)))
+    };
+    let config = ClientConfig { connections_max: 1, ..on_loopback() };
+    let transport = Credentialed::new(&config, vec![identity("billing"), identity("shop")]).unwrap();
+    let send = |client: &str| transport.send(push(&server, client));
+    let soon = async {
+        let (one, two, three) = tokio::join!(send("billing"), send("shop"), send("others"));
+        [one, two, three].into_iter().for_each(|response| assert_eq!(response.unwrap().status(), 202));
+        for client in ["billing", "shop", "others"] {
+            assert_eq!(send(client).await.unwrap().status(), 202);
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), soon).await.expect("nobody waits until one is too old");
+    assert_eq!(server.counts.busy_max.load(SeqCst), 1);
 }
 
 fn pair(name: &str) -> rcgen::CertifiedKey<rcgen::KeyPair> {

@@ -115,6 +115,50 @@ async fn a_proxy_may_resolve_names_and_some_destinations_pass_it_by() {
     assert_eq!(proxy.asked().len(), 1);
 }
 
+/// A network is excepted by whatever name it is reached, as far as names are resolved here.
+#[tokio::test]
+async fn names_in_excepted_networks_pass_the_proxy_by() {
+    let server = serve(None, |_| async { ok("hello") }).await;
+    let url = format!("http://receiver.example:{}/", server.address.port());
+    for (exception, resolves, asked) in [
+        ("127.0.0.0/8", false, 0),
+        ("127.0.0.1", false, 0),
+        ("10.0.0.0/8", false, 1),
+        ("127.0.0.0/8", true, 1),
+    ] {
+        let proxy = Proxy::start(server.address, "200 OK").await;
+        let exceptions = vec![exception.to_owned()];
+        let client = client(on_loopback(), ProxyConfig { resolves, exceptions, ..proxy.config() });
+        assert_eq!(get(&client, &url).await.unwrap().body(), "hello");
+        assert_eq!(proxy.asked().len(), asked, "{exception} {resolves}");
+    }
+}
+
+/// What is written wrong is no name that nothing has.
+#[test]
+fn an_exception_that_is_none_is_refused() {
+    let check = |exception: &str| {
+        let proxy = ProxyConfig {
+            url: "http://proxy.internal:3128".to_owned(),
+            credential: None,
+            resolves: false,
+            exceptions: vec![exception.to_owned()],
+        };
+        ClientConfig { proxy: Some(proxy), ..ClientConfig::default() }
+            .check()
+            .map_err(|error| error.to_string())
+    };
+    for right in
+        ["internal", ".internal", "Partner.Example", "10.20.0.0/16", "10.20.30.40", "fd00::/8", "::1"]
+    {
+        assert_eq!(check(right), Ok(()), "{right}");
+    }
+    for wrong in ["", ".", "10.20.0.0/33", "*.internal", "http://internal", "internal:8443", "a,b"] {
+        let refused = check(wrong).unwrap_err();
+        assert!(refused.contains(&format!("{wrong:?}")), "{refused}");
+    }
+}
+
 #[tokio::test]
 async fn a_proxy_that_refuses_is_named_and_its_credential_is_not() {
     let server = serve(None, |_| async { ok("hello") }).await;

@@ -59,6 +59,8 @@ struct ErasureTold {
     person: String,
     /// Whether the files of the store are written anew at the end.
     rewrite: bool,
+    /// Why they were not, although that was asked. Null if they were, or will be.
+    not_rewritten: Option<String>,
     erased: AmountsTold,
     /// What was found when it was looked for after all. Null until then.
     left: Option<LeftTold>,
@@ -80,7 +82,7 @@ struct LeftTold {
     found: AmountsTold,
     /// Documents of streams that name the person in the words of a receiver or an operator: theirs to change.
     documents: Vec<String>,
-    /// Copies in the files of the store that nothing refers to. `rewrite` clears them.
+    /// Copies in the files of the store that nothing refers to, which `rewrite` clears; and parts of other words.
     traces: u64,
 }
 
@@ -161,6 +163,8 @@ impl From<Erasure> for ErasureTold {
             started_at: time::told(erasure.started_at),
             person: erasure.person,
             rewrite: erasure.rewrite,
+            // While it goes on this is what would be said if it were cut short.
+            not_rewritten: erasure.not_rewritten.filter(|_| erasure.state == ErasureState::Done),
             erased: erasure.erased.into(),
             left: erasure.left.map(|left| LeftTold {
                 nothing: left.is_nothing(),

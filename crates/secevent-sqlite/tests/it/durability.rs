@@ -10,6 +10,7 @@ use secevent_store::{
 };
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const A: StreamNumber = StreamNumber(1);
@@ -223,6 +224,30 @@ async fn the_file_shrinks_after_the_drain() {
     let drained = std::fs::metadata(&path).unwrap().len();
     assert!(full > 30 << 20, "{full} bytes");
     assert!(drained < 10 << 20, "{drained} bytes of {full}");
+}
+
+/// It is given back while the store is open too, though nothing is written any more and the log has room.
+#[tokio::test]
+async fn the_file_of_an_idle_store_shrinks() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    let options = |epoch| Options { log_pages_max: 1 << 20, ..Options::new(Epoch(epoch)) };
+    let store = SqliteStore::open(&path, options(1)).unwrap();
+    for _ in 0..40 {
+        store.record((0..1_000).map(|_| event(&[A])).collect()).await.unwrap();
+    }
+    drop(store);
+    let bytes = || std::fs::metadata(&path).unwrap().len();
+    let full = bytes();
+    let store = SqliteStore::open(&path, options(2)).unwrap();
+    let outcomes = (1..=40_000).map(|place| settlement(place, Verdict::Acked));
+    store.settle(outcomes.collect()).await.unwrap();
+    while store.trim(keep(Timestamp::from_seconds(1_000))).await.unwrap() {}
+    let since = Instant::now();
+    while bytes() > full / 2 {
+        assert!(since.elapsed() < Duration::from_secs(30), "{} bytes of {full}", bytes());
+        tokio::task::yield_now().await;
+    }
 }
 
 /// A store that holds all that it may takes nothing new, goes on with the old, and recovers by itself (SEM-9).

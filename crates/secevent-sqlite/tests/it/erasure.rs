@@ -2,13 +2,15 @@
 
 use crate::durability::open;
 use bytes::Bytes;
+use rusqlite::Connection;
 use secevent::Timestamp;
-use secevent_sqlite::SqliteStore;
+use secevent_sqlite::{Options, SqliteStore};
 use secevent_store::{
-    Audit, Change, ChangeFilter, Erase, Idempotency, Keep, NewEvent, Outbox, Owed, Place, Queue, Recorded,
-    Records, Recovery, Rendering, Sequence, Settlement, StreamNumber, Texts, Verdict,
+    Audit, Change, ChangeFilter, Epoch, Erase, Idempotency, Keep, NewEvent, Outbox, Owed, Place, Queue,
+    Recorded, Records, Recovery, Rendering, Sequence, Settlement, StoreError, StreamNumber, Texts, Verdict,
 };
 use std::path::Path;
+use std::pin::pin;
 use tempfile::TempDir;
 
 const A: StreamNumber = StreamNumber(1);
@@ -36,8 +38,7 @@ async fn an_address_that_was_planted_is_found_nowhere() {
     assert_eq!(store.redrive(redriven).await, Ok(5));
     let change = Change { before: Some(format!("{{\"reason\":\"{ALICE}\"}}")), ..Change::default() };
     store.enter(vec![change]).await.unwrap();
-    let keep = Keep { history: Timestamp::from_seconds(11), dead: Timestamp::default() };
-    while store.trim(keep).await.unwrap() {}
+    while store.trim(keep(11)).await.unwrap() {}
 
     let texts = Texts::new([ALICE]);
     assert!(in_files(directory.path()) > 0, "it is planted");
@@ -57,10 +58,78 @@ async fn an_address_that_was_planted_is_found_nowhere() {
     assert_eq!(in_files(directory.path()), 0, "nor when it is closed");
     let store = open(&path, 2);
     assert_eq!(store.event(again[0]).await.unwrap().unwrap().sequence, again[0]);
-    assert_eq!(store.clear_traces(texts, true).await, Ok(0), "nor when it is written anew");
     let left = store.page(A, Queue::Regular, Sequence(0), 1_000).await.unwrap();
     assert_eq!(left.deliveries.len(), 401);
     record(&store, vec![event("carol@example.com", 0)]).await;
+}
+
+/// Free pages of a store that was made without the ability to give them back keep what they had, until it is written
+/// anew: with little room in the log too.
+#[tokio::test]
+async fn writing_anew_clears_what_free_pages_have() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    drop(open(&path, 1));
+    let without = "PRAGMA journal_mode = DELETE; PRAGMA auto_vacuum = NONE; VACUUM";
+    Connection::open(&path).unwrap().execute_batch(without).unwrap();
+    let texts = Texts::new([ALICE]);
+    for log_pages_max in [8_192, 64] {
+        let store = SqliteStore::open(&path, Options { log_pages_max, ..Options::new(Epoch(1)) }).unwrap();
+        // The newest stays, so it must be about somebody else.
+        for _ in 0..100 {
+            record(&store, vec![unnamed(ALICE, 10_000), unnamed("bob@example.com", 0)]).await;
+        }
+        assert_eq!(store.drop_stream(A).await, Ok(200));
+        while store.trim(keep(11)).await.unwrap() {}
+        assert!(store.clear_traces(texts.clone(), false).await.unwrap() > 0, "it is in free pages");
+        assert_eq!(store.clear_traces(texts.clone(), true).await, Ok(0));
+        assert_eq!(in_files(directory.path()), 0);
+        record(&store, vec![unnamed("carol@example.com", 0)]).await;
+        assert_eq!(store.drop_stream(A).await, Ok(1));
+        drop(store);
+        let connection = Connection::open(&path).unwrap();
+        connection.execute_batch(without).unwrap();
+    }
+}
+
+/// In a row nothing lies between a key and the name of its scope.
+#[tokio::test]
+async fn an_address_that_is_a_key_is_found() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory.path().join("secevent.db"), 1);
+    let texts = Texts::new([ALICE]);
+    let key = Idempotency { scope: "s".to_owned(), key: ALICE.to_owned(), digest: [b'7'; 32] };
+    let named = NewEvent { idempotency: Some(key), ..event("bob@example.com", 0) };
+    let sequence = record(&store, vec![named]).await[0];
+    assert_eq!(store.clear_traces(texts.clone(), false).await, Ok(1));
+    store.erase(vec![Erase::Name(sequence)]).await.unwrap();
+    assert_eq!(store.clear_traces(texts, false).await, Ok(0));
+}
+
+/// As long as somebody reads an older state the log cannot be cut off. Whoever asked is told, and nobody else waits.
+#[tokio::test]
+async fn a_log_that_cannot_be_cut_off_is_told_and_holds_up_nobody() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    let store = open(&path, 1);
+    let planted = record(&store, vec![event(ALICE, 0)]).await;
+    let reader = Connection::open(&path).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM events").unwrap();
+    let erase = Erase::Event { sequence: planted[0], streams: vec![A] };
+    store.erase(vec![erase]).await.unwrap();
+    let texts = Texts::new([ALICE]);
+    let mut cleared = pin!(store.clear_traces(texts.clone(), false));
+    for _ in 0..20 {
+        tokio::select! {
+            biased;
+            cleared = &mut cleared => panic!("{cleared:?} before the others"),
+            _ = record(&store, vec![unnamed("bob@example.com", 0)]) => {}
+        }
+    }
+    assert_eq!(cleared.await, Err(StoreError::Busy));
+    drop(reader);
+    assert_eq!(store.clear_traces(texts, false).await, Ok(0));
+    assert_eq!(in_files(directory.path()), 0);
 }
 
 fn event(email: &str, padding: usize) -> NewEvent {
@@ -80,6 +149,14 @@ fn event(email: &str, padding: usize) -> NewEvent {
         owed: vec![Owed { stream: A, queue: Queue::Regular, rendering: Rendering(1) }],
         dropped: Vec::new(),
     }
+}
+
+fn unnamed(email: &str, padding: usize) -> NewEvent {
+    NewEvent { idempotency: None, ..event(email, padding) }
+}
+
+fn keep(from_seconds: i64) -> Keep {
+    Keep { history: Timestamp::from_seconds(from_seconds), dead: Timestamp::default() }
 }
 
 fn regular(sequence: Sequence) -> Place {

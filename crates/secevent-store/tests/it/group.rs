@@ -320,6 +320,28 @@ async fn a_stream_is_dropped_in_steps() {
     assert_eq!(steps.join().unwrap().groups(), [1, 1, 1]);
 }
 
+/// Dropping has its place in the order of commits when it is called, also if nobody waits for it yet.
+#[tokio::test]
+async fn dropping_takes_its_place_when_it_is_called() {
+    let (writer, disk) = open(GroupLimits::default());
+    let first = writer.put("a", Version(0), None);
+    disk.begin();
+    let dropped = writer.drop_subjects(StreamNumber(3));
+    let second = writer.put("b", Version(0), None);
+    let steps = std::thread::spawn(move || {
+        disk.finish(Ok(()));
+        for _ in 0..3 {
+            disk.begin();
+            disk.finish(Ok(()));
+        }
+        disk
+    });
+    first.await.unwrap();
+    second.await.unwrap();
+    dropped.await.unwrap();
+    assert_eq!(steps.join().unwrap().groups(), [1, 2, 1, 1]);
+}
+
 /// A disk that writes when the test lets it.
 struct Disk {
     begun: Receiver<()>,

@@ -7,6 +7,7 @@ use secevent_ssf::Status;
 use secevent_store::{ChangeFilter, Records, Recovery, Sequence};
 use secevent_transmitter::{EraseError, Erasure, ErasureState, ReplayRequest, Transmitter};
 use serde_json::json;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 fn alice() -> Subject {
@@ -143,4 +144,37 @@ async fn an_erasure_goes_on_after_a_restart() {
     assert_eq!((erasure.erased.events, erasure.person == begun.person), (2, true));
     let waiting = next.poll(&id, &json!({"returnImmediately": true})).await;
     assert_eq!(waiting.sets.len(), 0);
+}
+
+/// Files that cannot be written anew are told, and not tried again: nobody is served meanwhile.
+#[tokio::test(start_paused = true)]
+async fn an_erasure_ends_without_the_rewrite_that_fails() {
+    let world = World::new().await;
+    world.poll_stream().await;
+    world.emit("e1", "alice").await;
+    world.store.rewrite_fails.store(true, SeqCst);
+    let begun = world.transmitter.start_erasure(&alice(), true).await.unwrap();
+    let erasure = ended(&world.transmitter, &begun.id).await;
+    let reason = "the store is not available: as the test wants it";
+    assert_eq!((erasure.rewrite, erasure.not_rewritten.as_deref()), (true, Some(reason)));
+    assert_eq!((erasure.erased.events, erasure.left.map(|left| left.is_nothing())), (1, Some(true)));
+    assert_eq!(*world.store.rewrites.borrow(), 1);
+
+    world.store.rewrite_fails.store(false, SeqCst);
+    let begun = world.transmitter.start_erasure(&alice(), true).await.unwrap();
+    let erasure = ended(&world.transmitter, &begun.id).await;
+    assert_eq!((erasure.rewrite, erasure.not_rewritten), (true, None));
+}
+
+/// Nor is it tried again after it took the server down.
+#[tokio::test(start_paused = true)]
+async fn a_rewrite_that_ends_the_server_is_not_tried_again() {
+    let world = World::new().await;
+    world.store.rewrite_hangs.store(true, SeqCst);
+    let begun = world.transmitter.start_erasure(&alice(), true).await.unwrap();
+    world.store.rewrites.subscribe().wait_for(|rewrites| *rewrites == 1).await.unwrap();
+    let next = world.restarted().await;
+    let erasure = ended(&next.transmitter, &begun.id).await;
+    assert_eq!(erasure.not_rewritten.as_deref(), Some("the server ended while it wrote them"));
+    assert_eq!(*next.store.rewrites.borrow(), 0);
 }

@@ -31,6 +31,11 @@ pub(crate) struct TestStore {
     pub(crate) pages_asked: watch::Sender<usize>,
     /// What is recorded for this queue is committed only when this is unset.
     pub(crate) commits_slowly: watch::Sender<Option<Queue>>,
+    /// How often the store was to be written anew.
+    pub(crate) rewrites: watch::Sender<usize>,
+    /// Writing it anew fails, or does not end.
+    pub(crate) rewrite_fails: AtomicBool,
+    pub(crate) rewrite_hangs: AtomicBool,
     /// Which hand-overs are withheld from the observer.
     withheld: Mutex<Option<Withheld>>,
     settled: Mutex<BTreeMap<Verb, usize>>,
@@ -70,6 +75,9 @@ impl TestStore {
             pages_held: watch::Sender::new(false),
             pages_asked: watch::Sender::new(0),
             commits_slowly: watch::Sender::new(None),
+            rewrites: watch::Sender::new(0),
+            rewrite_fails: AtomicBool::default(),
+            rewrite_hangs: AtomicBool::default(),
             withheld: Mutex::default(),
             settled: Mutex::default(),
             changed: Notify::new(),
@@ -417,6 +425,13 @@ impl Records for TestStore {
     }
 
     fn clear_traces(&self, texts: Texts, rewrite: bool) -> BoxFuture<'_, Result<u64, StoreError>> {
+        if rewrite {
+            self.rewrites.send_modify(|rewrites| *rewrites += 1);
+            if self.rewrite_hangs.load(SeqCst) {
+                return Box::pin(std::future::pending());
+            }
+            return self.unless(&self.rewrite_fails, || self.inner.clear_traces(texts, rewrite));
+        }
         self.inner.clear_traces(texts, rewrite)
     }
 }
