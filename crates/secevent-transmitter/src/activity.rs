@@ -72,6 +72,11 @@ impl Transmitter {
     /// Sends the verification events that are due, and ends streams whose receivers are silent.
     pub(crate) async fn look_for_life(&self, entry: &Arc<Entry>) -> Result<(), ManageError> {
         let now = self.clock.now();
+        if entry.is_off() {
+            // Its receiver may neither speak nor be spoken to: the time does not count against it.
+            entry.activity.heard(now);
+            return Ok(());
+        }
         if self.config.heartbeat.is_some_and(|period| entry.activity.beats(now, period)) {
             self.beat(entry).await?;
         }
