@@ -30,6 +30,16 @@ fn what_is_left_out_has_its_default() {
     );
 }
 
+// spec: POLL-41
+#[test]
+fn what_is_reported_more_than_once_counts_once() {
+    let error = value!({"err": "invalid_key", "description": "x"});
+    let read =
+        read(&value!({"ack": ["a", "b", "a", "c", "b"], "setErrs": {"c": error}}).to_string()).unwrap();
+    assert_eq!(read.ack, ["a", "b"]);
+    assert_eq!(read.set_errs.len(), 1);
+}
+
 #[test]
 fn malformed_polls_are_refused() {
     for (body, member) in [

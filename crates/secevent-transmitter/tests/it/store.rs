@@ -29,6 +29,8 @@ pub(crate) struct TestStore {
     pub(crate) pages_held: watch::Sender<bool>,
     /// How many of them were asked for.
     pub(crate) pages_asked: watch::Sender<usize>,
+    /// What is owed of one event is told only when this is unset.
+    pub(crate) deliveries_held: watch::Sender<bool>,
     /// What is recorded for this queue is committed only when this is unset.
     pub(crate) commits_slowly: watch::Sender<Option<Queue>>,
     /// Which hand-overs are withheld from the observer.
@@ -69,6 +71,7 @@ impl TestStore {
             standings_asked: AtomicUsize::default(),
             pages_held: watch::Sender::new(false),
             pages_asked: watch::Sender::new(0),
+            deliveries_held: watch::Sender::new(false),
             commits_slowly: watch::Sender::new(None),
             withheld: Mutex::default(),
             settled: Mutex::default(),
@@ -168,7 +171,11 @@ impl Outbox for TestStore {
         stream: StreamNumber,
         sequence: Sequence,
     ) -> BoxFuture<'_, Result<Vec<Delivery>, StoreError>> {
-        self.inner.deliveries(stream, sequence)
+        Box::pin(async move {
+            let deliveries = self.inner.deliveries(stream, sequence).await;
+            let _ = self.deliveries_held.subscribe().wait_for(|held| !held).await;
+            deliveries
+        })
     }
 
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), StoreError>> {
