@@ -9,7 +9,7 @@ use crate::render;
 use crate::retry::{Outcome, Trouble, TroubleKind, classify};
 use crate::share::{Permit, Share};
 use crate::stream::Target;
-use crate::table::{Entry, Settings};
+use crate::table::{Entry, Settings, Settling};
 use crate::transmitter::Transmitter;
 use bytes::Bytes;
 use secevent::Timestamp;
@@ -92,7 +92,8 @@ impl Transmitter {
     pub(crate) async fn drive(self: Arc<Self>, entry: Arc<Entry>) {
         let (returned_to, mut returned) = mpsc::unbounded_channel::<Returned>();
         let mut settlements: Vec<Settlement> = Vec::new();
-        let mut storing = None;
+        // How many of them are on their way to the store.
+        let (mut storing, mut under_way) = (None, 0);
         // The place in the line for one of the permits that all streams share, and what came of it.
         let (mut in_line, mut permit) = (None, None);
         loop {
@@ -100,9 +101,14 @@ impl Transmitter {
             tokio::pin!(changed);
             changed.as_mut().enable();
 
-            let failed = self.may_push_to(&entry) && self.read_ahead(&entry).await.is_err();
+            // A store that takes nothing may still be read. What is sent then is only remembered here, and sent once more
+            // by the next process: there is a bound to it.
+            let takes_more = settlements.len() + under_way < Settling::WAITING_MAX;
+            let failed = takes_more && self.may_push_to(&entry) && self.read_ahead(&entry).await.is_err();
             let now = self.clock.now();
-            let lacking = self.send_what_may(&entry, now, permit.take(), &returned_to);
+            let granted = permit.take();
+            let lacking =
+                takes_more.then(|| self.send_what_may(&entry, now, granted, &returned_to)).flatten();
             in_line = match (lacking, in_line) {
                 (None, _) => None,
                 (Some(share), Some((of, waiting))) if of == share => Some((of, waiting)),
@@ -110,6 +116,7 @@ impl Transmitter {
             };
             if storing.is_none() && !settlements.is_empty() {
                 let batch = std::mem::take(&mut settlements);
+                under_way = batch.len();
                 trace!(target: "secevent::step", step = "outcome", deliveries = batch.len());
                 let stored = self.store.settle(batch.clone());
                 storing = Some(Box::pin(async move {
@@ -130,7 +137,7 @@ impl Transmitter {
                     settlements.extend(self.take_back(&entry, back));
                 }
                 result = async { storing.as_mut().expect("checked").await }, if storing.is_some() => {
-                    storing = None;
+                    (storing, under_way) = (None, 0);
                     match result {
                         Ok(batch) => self.were_stored(&entry, &batch).await,
                         Err((error, batch)) => {

@@ -59,7 +59,8 @@ pub(crate) struct Settling {
 }
 
 impl Settling {
-    const WAITING_MAX: usize = 10_000;
+    /// With so many outcomes that the store does not have, a stream does not go on.
+    pub(crate) const WAITING_MAX: usize = 10_000;
 }
 
 /// A stream's settings at one moment, with what follows from them.

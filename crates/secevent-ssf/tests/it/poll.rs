@@ -129,10 +129,10 @@ proptest! {
     fn requests_survive_the_wire(
         max_events in any::<Option<u64>>(),
         return_immediately in any::<bool>(),
-        ack in prop::collection::vec("a.{0,10}", 0..8),
+        ack in prop::collection::hash_set("a.{0,10}", 0..8),
         set_errs in prop::collection::btree_map("e.{0,10}", error(), 0..4),
     ) {
-        let set_errs = set_errs.into_iter().collect();
+        let (ack, set_errs) = (ack.into_iter().collect(), set_errs.into_iter().collect());
         let request = PollRequest { max_events, return_immediately, ack, set_errs };
         prop_assert_eq!(read(&request.to_json()).unwrap(), request);
     }
