@@ -224,15 +224,16 @@ impl Transmitter {
 
     async fn withdraw(&self, entry: &Arc<Entry>) -> Result<(), ManageError> {
         let _alone = entry.changing.lock().await;
-        let was = entry.settings().stream.status;
+        let before = entry.settings();
+        let untold = before.stream.status != Status::Disabled || before.stream.untold;
         let also = |stream: &mut Stream| {
             if let Some(mark) = &mut stream.declared {
                 mark.withdrawn = true;
             }
-            (stream.held, stream.untold) = (true, was != Status::Disabled);
+            (stream.held, stream.untold) = (true, untold);
         };
         self.change_status(entry, Status::Disabled, Some(WITHDRAWN.to_owned()), also).await?;
-        if was != Status::Disabled {
+        if untold {
             self.tell_status(entry).await?;
         }
         Ok(())

@@ -267,11 +267,15 @@ impl Transmitter {
         let entry = self.stream_of(issuer, client, &request.stream_id)?;
         let _alone = entry.changing.lock().await;
         let settings = entry.settings();
+        let (held, status) = (settings.stream.held, settings.stream.status);
         let liveliness = |status: Status| Status::ALL.iter().rev().position(|other| *other == status);
-        if settings.stream.held && liveliness(request.status) > liveliness(settings.stream.status) {
+        if held && liveliness(request.status) > liveliness(status) {
             return Err(ManageError::Held);
         }
-        self.change_status(&entry, request.status, request.reason, |stream| stream.untold = false).await?;
+        // What it is held for is not its receiver's to say.
+        let reason =
+            if held && request.status == status { settings.stream.reason.clone() } else { request.reason };
+        self.change_status(&entry, request.status, reason, |stream| stream.untold = false).await?;
         Ok(status_of(&entry.settings().stream))
     }
 
@@ -285,6 +289,9 @@ impl Transmitter {
     ) -> Result<(), ManageError> {
         let settings = entry.settings();
         let number = settings.stream.number();
+        if settings.stream.untold {
+            self.forget_status_events(entry).await?;
+        }
         if settings.stream.status == Status::Disabled && status != Status::Disabled {
             // An event that was being accepted while the stream was disabled, or a failure of the store then.
             self.store.drop_stream(number).await?;

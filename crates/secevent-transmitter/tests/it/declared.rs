@@ -171,6 +171,20 @@ async fn what_is_declared_no_more_is_disabled_until_it_is_declared_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_its_receiver_says_of_a_withdrawn_stream_does_not_keep_it_out_of_service() {
+    let world = World::new().await;
+    reconcile(&world, &[declared("main")]).await;
+    let id = the_stream(&world).stream_id;
+    reconcile(&world, &[]).await;
+    let body = json!({"stream_id": id.as_str(), "status": "disabled", "reason": "as you like"}).to_string();
+    let disable = UpdateStatus::read(body.as_bytes(), Tolerance::NONE).unwrap();
+    let answer = world.transmitter.set_stream_status(ISSUER, "rp", disable).await.unwrap();
+    assert!(answer.reason.unwrap().contains("does not declare"), "the reason is the operator's");
+    assert_eq!(reconcile(&world, &[declared("main")]).await, [Reconciled::Restored]);
+    assert_eq!(status(&world), Status::Enabled);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_an_operator_does_with_a_withdrawn_stream_stands() {
     let world = World::new().await;
     reconcile(&world, &[declared("main")]).await;

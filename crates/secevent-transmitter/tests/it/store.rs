@@ -22,6 +22,7 @@ pub(crate) struct TestStore {
     pub(crate) settle_fails: AtomicBool,
     pub(crate) page_fails: AtomicBool,
     pub(crate) drop_fails: AtomicBool,
+    pub(crate) put_fails: AtomicBool,
     pub(crate) subjects_fail: AtomicBool,
     /// How often the store was asked for what counts of subjects.
     pub(crate) standings_asked: AtomicUsize,
@@ -31,6 +32,8 @@ pub(crate) struct TestStore {
     pub(crate) pages_asked: watch::Sender<usize>,
     /// What is owed of one event is told only when this is unset.
     pub(crate) deliveries_held: watch::Sender<bool>,
+    /// Documents are written only when this is unset.
+    pub(crate) puts_held: watch::Sender<bool>,
     /// What is recorded for this queue is committed only when this is unset.
     pub(crate) commits_slowly: watch::Sender<Option<Queue>>,
     /// Which hand-overs are withheld from the observer.
@@ -67,11 +70,13 @@ impl TestStore {
             settle_fails: AtomicBool::default(),
             page_fails: AtomicBool::default(),
             drop_fails: AtomicBool::default(),
+            put_fails: AtomicBool::default(),
             subjects_fail: AtomicBool::default(),
             standings_asked: AtomicUsize::default(),
             pages_held: watch::Sender::new(false),
             pages_asked: watch::Sender::new(0),
             deliveries_held: watch::Sender::new(false),
+            puts_held: watch::Sender::new(false),
             commits_slowly: watch::Sender::new(None),
             withheld: Mutex::default(),
             settled: Mutex::default(),
@@ -378,7 +383,8 @@ impl Documents for TestStore {
         Box::pin(async move {
             // A real store takes a while, in which others have their turn.
             tokio::task::yield_now().await;
-            self.inner.put(&name, expected, body).await
+            let _ = self.puts_held.subscribe().wait_for(|held| !held).await;
+            self.unless(&self.put_fails, || self.inner.put(&name, expected, body)).await
         })
     }
 
