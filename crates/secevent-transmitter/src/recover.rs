@@ -8,7 +8,7 @@ use crate::stream::Stream;
 use crate::table::Entry;
 use crate::transmitter::{Transmitter, TransmitterError};
 use secevent::{Subject, Timestamp};
-use secevent_ssf::StreamId;
+use secevent_ssf::{Status, StreamId};
 use secevent_store::{BoxFuture, Cause, Dead, Document, Past, Place, Sequence, StoreError, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -93,7 +93,7 @@ pub enum ReplayState {
     Running,
     /// It has come to the end.
     Done,
-    /// It was called off, or its stream is gone.
+    /// It was called off, or its stream is gone or disabled.
     Cancelled,
 }
 
@@ -119,6 +119,9 @@ pub enum RecoverError {
     /// The identifier is not one of this stream's SETs.
     #[error("{0:?} is no identifier of a SET of this stream")]
     NoSuchSet(String),
+    /// The stream is disabled: it is owed nothing, and what it is owed all the same is dropped when it is enabled.
+    #[error("the stream is disabled, and what is delivered again would be lost: enable or pause it first")]
+    Disabled,
     /// There is no such replay.
     #[error("there is no such replay")]
     NoSuchReplay,
@@ -192,9 +195,15 @@ impl Transmitter {
 
     /// Delivers dead letters of a stream again, as the same SETs: those that are named, or all. Returns how many.
     pub async fn redrive(&self, stream: &StreamId, jtis: Option<&[String]>) -> Result<u64, RecoverError> {
+        self.entry(stream)?.may_be_owed_again()?;
         trace!(target: "secevent::step", step = "redrive");
         let count = self.each_dead(stream, jtis, |this, entry, places| {
             Box::pin(async move {
+                let _alone = entry.changing.lock().await;
+                if entry.may_be_owed_again().is_err() {
+                    // It is disabled at this moment: the others stay where they are.
+                    return Ok(0);
+                }
                 let count = this.store.redrive(places).await?;
                 trace!(target: "secevent::step", step = "redriven");
                 this.deliver_again(entry, count);
@@ -272,6 +281,7 @@ impl Transmitter {
         request: &ReplayRequest,
     ) -> Result<Replay, RecoverError> {
         let entry = self.entry(stream)?;
+        entry.may_be_owed_again()?;
         let running = self.forget_old_replays().await?;
         if running >= REPLAYS_MAX {
             return Err(RecoverError::TooManyReplays(running));
@@ -357,6 +367,7 @@ impl Transmitter {
             let (mut replay, mut version) = (replay, version);
             while replay.state == ReplayState::Running {
                 let Some(this) = this.upgrade().filter(|this| !this.is_closing()) else { return };
+                let before = replay.clone();
                 let pause = match this.replay_some(&mut replay).await {
                     Ok(pause) => pause,
                     Err(error) => {
@@ -365,7 +376,11 @@ impl Transmitter {
                     }
                 };
                 trace!(target: "secevent::step", step = "replay");
-                match this.write_replay(&replay, version).await {
+                let written = match replay == before {
+                    true => this.is_still(&replay, version).await,
+                    false => this.write_replay(&replay, version).await,
+                };
+                match written {
                     Ok(written) => version = written,
                     Err(StoreError::Conflict) => return info!(replay = %replay.id, "A replay is called off"),
                     // What is owed again by then is not counted, and looked at again: no harm is done.
@@ -382,7 +397,8 @@ impl Transmitter {
     async fn replay_some(&self, replay: &mut Replay) -> Result<Duration, TransmitterError> {
         const TURN: Duration = Duration::from_millis(100);
         let id = replay.stream.parse().ok();
-        let Some(entry) = id.and_then(|id: StreamId| self.table.by_id(id.as_str())) else {
+        let entry = id.and_then(|id: StreamId| self.table.by_id(id.as_str()));
+        let Some(entry) = entry.filter(|entry| entry.may_be_owed_again().is_ok()) else {
             replay.state = ReplayState::Cancelled;
             return Ok(Duration::ZERO);
         };
@@ -528,6 +544,12 @@ impl Transmitter {
         Ok(Some((Replay::read(&document)?, document.version)))
     }
 
+    /// While nothing moves nothing is written, but somebody may call it off.
+    async fn is_still(&self, replay: &Replay, version: Version) -> Result<Version, StoreError> {
+        let document = self.store.get(&Replay::document(&replay.id)).await?;
+        document.filter(|document| document.version == version).map(|_| version).ok_or(StoreError::Conflict)
+    }
+
     pub(crate) async fn write_replay(
         &self,
         replay: &Replay,
@@ -539,6 +561,15 @@ impl Transmitter {
 
     fn entry(&self, stream: &StreamId) -> Result<Arc<Entry>, RecoverError> {
         self.table.by_id(stream.as_str()).ok_or(RecoverError::NoSuchStream)
+    }
+}
+
+impl Entry {
+    fn may_be_owed_again(&self) -> Result<(), RecoverError> {
+        match self.settings().stream.status {
+            Status::Disabled => Err(RecoverError::Disabled),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct TestStore {
     pub(crate) drop_fails: AtomicBool,
     pub(crate) put_fails: AtomicBool,
     pub(crate) subjects_fail: AtomicBool,
+    /// How often a document was written.
+    pub(crate) puts: AtomicUsize,
     /// How often the store was asked for what counts of subjects.
     pub(crate) standings_asked: AtomicUsize,
     /// Pages of regular events are read at once, but arrive only when this is unset.
@@ -72,6 +74,7 @@ impl TestStore {
             drop_fails: AtomicBool::default(),
             put_fails: AtomicBool::default(),
             subjects_fail: AtomicBool::default(),
+            puts: AtomicUsize::default(),
             standings_asked: AtomicUsize::default(),
             pages_held: watch::Sender::new(false),
             pages_asked: watch::Sender::new(0),
@@ -384,6 +387,7 @@ impl Documents for TestStore {
             // A real store takes a while, in which others have their turn.
             tokio::task::yield_now().await;
             let _ = self.puts_held.subscribe().wait_for(|held| !held).await;
+            self.puts.fetch_add(1, SeqCst);
             self.unless(&self.put_fails, || self.inner.put(&name, expected, body)).await
         })
     }
