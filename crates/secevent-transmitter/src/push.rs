@@ -323,18 +323,7 @@ impl Transmitter {
                 self.was_answered(entry, place);
                 Verdict::Rejected(reason)
             }
-            Outcome::Trouble(trouble) if self.is_too_old(delivery.queue, delivery.accepted_at, now) => {
-                warn!(stream.id = %id, sequence = delivery.sequence.0, reason = %trouble.detail, "A SET is given up: it is too old");
-                entry.counts.abandoned.add(1);
-                let mut outgoing = entry.outgoing();
-                outgoing.called_off(place, attempts, None);
-                outgoing.settle(place, 0);
-                Verdict::Abandoned(trouble.detail)
-            }
             Outcome::Trouble(trouble) => {
-                warn!(stream.id = %id, kind = ?trouble.kind, reason = %trouble.detail, "Push failed, it will be repeated");
-                trace!(target: "secevent::step", step = "retry");
-                entry.counts.retries.add(1);
                 // Who does not accept the key is sent another signature.
                 let signed = signed.filter(|_| trouble.kind != TroubleKind::Trust);
                 let retry_after = trouble.retry_after;
@@ -351,9 +340,19 @@ impl Transmitter {
                         format!("nothing could be delivered for long: {}", trouble.detail),
                     );
                 }
-                // What is repeated are the same bytes, after a restart too. When is the stream's affair: a delivery is
-                // due at once for the next process, whatever the clocks say (SEM-28).
-                Verdict::Retry { at: delivery.accepted_at, attempts, signed }
+                if self.is_too_old(delivery.queue, delivery.accepted_at, now) {
+                    warn!(stream.id = %id, sequence = delivery.sequence.0, reason = %trouble.detail, "A SET is given up: it is too old");
+                    entry.counts.abandoned.add(1);
+                    entry.outgoing().settle(place, delivery.body.len());
+                    Verdict::Abandoned(trouble.detail)
+                } else {
+                    warn!(stream.id = %id, kind = ?trouble.kind, reason = %trouble.detail, "Push failed, it will be repeated");
+                    trace!(target: "secevent::step", step = "retry");
+                    entry.counts.retries.add(1);
+                    // What is repeated are the same bytes, after a restart too. When is the stream's affair: a delivery
+                    // is due at once for the next process, whatever the clocks say (SEM-28).
+                    Verdict::Retry { at: delivery.accepted_at, attempts, signed }
+                }
             }
         };
         Some(Settlement {
