@@ -200,6 +200,12 @@ impl Transmitter {
 
     async fn erase_all(&self, erasure: &mut Erasure, version: &mut Version) -> Result<(), TransmitterError> {
         let person = self.person(erasure)?;
+        if erasure.subject.as_ref().is_some_and(|sealed| !self.vault.is_sealed_anew(sealed)) {
+            // The master key that it is sealed with may be let go before the erasure has ended.
+            let name = Erasure::document(&erasure.id);
+            erasure.subject = Some(self.vault.seal(&name, person.subject.key().as_bytes()));
+            *version = self.write_erasure(erasure, *version).await?;
+        }
         loop {
             let events = self.store.events(Sequence(erasure.after), PAGE).await?;
             let Some(last) = events.last().map(|last| last.sequence) else { break };

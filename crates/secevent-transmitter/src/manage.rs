@@ -13,7 +13,7 @@ use secevent_ssf::{
     Change, CreateStream, DeliverBy, Delivery, DeliveryRequest, Endpoint, Method, ReplaceStream, Spelling,
     Status, StreamConfiguration, StreamId, StreamStatus, UpdateStatus, UpdateStream, VerificationRequest,
 };
-use secevent_store::{Backlog, StoreError, Version};
+use secevent_store::{Backlog, Queue, Sequence, StoreError, Version};
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::warn;
@@ -80,6 +80,11 @@ pub struct Client {
     /// The `aud` of its SETs.
     pub audience: Audience,
 }
+
+/// How many verification events and the like may wait for a receiver that does not take them (I6), and when it may ask
+/// for more.
+const WAITING_MAX: usize = 100;
+const WAIT: Duration = Duration::from_secs(60);
 
 impl Transmitter {
     /// Creates a stream, and asks its receiver for a sign of life by a verification event.
@@ -322,6 +327,13 @@ impl Transmitter {
             let problem = "is of a stream that is not enabled, so nothing can be sent to verify it";
             return Err(Invalid::new("stream_id", "E-14", problem).into());
         }
+        let waiting = self
+            .store
+            .page(entry.settings().stream.number(), Queue::Control, Sequence(0), WAITING_MAX)
+            .await?;
+        if waiting.deliveries.len() >= WAITING_MAX {
+            return Err(ManageError::TooOften(WAIT));
+        }
         let interval = self.config.verification_interval_min;
         entry.activity.verify(self.clock.now(), interval).map_err(ManageError::TooOften)?;
         self.record_control(&entry, &Verification { state: request.state }).await?;
@@ -358,10 +370,8 @@ impl Transmitter {
     }
 
     fn streams_of(&self, issuer: &str, client: &str) -> impl Iterator<Item = Arc<Entry>> {
-        self.table.all().into_iter().filter(move |entry| {
-            let settings = entry.settings();
-            settings.stream.client == client && settings.stream.issuer == issuer
-        })
+        let of_issuer = move |entry: &Arc<Entry>| entry.settings().stream.issuer == issuer;
+        self.table.of_client(client).into_iter().filter(of_issuer)
     }
 
     pub(crate) async fn change(

@@ -5,6 +5,7 @@ use secevent_ssf::{
     DeliveryRequest, Endpoint, ReplaceStream, Secret, Status, StreamConfiguration, Tolerance, UpdateStatus,
     UpdateStream,
 };
+use secevent_store::ChangeFilter;
 use secevent_transmitter::{Client, DeclaredChange, DeclaredStream, ManageError, Reconciled};
 use serde_json::json;
 
@@ -166,6 +167,12 @@ async fn what_is_declared_no_more_is_disabled_until_it_is_declared_again() {
     // Nobody declares it any more, so its receiver may be done with it.
     reconcile(&again, &[]).await;
     again.delete(&id).await;
+    let changes = again.transmitter.changes(ChangeFilter::default(), None, 100).await.unwrap();
+    let told: Vec<_> =
+        changes.iter().rev().map(|it| (it.change.action.as_str(), it.change.actor.as_str())).collect();
+    let by_configuration = ["stream.create", "stream.status", "stream.status", "stream.status"];
+    assert_eq!(told[..4], by_configuration.map(|action| (action, "configuration")));
+    assert_eq!(told[4..], [("stream.delete", "client")]);
     assert!(again.transmitter.list_streams(ISSUER, "rp").is_empty());
     assert_eq!(reconcile(&again, &[declared("main")]).await, [Reconciled::Created]);
 }
