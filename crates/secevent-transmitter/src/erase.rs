@@ -152,8 +152,8 @@ impl Transmitter {
             after: 0,
             id,
         };
-        let version = self.write_erasure(&erasure, Version(0)).await?;
-        self.enter_change(erasure.changed("erasure.start", None)).await?;
+        let changed = erasure.changed("erasure.start", None);
+        let version = self.write_erasure(&erasure, Version(0), Some(changed)).await?;
         info!(erasure = %erasure.id, "An erasure begins");
         self.run_erasure(erasure.clone(), version);
         Ok(erasure)
@@ -204,7 +204,7 @@ impl Transmitter {
             // The master key that it is sealed with may be let go before the erasure has ended.
             let name = Erasure::document(&erasure.id);
             erasure.subject = Some(self.vault.seal(&name, person.subject.key().as_bytes()));
-            *version = self.write_erasure(erasure, *version).await?;
+            *version = self.write_erasure(erasure, *version, None).await?;
         }
         loop {
             let events = self.store.events(Sequence(erasure.after), PAGE).await?;
@@ -212,7 +212,7 @@ impl Transmitter {
             let erased = self.erase_events(&person, &events).await?;
             erasure.erased.add(erased);
             erasure.after = last.0;
-            *version = self.write_erasure(erasure, *version).await?;
+            *version = self.write_erasure(erasure, *version, None).await?;
         }
         erasure.erased.add(self.erase_words(&person).await?);
         erasure.erased.replays += self.forget_replays(&person).await?;
@@ -223,8 +223,8 @@ impl Transmitter {
         (erasure.state, erasure.subject) = (ErasureState::Done, None);
         let (kind, id) = &erasure.actor;
         let acting = Acting::new(Actor::named(kind, id.as_deref()), None);
-        acting.run(self.enter_change(erasure.changed("erasure.done", Some(&erasure.erased)))).await?;
-        *version = self.write_erasure(erasure, *version).await?;
+        let changed = erasure.changed("erasure.done", Some(&erasure.erased));
+        *version = acting.run(self.write_erasure(erasure, *version, Some(changed))).await?;
         Ok(())
     }
 
@@ -338,7 +338,7 @@ impl Transmitter {
                 replay.state = ReplayState::Cancelled;
             }
             // If it goes on just now this fails, and the erasure comes back to it.
-            self.write_replay(&replay, document.version).await?;
+            self.write_replay(&replay, document.version, None).await?;
             forgotten += 1;
         }
         Ok(forgotten)
@@ -434,9 +434,14 @@ impl Transmitter {
         tag.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    async fn write_erasure(&self, erasure: &Erasure, expected: Version) -> Result<Version, StoreError> {
+    async fn write_erasure(
+        &self,
+        erasure: &Erasure,
+        expected: Version,
+        changed: Option<Changed>,
+    ) -> Result<Version, StoreError> {
         let body = serde_json::to_vec(erasure).expect("an erasure is text and numbers");
-        self.store.put(&Erasure::document(&erasure.id), expected, Some(body.into())).await
+        self.put_and_enter(&Erasure::document(&erasure.id), expected, Some(body.into()), changed).await
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The story of each request is told here; the server's handlers translate it from and to HTTP.
 
+use crate::audit::Changed;
 use crate::declared::Declared;
 use crate::render::RenderedAs;
 use crate::stream::{Stream, Target};
@@ -141,13 +142,12 @@ impl Transmitter {
             declared,
             id,
         };
-        let version = self.write(&stream, Version(0)).await?;
+        let version = self.write(None, &stream, Version(0)).await?;
         let settings = self.settings(stream, version);
         let entry = self.table.insert(settings, self.config.pushes_per_stream_max);
         let now = self.clock.now();
         entry.activity.begin(now, now);
         entry.switch(self.client_is_on(&client.id));
-        self.enter_stream_change(None, Some(&entry.settings().stream)).await?;
         // Some receivers wait for it before they trust the stream; it carries no state (SSF 1.0 section 8.1.4.2).
         // The stream is there without it, and its receiver can ask for another one.
         if let Err(error) = self.record_control(&entry, &Verification::default()).await {
@@ -236,7 +236,8 @@ impl Transmitter {
     pub(crate) async fn end_stream(&self, entry: &Arc<Entry>) -> Result<(), ManageError> {
         let _alone = entry.changing.lock().await;
         let settings = entry.settings();
-        self.store.put(&Stream::document(&settings.stream.id), settings.version, None).await?;
+        let changed = Changed::of_stream(Some(&settings.stream), None);
+        self.put_and_enter(&Stream::document(&settings.stream.id), settings.version, None, changed).await?;
         self.table.remove(entry);
         self.gone.take_over(&entry.counts);
         // A driver that is at work sees this and ends; nothing new is sent (SEM-16).
@@ -248,7 +249,7 @@ impl Transmitter {
             // The stream is gone all the same; the next start drops what is left.
             warn!(stream.id = %settings.stream.id, %error, "What was owed to a deleted stream is not dropped yet");
         }
-        Ok(self.enter_stream_change(Some(&settings.stream), None).await?)
+        Ok(())
     }
 
     /// The status of a client's stream.
@@ -380,7 +381,7 @@ impl Transmitter {
         before: &Settings,
         stream: Stream,
     ) -> Result<StreamConfiguration, ManageError> {
-        let version = self.write(&stream, before.version).await?;
+        let version = self.write(Some(&before.stream), &stream, before.version).await?;
         if stream.target != before.stream.target {
             entry.outgoing().start_afresh();
         }
@@ -388,13 +389,18 @@ impl Transmitter {
         self.table.replace(entry, self.settings(stream, version));
         entry.outgoing().be_silent(silent);
         self.wake(entry);
-        self.enter_stream_change(Some(&before.stream), Some(&entry.settings().stream)).await?;
         Ok(self.configuration(&entry.settings()))
     }
 
-    pub(crate) async fn write(&self, stream: &Stream, expected: Version) -> Result<Version, StoreError> {
+    pub(crate) async fn write(
+        &self,
+        before: Option<&Stream>,
+        stream: &Stream,
+        expected: Version,
+    ) -> Result<Version, StoreError> {
         let body = serde_json::to_vec(stream).expect("a stream is text and numbers");
-        self.store.put(&Stream::document(&stream.id), expected, Some(body.into())).await
+        let changed = Changed::of_stream(before, Some(stream));
+        self.put_and_enter(&Stream::document(&stream.id), expected, Some(body.into()), changed).await
     }
 
     fn changed_target(&self, settings: &Settings, asked: &DeliveryRequest) -> Result<Target, Invalid> {

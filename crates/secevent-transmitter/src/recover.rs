@@ -211,28 +211,29 @@ impl Transmitter {
             })
         });
         let count = count.await?;
-        self.enter_recovery("dead.redrive", stream.as_str(), json!({ "jti": jtis, "count": count })).await?;
+        let after = json!({ "jti": jtis, "count": count });
+        self.enter_change(self.recovery("dead.redrive", stream.as_str(), after)).await?;
         Ok(count)
     }
 
     /// Forgets dead letters of a stream: those that are named, or all. Returns how many.
     pub async fn discard(&self, stream: &StreamId, jtis: Option<&[String]>) -> Result<u64, RecoverError> {
         let count = self.each_dead(stream, jtis, |this, _, places| this.store.discard(places)).await?;
-        self.enter_recovery("dead.discard", stream.as_str(), json!({ "jti": jtis, "count": count })).await?;
+        let after = json!({ "jti": jtis, "count": count });
+        self.enter_change(self.recovery("dead.discard", stream.as_str(), after)).await?;
         Ok(count)
     }
 
-    async fn enter_recovery(&self, action: &str, stream: &str, after: Value) -> Result<(), TransmitterError> {
+    fn recovery(&self, action: &str, stream: &str, after: Value) -> Changed {
         let entry = self.table.by_id(stream);
-        self.enter_change(Changed {
+        Changed {
             action: action.to_owned(),
             object: format!("stream/{stream}"),
             client: entry.map(|entry| entry.settings().stream.client.clone()),
             stream: Some(stream.to_owned()),
             before: None,
             after: Some(after),
-        })
-        .await
+        }
     }
 
     /// Counts what a replay would deliver, and delivers nothing.
@@ -303,8 +304,8 @@ impl Transmitter {
                 _ => TransmitterError::Store(StoreError::Conflict),
             })?;
         }
-        let version = self.write_replay(&replay, Version(0)).await?;
-        self.enter_recovery("replay.start", &replay.stream, replay.told(request)).await?;
+        let changed = self.recovery("replay.start", &replay.stream, replay.told(request));
+        let version = self.write_replay(&replay, Version(0), Some(changed)).await?;
         info!(stream.id = %replay.stream, replay = %replay.id, "A replay begins");
         self.run_replay(replay.clone(), version);
         Ok(replay)
@@ -324,12 +325,10 @@ impl Transmitter {
                 return Ok(replay);
             }
             replay.state = ReplayState::Cancelled;
-            match self.write_replay(&replay, version).await {
-                Ok(_) => {
-                    let after = json!({ "replay": replay.id, "count": replay.count, "total": replay.total });
-                    self.enter_recovery("replay.cancel", &replay.stream, after).await?;
-                    return Ok(replay);
-                }
+            let after = json!({ "replay": replay.id, "count": replay.count, "total": replay.total });
+            let changed = self.recovery("replay.cancel", &replay.stream, after);
+            match self.write_replay(&replay, version, Some(changed)).await {
+                Ok(_) => return Ok(replay),
                 // It went on meanwhile.
                 Err(StoreError::Conflict) => {}
                 Err(error) => return Err(error.into()),
@@ -378,7 +377,7 @@ impl Transmitter {
                 trace!(target: "secevent::step", step = "replay");
                 let written = match replay == before {
                     true => this.is_still(&replay, version).await,
-                    false => this.write_replay(&replay, version).await,
+                    false => this.write_replay(&replay, version, None).await,
                 };
                 match written {
                     Ok(written) => version = written,
@@ -554,9 +553,10 @@ impl Transmitter {
         &self,
         replay: &Replay,
         expected: Version,
+        changed: Option<Changed>,
     ) -> Result<Version, StoreError> {
         let body = serde_json::to_vec(replay).expect("a replay is text and numbers");
-        self.store.put(&Replay::document(&replay.id), expected, Some(body.into())).await
+        self.put_and_enter(&Replay::document(&replay.id), expected, Some(body.into()), changed).await
     }
 
     fn entry(&self, stream: &StreamId) -> Result<Arc<Entry>, RecoverError> {

@@ -23,6 +23,7 @@ pub(crate) struct TestStore {
     pub(crate) page_fails: AtomicBool,
     pub(crate) drop_fails: AtomicBool,
     pub(crate) put_fails: AtomicBool,
+    pub(crate) enter_fails: AtomicBool,
     pub(crate) subjects_fail: AtomicBool,
     /// How often a document was written.
     pub(crate) puts: AtomicUsize,
@@ -73,6 +74,7 @@ impl TestStore {
             page_fails: AtomicBool::default(),
             drop_fails: AtomicBool::default(),
             put_fails: AtomicBool::default(),
+            enter_fails: AtomicBool::default(),
             subjects_fail: AtomicBool::default(),
             puts: AtomicUsize::default(),
             standings_asked: AtomicUsize::default(),
@@ -376,11 +378,12 @@ impl Documents for TestStore {
         self.inner.list(beginning, after, limit)
     }
 
-    fn put(
+    fn put_and_enter(
         &self,
         name: &str,
         expected: Version,
         body: Option<Bytes>,
+        change: Option<Change>,
     ) -> BoxFuture<'_, Result<Version, StoreError>> {
         let name = name.to_owned();
         Box::pin(async move {
@@ -388,7 +391,7 @@ impl Documents for TestStore {
             tokio::task::yield_now().await;
             let _ = self.puts_held.subscribe().wait_for(|held| !held).await;
             self.puts.fetch_add(1, SeqCst);
-            self.unless(&self.put_fails, || self.inner.put(&name, expected, body)).await
+            self.unless(&self.put_fails, || self.inner.put_and_enter(&name, expected, body, change)).await
         })
     }
 
@@ -403,7 +406,7 @@ impl Documents for TestStore {
 
 impl Audit for TestStore {
     fn enter(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.enter(changes)
+        self.unless(&self.enter_fails, || self.inner.enter(changes))
     }
 
     fn changes(
