@@ -135,7 +135,10 @@ fn carry_out(store: &MemoryStore, write: &Write) -> Result<Written, StoreError> 
         Write::DropStream(stream) => {
             Written::Dropped { deliveries: at_once(store.drop_stream(stream))?, more: false }
         }
-        Write::Put { name, expected, body } => Written::Put(at_once(store.put(&name, expected, body))?),
+        Write::Put { name, expected, body, change } => {
+            let change = change.map(|change| *change);
+            Written::Put(at_once(store.put_and_enter(&name, expected, body, change))?)
+        }
         Write::NewStreamNumber => Written::StreamNumber(at_once(store.new_stream_number())?),
         Write::Receive(sets) => Written::Received(at_once(store.receive(sets))?),
         Write::Handled(places) => done(at_once(store.handled(places))?),
@@ -685,13 +688,15 @@ impl Documents for SimStore {
         self.read(move |store| at_once(store.list(&beginning, after.as_deref(), limit)))
     }
 
-    fn put(
+    fn put_and_enter(
         &self,
         name: &str,
         expected: Version,
         body: Option<Bytes>,
+        change: Option<Change>,
     ) -> BoxFuture<'_, Result<Version, StoreError>> {
-        let put = Write::Put { name: name.to_owned(), expected, body };
+        let change = change.map(Box::new);
+        let put = Write::Put { name: name.to_owned(), expected, body, change };
         self.write(put, |written| match written {
             Written::Put(version) => Some(*version),
             _ => None,

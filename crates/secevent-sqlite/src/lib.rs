@@ -302,13 +302,14 @@ impl Documents for SqliteStore {
         self.readers.read(move |connection| documents::list(connection, &beginning, after.as_deref(), limit))
     }
 
-    fn put(
+    fn put_and_enter(
         &self,
         name: &str,
         expected: Version,
         body: Option<Bytes>,
+        change: Option<Change>,
     ) -> BoxFuture<'_, Result<Version, StoreError>> {
-        self.writer.put(name, expected, body)
+        self.writer.put(name, expected, body, change)
     }
 
     fn new_stream_number(&self) -> BoxFuture<'_, Result<StreamNumber, StoreError>> {

@@ -186,9 +186,15 @@ impl Writer {
                     tracing::trace!(target: "secevent::step", step = "drop");
                     Ok(Written::Dropped { deliveries, more })
                 }
-                Write::Put { name, expected, body } => {
+                Write::Put { name, expected, body, change } => {
                     tracing::trace!(target: "secevent::step", step = "put");
-                    documents::put(connection, known, name, *expected, body.as_deref())?.map(Written::Put)
+                    let put = documents::put(connection, known, name, *expected, body.as_deref())?;
+                    if put.is_ok()
+                        && let Some(change) = change
+                    {
+                        audit::enter(connection, std::slice::from_ref(&**change))?;
+                    }
+                    put.map(Written::Put)
                 }
                 Write::NewStreamNumber => Ok(Written::StreamNumber(new_stream_number(connection, known)?)),
                 Write::Receive(sets) => Ok(Written::Received(inbox::receive(connection, known, sets)?)),

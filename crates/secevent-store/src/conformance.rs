@@ -131,6 +131,7 @@ macro_rules! conformance {
             what_the_observer_saw_can_be_paged,
             a_call_that_nobody_waits_for_is_carried_out,
             changes_are_told_newest_first,
+            a_change_is_entered_with_its_document_or_not_at_all,
             changes_are_filtered,
             old_changes_are_forgotten_in_steps,
             events_are_looked_at_one_by_one,

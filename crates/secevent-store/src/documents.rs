@@ -1,6 +1,6 @@
 //! Small things that change rarely: streams, keys, the store's own identity.
 
-use crate::{BoxFuture, StoreError, StreamNumber};
+use crate::{BoxFuture, Change, StoreError, StreamNumber};
 use bytes::Bytes;
 
 /// A document's version: it changes with each write. Zero means that there is none yet.
@@ -38,6 +38,17 @@ pub trait Documents: Send + Sync {
         name: &str,
         expected: Version,
         body: Option<Bytes>,
+    ) -> BoxFuture<'_, Result<Version, StoreError>> {
+        self.put_and_enter(name, expected, body, None)
+    }
+
+    /// The same, with what the log tells of it: both or neither.
+    fn put_and_enter(
+        &self,
+        name: &str,
+        expected: Version,
+        body: Option<Bytes>,
+        change: Option<Change>,
     ) -> BoxFuture<'_, Result<Version, StoreError>>;
 
     /// A stream number that was never given before and never will be again.

@@ -117,14 +117,16 @@ impl GroupCommit {
         })
     }
 
-    /// See [`Documents::put`](crate::Documents::put).
+    /// See [`Documents::put_and_enter`](crate::Documents::put_and_enter).
     pub fn put(
         &self,
         name: &str,
         expected: Version,
         body: Option<Bytes>,
+        change: Option<Change>,
     ) -> BoxFuture<'static, Result<Version, StoreError>> {
-        self.submit(Write::Put { name: name.to_owned(), expected, body }, Written::version)
+        let change = change.map(Box::new);
+        self.submit(Write::Put { name: name.to_owned(), expected, body, change }, Written::version)
     }
 
     /// See [`Documents::new_stream_number`](crate::Documents::new_stream_number).

@@ -261,13 +261,15 @@ impl Documents for MemoryStore {
         Box::pin(ready(Ok(documents.take(limit).map(document).collect())))
     }
 
-    fn put(
+    fn put_and_enter(
         &self,
         name: &str,
         expected: Version,
         body: Option<Bytes>,
+        change: Option<Change>,
     ) -> BoxFuture<'_, Result<Version, StoreError>> {
-        self.write(Write::Put { name: name.to_owned(), expected, body }, Written::version)
+        let change = change.map(Box::new);
+        self.write(Write::Put { name: name.to_owned(), expected, body, change }, Written::version)
     }
 
     fn new_stream_number(&self) -> BoxFuture<'_, Result<StreamNumber, StoreError>> {
@@ -408,7 +410,11 @@ impl State {
             Write::DropStream(stream) => {
                 Written::Dropped { deliveries: self.drop_stream(*stream), more: false }
             }
-            Write::Put { name, expected, body } => Written::Put(self.put(name, *expected, body.as_ref())?),
+            Write::Put { name, expected, body, change } => {
+                let version = self.put(name, *expected, body.as_ref())?;
+                change.iter().for_each(|change| self.enter(change));
+                Written::Put(version)
+            }
             Write::NewStreamNumber => {
                 self.last_stream += 1;
                 Written::StreamNumber(StreamNumber(self.last_stream))
@@ -442,10 +448,7 @@ impl State {
                 Written::Cleared { more: remove_some(&mut self.seen, old) }
             }
             Write::Enter(changes) => {
-                for change in changes {
-                    self.last_change += 1;
-                    self.changes.insert(self.last_change, change.clone());
-                }
+                changes.iter().for_each(|change| self.enter(change));
                 Written::Done
             }
             Write::ForgetChanges(before) => {
@@ -684,6 +687,11 @@ impl State {
             self.events.remove(sequence);
         }
         names_left || idle.len() == Self::STEP || old.len() == Self::STEP
+    }
+
+    fn enter(&mut self, change: &Change) {
+        self.last_change += 1;
+        self.changes.insert(self.last_change, change.clone());
     }
 
     fn put(&mut self, name: &str, expected: Version, body: Option<&Bytes>) -> Result<Version, StoreError> {

@@ -18,7 +18,7 @@ pub enum Write {
     Settle(Vec<Settlement>),
     /// A bounded step of [`Outbox::drop_stream`](crate::Outbox::drop_stream).
     DropStream(StreamNumber),
-    /// [`Documents::put`](crate::Documents::put).
+    /// [`Documents::put_and_enter`](crate::Documents::put_and_enter).
     Put {
         /// The document's name.
         name: String,
@@ -26,6 +26,8 @@ pub enum Write {
         expected: Version,
         /// Its new content; none deletes it.
         body: Option<Bytes>,
+        /// What the log tells of it.
+        change: Option<Box<Change>>,
     },
     /// [`Documents::new_stream_number`](crate::Documents::new_stream_number).
     NewStreamNumber,
@@ -179,7 +181,10 @@ impl Write {
             Self::Settle(settlements) => {
                 (settlements.len(), settlements.iter().map(bytes_of_settlement).sum())
             }
-            Self::Put { name, body, .. } => (1, name.len() + body.as_ref().map_or(0, Bytes::len)),
+            Self::Put { name, body, change, .. } => {
+                let change = change.as_deref().map_or(0, bytes_of_change);
+                (1 + usize::from(change > 0), name.len() + body.as_ref().map_or(0, Bytes::len) + change)
+            }
             Self::Receive(sets) => (2 * sets.len(), sets.iter().map(bytes_of_set).sum()),
             Self::Handled(places) => (places.len(), size_of_val(places.as_slice())),
             Self::Redrive(places) | Self::Discard(places) => {

@@ -5,7 +5,7 @@ use crate::audit;
 use crate::config::{Ending, Inactivity};
 use crate::manage::ManageError;
 use crate::stream::{Stream, Target};
-use crate::table::Entry;
+use crate::table::{Entry, Settings};
 use crate::transmitter::{Transmitter, TransmitterError};
 use secevent::Timestamp;
 use secevent::ssf::Verification;
@@ -72,6 +72,11 @@ impl Transmitter {
     /// Sends the verification events that are due, and ends streams whose receivers are silent.
     pub(crate) async fn look_for_life(&self, entry: &Arc<Entry>) -> Result<(), ManageError> {
         let now = self.clock.now();
+        if entry.is_off() {
+            // Its receiver may neither speak nor be spoken to: the time does not count against it.
+            entry.activity.heard(now);
+            return Ok(());
+        }
         if self.config.heartbeat.is_some_and(|period| entry.activity.beats(now, period)) {
             self.beat(entry).await?;
         }
@@ -85,7 +90,7 @@ impl Transmitter {
                 audit::ourselves(self.end_stream(entry)).await?;
             }
         } else if silent > timeout {
-            self.end_for_silence(entry, silent, then).await?;
+            self.end_for_silence(entry, timeout, then).await?;
         } else {
             let pushed = matches!(stream.target, Target::Push { .. });
             if pushed && silent > timeout / 2 && entry.activity.beats(now, timeout / 2) {
@@ -113,10 +118,11 @@ impl Transmitter {
     async fn end_for_silence(
         &self,
         entry: &Arc<Entry>,
-        silent: Duration,
+        timeout: Duration,
         then: Ending,
     ) -> Result<(), ManageError> {
         let settings = entry.settings();
+        let silent = || self.clock.now().since(entry.activity.heard_at());
         // What configuration declares is there for as long as it does.
         let then =
             if settings.stream.declared.is_some() && then == Ending::Delete { Ending::Disable } else { then };
@@ -125,18 +131,24 @@ impl Transmitter {
             Ending::Disable => (Status::Disabled, "is disabled"),
             Ending::Delete => (Status::Disabled, "is deleted"),
         };
-        let done = settings.stream.status == status || settings.stream.status == Status::Disabled;
-        if settings.stream.held || (done && then != Ending::Delete) {
+        let is_to_end = |settings: &Settings| {
+            let stream = &settings.stream;
+            let done = stream.status == status || stream.status == Status::Disabled;
+            !stream.held && (!done || then == Ending::Delete) && silent() > timeout
+        };
+        if !is_to_end(&settings) {
             return Ok(());
         }
-        warn!(stream.id = %settings.stream.id, silent_seconds = silent.as_secs(), "A stream's receiver is silent");
-        let reason =
-            format!("nothing was heard of the receiver for {} s: the stream {outcome}", silent.as_secs());
+        let seconds = silent().as_secs();
+        let reason = format!("nothing was heard of the receiver for {seconds} s: the stream {outcome}");
         let ending = then == Ending::Delete;
-        self.change_and_tell(entry, status, Some(reason), |stream| {
+        let changed = self.change_and_tell(entry, is_to_end, status, Some(reason), |stream| {
             (stream.held, stream.ending) = (status == Status::Disabled, ending);
-        })
-        .await
+        });
+        if changed.await? {
+            warn!(stream.id = %settings.stream.id, silent_seconds = seconds, "A stream {outcome}: its receiver is silent");
+        }
+        Ok(())
     }
 
     /// Has it stored that the receiver was heard of, if what is stored is older than this.

@@ -4,7 +4,8 @@
 use crate::stream::{Stream, Target};
 use crate::transmitter::{Transmitter, TransmitterError};
 use aws_lc_rs::digest;
-use secevent_store::{Change, ChangeFilter, Entered};
+use bytes::Bytes;
+use secevent_store::{Change, ChangeFilter, Entered, StoreError, Version};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -120,12 +121,35 @@ impl Transmitter {
 
     /// Enters a change in the log, with who asks for it. Members that are called like secrets are masked.
     pub async fn enter_change(&self, changed: Changed) -> Result<(), TransmitterError> {
+        self.store.enter(vec![self.change_of(changed)]).await?;
+        note_that_it_is_entered();
+        Ok(())
+    }
+
+    /// Writes a document, or deletes it, and enters that in the log: both or neither.
+    pub(crate) async fn put_and_enter(
+        &self,
+        name: &str,
+        expected: Version,
+        body: Option<Bytes>,
+        changed: Option<Changed>,
+    ) -> Result<Version, StoreError> {
+        let enters = changed.is_some();
+        let change = changed.map(|changed| self.change_of(changed));
+        let version = self.store.put_and_enter(name, expected, body, change).await?;
+        if enters {
+            note_that_it_is_entered();
+        }
+        Ok(version)
+    }
+
+    fn change_of(&self, changed: Changed) -> Change {
         let acting = ACTING.try_with(Acting::clone).unwrap_or_default();
         // Who changes what is a client's, and is nobody else, is that client.
         let own = || changed.client.clone().map_or(Actor::Transmitter, Actor::Client);
         let actor = acting.actor.unwrap_or_else(own);
         let text = |value: Option<Value>| value.map(|value| masked(value).to_string());
-        let change = Change {
+        Change {
             at: self.clock.now(),
             actor: actor.kind().to_owned(),
             actor_id: actor.id().map(str::to_owned),
@@ -136,20 +160,15 @@ impl Transmitter {
             request: acting.request,
             before: text(changed.before),
             after: text(changed.after),
-        };
-        self.store.enter(vec![change]).await?;
-        acting.entered.store(true, Ordering::Relaxed);
-        Ok(())
+        }
     }
+}
 
-    /// Enters what became of a stream. What nobody set, such as what the transmitter notes for itself, is no change.
-    pub(crate) async fn enter_stream_change(
-        &self,
-        before: Option<&Stream>,
-        after: Option<&Stream>,
-    ) -> Result<(), TransmitterError> {
+impl Changed {
+    /// What becomes of a stream. What nobody set, such as what the transmitter notes for itself, is no change.
+    pub(crate) fn of_stream(before: Option<&Stream>, after: Option<&Stream>) -> Option<Self> {
         let (told_before, told_after) = (before.map(told), after.map(told));
-        let Some(stream) = after.or(before).filter(|_| told_before != told_after) else { return Ok(()) };
+        let stream = after.or(before).filter(|_| told_before != told_after)?;
         let action = match (before, after) {
             (None, _) => "stream.create",
             (_, None) => "stream.delete",
@@ -166,7 +185,7 @@ impl Transmitter {
             }
             _ => "stream.update",
         };
-        self.enter_change(Changed {
+        Some(Self {
             action: action.to_owned(),
             object: format!("stream/{}", stream.id),
             client: Some(stream.client.clone()),
@@ -174,8 +193,11 @@ impl Transmitter {
             before: told_before,
             after: told_after,
         })
-        .await
     }
+}
+
+fn note_that_it_is_entered() {
+    let _ = ACTING.try_with(|acting| acting.entered.store(true, Ordering::Relaxed));
 }
 
 /// Who asks at the moment; the transmitter itself, if that is nobody.

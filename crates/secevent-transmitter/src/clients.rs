@@ -5,7 +5,6 @@
 //! push and poll, and by the next process too.
 
 use crate::manage::ManageError;
-use crate::table::Entry;
 use crate::transmitter::{Transmitter, TransmitterError};
 use bytes::Bytes;
 use secevent_ssf::StreamId;
@@ -67,7 +66,7 @@ impl Transmitter {
             None if self.clients.write().events.remove(client).is_none() => return,
             None => {}
         }
-        for entry in self.entries_of(client) {
+        for entry in self.table.of_client(client) {
             let _alone = entry.changing.lock().await;
             let settings = entry.settings();
             // It may have been deleted meanwhile.
@@ -80,12 +79,12 @@ impl Transmitter {
 
     /// How many streams a client has, of all issuers.
     pub fn streams_of_client(&self, client: &str) -> usize {
-        self.entries_of(client).len()
+        self.table.of_client(client).len()
     }
 
     /// Deletes all streams of a client.
     pub async fn delete_streams_of(&self, client: &str) -> Result<(), ManageError> {
-        for entry in self.entries_of(client) {
+        for entry in self.table.of_client(client) {
             let settings = entry.settings();
             let id: StreamId = settings.stream.stream_id();
             match self.delete_stream(&settings.stream.issuer, client, &id).await {
@@ -132,7 +131,7 @@ impl Transmitter {
             let mut rules = self.clients.write();
             let _ = if on { rules.off.remove(client) } else { rules.off.insert(client.to_owned()) };
         }
-        for entry in self.entries_of(client) {
+        for entry in self.table.of_client(client) {
             entry.switch(on);
             self.wake(&entry);
         }
@@ -146,10 +145,6 @@ impl Transmitter {
             self.store.put(&name, there.unwrap_or(Version(0)), body).await?;
         }
         Ok(())
-    }
-
-    fn entries_of(&self, client: &str) -> Vec<Arc<Entry>> {
-        self.table.all().into_iter().filter(|entry| entry.settings().stream.client == client).collect()
     }
 }
 

@@ -4,6 +4,7 @@
 //! A declared stream is known by its name among the streams of its client and issuer. What is declared is the
 //! operator's: its receiver finds it, sets its status, and verifies it, but neither changes nor deletes it.
 
+use crate::audit::{Acting, Actor};
 use crate::manage::{Client, ManageError};
 use crate::render::RenderedAs;
 use crate::stream::{Stream, Target};
@@ -86,6 +87,10 @@ impl Transmitter {
         &self,
         declared: Vec<DeclaredStream>,
     ) -> Result<Vec<DeclaredChange>, ManageError> {
+        Acting::new(Actor::Configuration, None).run(self.reconcile_all(declared)).await
+    }
+
+    async fn reconcile_all(&self, declared: Vec<DeclaredStream>) -> Result<Vec<DeclaredChange>, ManageError> {
         // Everything is looked at before anything is changed.
         let mut seen = HashSet::new();
         let mut wanted = Vec::new();
@@ -126,10 +131,10 @@ impl Transmitter {
         let is_it = |entry: &Arc<Entry>| {
             let settings = entry.settings();
             let stream = &settings.stream;
-            (&stream.issuer, &stream.client) == (&declared.issuer, &declared.client.id)
+            stream.issuer == declared.issuer
                 && stream.declared.as_ref().is_some_and(|mark| mark.name == declared.name)
         };
-        let Some(entry) = self.table.all().into_iter().find(is_it) else {
+        let Some(entry) = self.table.of_client(&declared.client.id).into_iter().find(is_it) else {
             return Ok(vec![self.make_declared(declared, events).await?]);
         };
         let _alone = entry.changing.lock().await;
@@ -224,15 +229,16 @@ impl Transmitter {
 
     async fn withdraw(&self, entry: &Arc<Entry>) -> Result<(), ManageError> {
         let _alone = entry.changing.lock().await;
-        let was = entry.settings().stream.status;
+        let before = entry.settings();
+        let untold = before.stream.status != Status::Disabled || before.stream.untold;
         let also = |stream: &mut Stream| {
             if let Some(mark) = &mut stream.declared {
                 mark.withdrawn = true;
             }
-            (stream.held, stream.untold) = (true, was != Status::Disabled);
+            (stream.held, stream.untold) = (true, untold);
         };
         self.change_status(entry, Status::Disabled, Some(WITHDRAWN.to_owned()), also).await?;
-        if was != Status::Disabled {
+        if untold {
             self.tell_status(entry).await?;
         }
         Ok(())

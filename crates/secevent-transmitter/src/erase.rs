@@ -157,8 +157,8 @@ impl Transmitter {
             after: 0,
             id,
         };
-        let version = self.write_erasure(&erasure, Version(0)).await?;
-        self.enter_change(erasure.changed("erasure.start", None)).await?;
+        let changed = erasure.changed("erasure.start", None);
+        let version = self.write_erasure(&erasure, Version(0), Some(changed)).await?;
         info!(erasure = %erasure.id, "An erasure begins");
         self.run_erasure(erasure.clone(), version);
         Ok(erasure)
@@ -205,13 +205,19 @@ impl Transmitter {
 
     async fn erase_all(&self, erasure: &mut Erasure, version: &mut Version) -> Result<(), TransmitterError> {
         let person = self.person(erasure)?;
+        if erasure.subject.as_ref().is_some_and(|sealed| !self.vault.is_sealed_anew(sealed)) {
+            // The master key that it is sealed with may be let go before the erasure has ended.
+            let name = Erasure::document(&erasure.id);
+            erasure.subject = Some(self.vault.seal(&name, person.subject.key().as_bytes()));
+            *version = self.write_erasure(erasure, *version, None).await?;
+        }
         loop {
             let events = self.store.events(Sequence(erasure.after), PAGE).await?;
             let Some(last) = events.last().map(|last| last.sequence) else { break };
             let erased = self.erase_events(&person, &events).await?;
             erasure.erased.add(erased);
             erasure.after = last.0;
-            *version = self.write_erasure(erasure, *version).await?;
+            *version = self.write_erasure(erasure, *version, None).await?;
         }
         erasure.erased.add(self.erase_words(&person).await?);
         erasure.erased.replays += self.forget_replays(&person).await?;
@@ -222,8 +228,8 @@ impl Transmitter {
         (erasure.state, erasure.subject) = (ErasureState::Done, None);
         let (kind, id) = &erasure.actor;
         let acting = Acting::new(Actor::named(kind, id.as_deref()), None);
-        acting.run(self.enter_change(erasure.changed("erasure.done", Some(&erasure.erased)))).await?;
-        *version = self.write_erasure(erasure, *version).await?;
+        let changed = erasure.changed("erasure.done", Some(&erasure.erased));
+        *version = acting.run(self.write_erasure(erasure, *version, Some(changed))).await?;
         Ok(())
     }
 
@@ -362,7 +368,7 @@ impl Transmitter {
                 replay.state = ReplayState::Cancelled;
             }
             // If it goes on just now this fails, and the erasure comes back to it.
-            self.write_replay(&replay, document.version).await?;
+            self.write_replay(&replay, document.version, None).await?;
             forgotten += 1;
         }
         Ok(forgotten)
@@ -458,9 +464,14 @@ impl Transmitter {
         tag.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    async fn write_erasure(&self, erasure: &Erasure, expected: Version) -> Result<Version, StoreError> {
+    async fn write_erasure(
+        &self,
+        erasure: &Erasure,
+        expected: Version,
+        changed: Option<Changed>,
+    ) -> Result<Version, StoreError> {
         let body = serde_json::to_vec(erasure).expect("an erasure is text and numbers");
-        self.store.put(&Erasure::document(&erasure.id), expected, Some(body.into())).await
+        self.put_and_enter(&Erasure::document(&erasure.id), expected, Some(body.into()), changed).await
     }
 }
 

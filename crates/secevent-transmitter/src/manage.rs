@@ -2,6 +2,7 @@
 //!
 //! The story of each request is told here; the server's handlers translate it from and to HTTP.
 
+use crate::audit::Changed;
 use crate::declared::Declared;
 use crate::render::RenderedAs;
 use crate::stream::{Stream, Target};
@@ -13,7 +14,7 @@ use secevent_ssf::{
     Change, CreateStream, DeliverBy, Delivery, DeliveryRequest, Endpoint, Method, ReplaceStream, Spelling,
     Status, StreamConfiguration, StreamId, StreamStatus, UpdateStatus, UpdateStream, VerificationRequest,
 };
-use secevent_store::{Backlog, StoreError, Version};
+use secevent_store::{Backlog, Queue, Sequence, StoreError, Version};
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::warn;
@@ -81,6 +82,11 @@ pub struct Client {
     pub audience: Audience,
 }
 
+/// How many verification events and the like may wait for a receiver that does not take them (I6), and when it may ask
+/// for more.
+const WAITING_MAX: usize = 100;
+const WAIT: Duration = Duration::from_secs(60);
+
 impl Transmitter {
     /// Creates a stream, and asks its receiver for a sign of life by a verification event.
     pub async fn create_stream(
@@ -136,13 +142,12 @@ impl Transmitter {
             declared,
             id,
         };
-        let version = self.write(&stream, Version(0)).await?;
+        let version = self.write(None, &stream, Version(0)).await?;
         let settings = self.settings(stream, version);
         let entry = self.table.insert(settings, self.config.pushes_per_stream_max);
         let now = self.clock.now();
         entry.activity.begin(now, now);
         entry.switch(self.client_is_on(&client.id));
-        self.enter_stream_change(None, Some(&entry.settings().stream)).await?;
         // Some receivers wait for it before they trust the stream; it carries no state (SSF 1.0 section 8.1.4.2).
         // The stream is there without it, and its receiver can ask for another one.
         if let Err(error) = self.record_control(&entry, &Verification::default()).await {
@@ -231,7 +236,8 @@ impl Transmitter {
     pub(crate) async fn end_stream(&self, entry: &Arc<Entry>) -> Result<(), ManageError> {
         let _alone = entry.changing.lock().await;
         let settings = entry.settings();
-        self.store.put(&Stream::document(&settings.stream.id), settings.version, None).await?;
+        let changed = Changed::of_stream(Some(&settings.stream), None);
+        self.put_and_enter(&Stream::document(&settings.stream.id), settings.version, None, changed).await?;
         self.table.remove(entry);
         self.gone.take_over(&entry.counts);
         // A driver that is at work sees this and ends; nothing new is sent (SEM-16).
@@ -243,7 +249,7 @@ impl Transmitter {
             // The stream is gone all the same; the next start drops what is left.
             warn!(stream.id = %settings.stream.id, %error, "What was owed to a deleted stream is not dropped yet");
         }
-        Ok(self.enter_stream_change(Some(&settings.stream), None).await?)
+        Ok(())
     }
 
     /// The status of a client's stream.
@@ -267,11 +273,15 @@ impl Transmitter {
         let entry = self.stream_of(issuer, client, &request.stream_id)?;
         let _alone = entry.changing.lock().await;
         let settings = entry.settings();
+        let (held, status) = (settings.stream.held, settings.stream.status);
         let liveliness = |status: Status| Status::ALL.iter().rev().position(|other| *other == status);
-        if settings.stream.held && liveliness(request.status) > liveliness(settings.stream.status) {
+        if held && liveliness(request.status) > liveliness(status) {
             return Err(ManageError::Held);
         }
-        self.change_status(&entry, request.status, request.reason, |stream| stream.untold = false).await?;
+        // What it is held for is not its receiver's to say.
+        let reason =
+            if held && request.status == status { settings.stream.reason.clone() } else { request.reason };
+        self.change_status(&entry, request.status, reason, |stream| stream.untold = false).await?;
         Ok(status_of(&entry.settings().stream))
     }
 
@@ -285,6 +295,9 @@ impl Transmitter {
     ) -> Result<(), ManageError> {
         let settings = entry.settings();
         let number = settings.stream.number();
+        if settings.stream.untold {
+            self.forget_status_events(entry).await?;
+        }
         if settings.stream.status == Status::Disabled && status != Status::Disabled {
             // An event that was being accepted while the stream was disabled, or a failure of the store then.
             self.store.drop_stream(number).await?;
@@ -314,6 +327,13 @@ impl Transmitter {
         if entry.settings().stream.status != Status::Enabled {
             let problem = "is of a stream that is not enabled, so nothing can be sent to verify it";
             return Err(Invalid::new("stream_id", "E-14", problem).into());
+        }
+        let waiting = self
+            .store
+            .page(entry.settings().stream.number(), Queue::Control, Sequence(0), WAITING_MAX)
+            .await?;
+        if waiting.deliveries.len() >= WAITING_MAX {
+            return Err(ManageError::TooOften(WAIT));
         }
         let interval = self.config.verification_interval_min;
         entry.activity.verify(self.clock.now(), interval).map_err(ManageError::TooOften)?;
@@ -351,10 +371,8 @@ impl Transmitter {
     }
 
     fn streams_of(&self, issuer: &str, client: &str) -> impl Iterator<Item = Arc<Entry>> {
-        self.table.all().into_iter().filter(move |entry| {
-            let settings = entry.settings();
-            settings.stream.client == client && settings.stream.issuer == issuer
-        })
+        let of_issuer = move |entry: &Arc<Entry>| entry.settings().stream.issuer == issuer;
+        self.table.of_client(client).into_iter().filter(of_issuer)
     }
 
     pub(crate) async fn change(
@@ -363,7 +381,7 @@ impl Transmitter {
         before: &Settings,
         stream: Stream,
     ) -> Result<StreamConfiguration, ManageError> {
-        let version = self.write(&stream, before.version).await?;
+        let version = self.write(Some(&before.stream), &stream, before.version).await?;
         if stream.target != before.stream.target {
             entry.outgoing().start_afresh();
         }
@@ -371,13 +389,18 @@ impl Transmitter {
         self.table.replace(entry, self.settings(stream, version));
         entry.outgoing().be_silent(silent);
         self.wake(entry);
-        self.enter_stream_change(Some(&before.stream), Some(&entry.settings().stream)).await?;
         Ok(self.configuration(&entry.settings()))
     }
 
-    pub(crate) async fn write(&self, stream: &Stream, expected: Version) -> Result<Version, StoreError> {
+    pub(crate) async fn write(
+        &self,
+        before: Option<&Stream>,
+        stream: &Stream,
+        expected: Version,
+    ) -> Result<Version, StoreError> {
         let body = serde_json::to_vec(stream).expect("a stream is text and numbers");
-        self.store.put(&Stream::document(&stream.id), expected, Some(body.into())).await
+        let changed = Changed::of_stream(before, Some(stream));
+        self.put_and_enter(&Stream::document(&stream.id), expected, Some(body.into()), changed).await
     }
 
     fn changed_target(&self, settings: &Settings, asked: &DeliveryRequest) -> Result<Target, Invalid> {

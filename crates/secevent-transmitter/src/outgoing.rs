@@ -28,10 +28,13 @@ pub(crate) struct Outgoing {
     ahead: Ahead,
     /// Since when reading waits for a full lane.
     crowded_since: Option<Timestamp>,
-    /// Settled here with so many bytes, and perhaps not yet in the store: a page that has it is not believed.
-    settled: BTreeMap<Place, usize>,
+    /// Settled here, and perhaps not yet in the store: a page that has it is not believed. With the bytes that the load
+    /// still has of it.
+    settled: BTreeMap<Place, Option<usize>>,
     /// Those of them that are stored. A page that was begun before may still have them.
     stored: Vec<Place>,
+    /// How often some of them were forgotten: what was read outside of pages before that may have them.
+    forgotten: u64,
     load: Load,
     window: Window,
     on_their_way: usize,
@@ -121,6 +124,7 @@ impl Outgoing {
             crowded_since: None,
             settled: BTreeMap::new(),
             stored: Vec::new(),
+            forgotten: 0,
             load: Load::default(),
             window: Window::new(window_max),
             on_their_way: 0,
@@ -409,8 +413,16 @@ impl Outgoing {
         places.into_iter().find(|place| self.lanes.get(*place).is_some_and(same))
     }
 
-    /// A delivery is settled. `bytes` are those of its body if it is not held.
-    pub(crate) fn settle(&mut self, place: Place, bytes: usize) {
+    /// How often settled deliveries were forgotten: what the store told before may not be true any more.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// A delivery is settled. `bytes` are those of its body if it is not held. Returns false if it was settled before.
+    pub(crate) fn settle(&mut self, place: Place, bytes: usize) -> bool {
+        if self.settled.contains_key(&place) {
+            return false;
+        }
         let bytes = match self.lanes.settle(place) {
             Some(delivery) => {
                 self.held[index(place.0)] -= 1;
@@ -420,23 +432,20 @@ impl Outgoing {
             None => bytes,
         };
         let bytes = if place.0 == Queue::Again { 0 } else { bytes };
-        self.settled.entry(place).or_insert(bytes);
+        self.settled.insert(place, Some(bytes));
+        true
     }
 
     /// The same, unless it is on its way or handed out, or was settled before. Returns whether it is settled now.
     pub(crate) fn settle_unless_sent(&mut self, place: Place, bytes: usize) -> bool {
-        let sent = self.lanes.is_taken(place) || self.settled.contains_key(&place);
-        if !sent {
-            self.settle(place, bytes);
-        }
-        !sent
+        !self.lanes.is_taken(place) && self.settle(place, bytes)
     }
 
     /// These settlements are stored.
     pub(crate) fn stored(&mut self, places: impl Iterator<Item = Place>) {
         for place in places {
-            let Some(bytes) = self.settled.get(&place) else { continue };
-            let bytes = u64::try_from(*bytes).unwrap_or(u64::MAX);
+            let Some(bytes) = self.settled.get_mut(&place).and_then(Option::take) else { continue };
+            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
             self.load.pending = self.load.pending.saturating_sub(1);
             // What was put into the queue `Again` was counted without its bytes.
             self.load.bytes = if self.load.pending == 0 { 0 } else { self.load.bytes.saturating_sub(bytes) };
@@ -520,6 +529,7 @@ impl Outgoing {
         self.forget_held();
         self.settled.clear();
         self.stored.clear();
+        self.forgotten += 1;
         self.load = Load::default();
         self.suspended = None;
     }
@@ -674,7 +684,8 @@ impl Outgoing {
 
     /// No page can have these any more if none is being read.
     fn forget_stored(&mut self) {
-        if self.cursors.iter().all(|cursor| !cursor.reading) {
+        if !self.stored.is_empty() && self.cursors.iter().all(|cursor| !cursor.reading) {
+            self.forgotten += 1;
             for place in self.stored.drain(..) {
                 self.settled.remove(&place);
             }

@@ -113,27 +113,21 @@ impl Transmitter {
         let acked = request.ack.iter().map(|jti| (jti, Verdict::Acked));
         let refused = request.set_errs.iter().map(|(jti, error)| {
             let reason = format!("{}: {}", error.err.as_str(), error.description);
-            info!(stream.id = %entry.settings().stream.id, %jti, %reason, "Receiver rejected a SET");
             (jti, Verdict::Rejected(reason))
         });
         let number = entry.settings().stream.number();
         let at = self.clock.now();
-        let mut settlements = Vec::new();
+        let mut reported = Reported { transmitter: self, entry, settlements: Vec::new() };
         for (jti, verdict) in acked.chain(refused) {
             let Some(named) = self.codec.decode(jti, number) else { continue };
-            if let Some(((queue, sequence), bytes)) = self.unsettled(entry, &named).await? {
-                match verdict {
-                    Verdict::Acked => entry.counts.delivered.add(1),
-                    _ => entry.counts.rejected.add(1),
-                }
-                entry.outgoing().settle((queue, sequence), bytes);
-                settlements.push(Settlement { sequence, stream: number, queue, at, verdict });
+            let Some((queue, sequence)) = self.settle_named(entry, &named).await? else { continue };
+            if let Verdict::Rejected(reason) = &verdict {
+                info!(stream.id = %entry.settings().stream.id, %jti, %reason, "Receiver rejected a SET");
+                entry.counts.rejected.add(1);
+            } else {
+                entry.counts.delivered.add(1);
             }
-        }
-        if !settlements.is_empty() {
-            // What became free may be what another poller waits for.
-            entry.changed.notify_waiters();
-            self.store_beside(entry, settlements);
+            reported.settlements.push(Settlement { sequence, stream: number, queue, at, verdict });
         }
         Ok(())
     }
@@ -164,21 +158,32 @@ impl Transmitter {
         });
     }
 
-    /// The delivery that an identifier names and the bytes of its body, if it is not settled yet: it may have been
-    /// handed out before a restart. One of another epoch is another delivery that had the same place before the store
-    /// was restored from a backup (SEM-1).
-    async fn unsettled(
-        &self,
-        entry: &Entry,
-        named: &Jti,
-    ) -> Result<Option<(Place, usize)>, TransmitterError> {
-        if let Some(place) = entry.outgoing().place(named.epoch, named.sequence, named.generation) {
-            return Ok(Some((place, 0)));
+    /// Settles the delivery that an identifier names, if it is not settled yet: it may have been handed out before a
+    /// restart. One of another epoch is another delivery that had the same place before the store was restored from a
+    /// backup (SEM-1).
+    async fn settle_named(&self, entry: &Entry, named: &Jti) -> Result<Option<Place>, TransmitterError> {
+        loop {
+            let forgotten = {
+                let mut outgoing = entry.outgoing();
+                if let Some(place) = outgoing.place(named.epoch, named.sequence, named.generation) {
+                    return Ok(outgoing.settle(place, 0).then_some(place));
+                }
+                outgoing.forgotten()
+            };
+            let stored = self.store.deliveries(named.stream, named.sequence).await?;
+            let mut outgoing = entry.outgoing();
+            if outgoing.forgotten() != forgotten {
+                // Somebody else may have settled it since the store was asked.
+                continue;
+            }
+            let same =
+                |stored: &&Delivery| stored.epoch == named.epoch && stored.generation == named.generation;
+            let mut settled = stored.iter().filter(same).filter_map(|stored| {
+                let place = (stored.queue, stored.sequence);
+                outgoing.settle(place, stored.body.len()).then_some(place)
+            });
+            return Ok(settled.next());
         }
-        let stored = self.store.deliveries(named.stream, named.sequence).await?;
-        let same = |stored: &Delivery| stored.epoch == named.epoch && stored.generation == named.generation;
-        let stored = stored.into_iter().find(same);
-        Ok(stored.map(|stored| ((stored.queue, stored.sequence), stored.body.len())))
     }
 
     async fn hand_out(
@@ -273,6 +278,24 @@ impl Transmitter {
         if !settlements.is_empty() {
             // The writer has it; whether it succeeds is of no concern to the receiver, who waits for its answer.
             drop(self.store.settle(settlements));
+        }
+    }
+}
+
+/// What a receiver reports and is settled in memory already. It is stored, even if the poll is given up or fails before
+/// it has come to the end of what was reported.
+struct Reported<'a> {
+    transmitter: &'a Transmitter,
+    entry: &'a Arc<Entry>,
+    settlements: Vec<Settlement>,
+}
+
+impl Drop for Reported<'_> {
+    fn drop(&mut self) {
+        if !self.settlements.is_empty() {
+            // What became free may be what another poller waits for.
+            self.entry.changed.notify_waiters();
+            self.transmitter.store_beside(self.entry, std::mem::take(&mut self.settlements));
         }
     }
 }

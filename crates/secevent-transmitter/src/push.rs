@@ -9,7 +9,7 @@ use crate::render;
 use crate::retry::{Outcome, Trouble, TroubleKind, classify};
 use crate::share::{Permit, Share};
 use crate::stream::Target;
-use crate::table::{Entry, Settings};
+use crate::table::{Entry, Settings, Settling};
 use crate::transmitter::Transmitter;
 use bytes::Bytes;
 use secevent::Timestamp;
@@ -92,7 +92,8 @@ impl Transmitter {
     pub(crate) async fn drive(self: Arc<Self>, entry: Arc<Entry>) {
         let (returned_to, mut returned) = mpsc::unbounded_channel::<Returned>();
         let mut settlements: Vec<Settlement> = Vec::new();
-        let mut storing = None;
+        // How many of them are on their way to the store.
+        let (mut storing, mut under_way) = (None, 0);
         // The place in the line for one of the permits that all streams share, and what came of it.
         let (mut in_line, mut permit) = (None, None);
         loop {
@@ -100,9 +101,14 @@ impl Transmitter {
             tokio::pin!(changed);
             changed.as_mut().enable();
 
-            let failed = self.may_push_to(&entry) && self.read_ahead(&entry).await.is_err();
+            // A store that takes nothing may still be read. What is sent then is only remembered here, and sent once more
+            // by the next process: there is a bound to it.
+            let takes_more = settlements.len() + under_way < Settling::WAITING_MAX;
+            let failed = takes_more && self.may_push_to(&entry) && self.read_ahead(&entry).await.is_err();
             let now = self.clock.now();
-            let lacking = self.send_what_may(&entry, now, permit.take(), &returned_to);
+            let granted = permit.take();
+            let lacking =
+                takes_more.then(|| self.send_what_may(&entry, now, granted, &returned_to)).flatten();
             in_line = match (lacking, in_line) {
                 (None, _) => None,
                 (Some(share), Some((of, waiting))) if of == share => Some((of, waiting)),
@@ -110,6 +116,7 @@ impl Transmitter {
             };
             if storing.is_none() && !settlements.is_empty() {
                 let batch = std::mem::take(&mut settlements);
+                under_way = batch.len();
                 trace!(target: "secevent::step", step = "outcome", deliveries = batch.len());
                 let stored = self.store.settle(batch.clone());
                 storing = Some(Box::pin(async move {
@@ -130,7 +137,7 @@ impl Transmitter {
                     settlements.extend(self.take_back(&entry, back));
                 }
                 result = async { storing.as_mut().expect("checked").await }, if storing.is_some() => {
-                    storing = None;
+                    (storing, under_way) = (None, 0);
                     match result {
                         Ok(batch) => self.were_stored(&entry, &batch).await,
                         Err((error, batch)) => {
@@ -317,18 +324,7 @@ impl Transmitter {
                 self.was_answered(entry, place);
                 Verdict::Rejected(reason)
             }
-            Outcome::Trouble(trouble) if self.is_too_old(delivery.queue, delivery.accepted_at, now) => {
-                warn!(stream.id = %id, sequence = delivery.sequence.0, reason = %trouble.detail, "A SET is given up: it is too old");
-                entry.counts.abandoned.add(1);
-                let mut outgoing = entry.outgoing();
-                outgoing.called_off(place, attempts, None);
-                outgoing.settle(place, 0);
-                Verdict::Abandoned(trouble.detail)
-            }
             Outcome::Trouble(trouble) => {
-                warn!(stream.id = %id, kind = ?trouble.kind, reason = %trouble.detail, "Push failed, it will be repeated");
-                trace!(target: "secevent::step", step = "retry");
-                entry.counts.retries.add(1);
                 // Who does not accept the key is sent another signature.
                 let signed = signed.filter(|_| trouble.kind != TroubleKind::Trust);
                 let retry_after = trouble.retry_after;
@@ -345,9 +341,19 @@ impl Transmitter {
                         format!("nothing could be delivered for long: {}", trouble.detail),
                     );
                 }
-                // What is repeated are the same bytes, after a restart too. When is the stream's affair: a delivery is
-                // due at once for the next process, whatever the clocks say (SEM-28).
-                Verdict::Retry { at: delivery.accepted_at, attempts, signed }
+                if self.is_too_old(delivery.queue, delivery.accepted_at, now) {
+                    warn!(stream.id = %id, sequence = delivery.sequence.0, reason = %trouble.detail, "A SET is given up: it is too old");
+                    entry.counts.abandoned.add(1);
+                    entry.outgoing().settle(place, delivery.body.len());
+                    Verdict::Abandoned(trouble.detail)
+                } else {
+                    warn!(stream.id = %id, kind = ?trouble.kind, reason = %trouble.detail, "Push failed, it will be repeated");
+                    trace!(target: "secevent::step", step = "retry");
+                    entry.counts.retries.add(1);
+                    // What is repeated are the same bytes, after a restart too. When is the stream's affair: a delivery
+                    // is due at once for the next process, whatever the clocks say (SEM-28).
+                    Verdict::Retry { at: delivery.accepted_at, attempts, signed }
+                }
             }
         };
         Some(Settlement {

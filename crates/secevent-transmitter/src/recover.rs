@@ -8,7 +8,7 @@ use crate::stream::Stream;
 use crate::table::Entry;
 use crate::transmitter::{Transmitter, TransmitterError};
 use secevent::{Subject, Timestamp};
-use secevent_ssf::StreamId;
+use secevent_ssf::{Status, StreamId};
 use secevent_store::{BoxFuture, Cause, Dead, Document, Past, Place, Sequence, StoreError, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -93,7 +93,7 @@ pub enum ReplayState {
     Running,
     /// It has come to the end.
     Done,
-    /// It was called off, or its stream is gone.
+    /// It was called off, or its stream is gone or disabled.
     Cancelled,
 }
 
@@ -119,6 +119,9 @@ pub enum RecoverError {
     /// The identifier is not one of this stream's SETs.
     #[error("{0:?} is no identifier of a SET of this stream")]
     NoSuchSet(String),
+    /// The stream is disabled: it is owed nothing, and what it is owed all the same is dropped when it is enabled.
+    #[error("the stream is disabled, and what is delivered again would be lost: enable or pause it first")]
+    Disabled,
     /// There is no such replay.
     #[error("there is no such replay")]
     NoSuchReplay,
@@ -192,9 +195,15 @@ impl Transmitter {
 
     /// Delivers dead letters of a stream again, as the same SETs: those that are named, or all. Returns how many.
     pub async fn redrive(&self, stream: &StreamId, jtis: Option<&[String]>) -> Result<u64, RecoverError> {
+        self.entry(stream)?.may_be_owed_again()?;
         trace!(target: "secevent::step", step = "redrive");
         let count = self.each_dead(stream, jtis, |this, entry, places| {
             Box::pin(async move {
+                let _alone = entry.changing.lock().await;
+                if entry.may_be_owed_again().is_err() {
+                    // It is disabled at this moment: the others stay where they are.
+                    return Ok(0);
+                }
                 let count = this.store.redrive(places).await?;
                 trace!(target: "secevent::step", step = "redriven");
                 this.deliver_again(entry, count);
@@ -202,28 +211,29 @@ impl Transmitter {
             })
         });
         let count = count.await?;
-        self.enter_recovery("dead.redrive", stream.as_str(), json!({ "jti": jtis, "count": count })).await?;
+        let after = json!({ "jti": jtis, "count": count });
+        self.enter_change(self.recovery("dead.redrive", stream.as_str(), after)).await?;
         Ok(count)
     }
 
     /// Forgets dead letters of a stream: those that are named, or all. Returns how many.
     pub async fn discard(&self, stream: &StreamId, jtis: Option<&[String]>) -> Result<u64, RecoverError> {
         let count = self.each_dead(stream, jtis, |this, _, places| this.store.discard(places)).await?;
-        self.enter_recovery("dead.discard", stream.as_str(), json!({ "jti": jtis, "count": count })).await?;
+        let after = json!({ "jti": jtis, "count": count });
+        self.enter_change(self.recovery("dead.discard", stream.as_str(), after)).await?;
         Ok(count)
     }
 
-    async fn enter_recovery(&self, action: &str, stream: &str, after: Value) -> Result<(), TransmitterError> {
+    fn recovery(&self, action: &str, stream: &str, after: Value) -> Changed {
         let entry = self.table.by_id(stream);
-        self.enter_change(Changed {
+        Changed {
             action: action.to_owned(),
             object: format!("stream/{stream}"),
             client: entry.map(|entry| entry.settings().stream.client.clone()),
             stream: Some(stream.to_owned()),
             before: None,
             after: Some(after),
-        })
-        .await
+        }
     }
 
     /// Counts what a replay would deliver, and delivers nothing.
@@ -272,6 +282,7 @@ impl Transmitter {
         request: &ReplayRequest,
     ) -> Result<Replay, RecoverError> {
         let entry = self.entry(stream)?;
+        entry.may_be_owed_again()?;
         let running = self.forget_old_replays().await?;
         if running >= REPLAYS_MAX {
             return Err(RecoverError::TooManyReplays(running));
@@ -293,8 +304,8 @@ impl Transmitter {
                 _ => TransmitterError::Store(StoreError::Conflict),
             })?;
         }
-        let version = self.write_replay(&replay, Version(0)).await?;
-        self.enter_recovery("replay.start", &replay.stream, replay.told(request)).await?;
+        let changed = self.recovery("replay.start", &replay.stream, replay.told(request));
+        let version = self.write_replay(&replay, Version(0), Some(changed)).await?;
         info!(stream.id = %replay.stream, replay = %replay.id, "A replay begins");
         self.run_replay(replay.clone(), version);
         Ok(replay)
@@ -314,12 +325,10 @@ impl Transmitter {
                 return Ok(replay);
             }
             replay.state = ReplayState::Cancelled;
-            match self.write_replay(&replay, version).await {
-                Ok(_) => {
-                    let after = json!({ "replay": replay.id, "count": replay.count, "total": replay.total });
-                    self.enter_recovery("replay.cancel", &replay.stream, after).await?;
-                    return Ok(replay);
-                }
+            let after = json!({ "replay": replay.id, "count": replay.count, "total": replay.total });
+            let changed = self.recovery("replay.cancel", &replay.stream, after);
+            match self.write_replay(&replay, version, Some(changed)).await {
+                Ok(_) => return Ok(replay),
                 // It went on meanwhile.
                 Err(StoreError::Conflict) => {}
                 Err(error) => return Err(error.into()),
@@ -357,6 +366,7 @@ impl Transmitter {
             let (mut replay, mut version) = (replay, version);
             while replay.state == ReplayState::Running {
                 let Some(this) = this.upgrade().filter(|this| !this.is_closing()) else { return };
+                let before = replay.clone();
                 let pause = match this.replay_some(&mut replay).await {
                     Ok(pause) => pause,
                     Err(error) => {
@@ -365,7 +375,11 @@ impl Transmitter {
                     }
                 };
                 trace!(target: "secevent::step", step = "replay");
-                match this.write_replay(&replay, version).await {
+                let written = match replay == before {
+                    true => this.is_still(&replay, version).await,
+                    false => this.write_replay(&replay, version, None).await,
+                };
+                match written {
                     Ok(written) => version = written,
                     Err(StoreError::Conflict) => return info!(replay = %replay.id, "A replay is called off"),
                     // What is owed again by then is not counted, and looked at again: no harm is done.
@@ -382,7 +396,8 @@ impl Transmitter {
     async fn replay_some(&self, replay: &mut Replay) -> Result<Duration, TransmitterError> {
         const TURN: Duration = Duration::from_millis(100);
         let id = replay.stream.parse().ok();
-        let Some(entry) = id.and_then(|id: StreamId| self.table.by_id(id.as_str())) else {
+        let entry = id.and_then(|id: StreamId| self.table.by_id(id.as_str()));
+        let Some(entry) = entry.filter(|entry| entry.may_be_owed_again().is_ok()) else {
             replay.state = ReplayState::Cancelled;
             return Ok(Duration::ZERO);
         };
@@ -528,17 +543,33 @@ impl Transmitter {
         Ok(Some((Replay::read(&document)?, document.version)))
     }
 
+    /// While nothing moves nothing is written, but somebody may call it off.
+    async fn is_still(&self, replay: &Replay, version: Version) -> Result<Version, StoreError> {
+        let document = self.store.get(&Replay::document(&replay.id)).await?;
+        document.filter(|document| document.version == version).map(|_| version).ok_or(StoreError::Conflict)
+    }
+
     pub(crate) async fn write_replay(
         &self,
         replay: &Replay,
         expected: Version,
+        changed: Option<Changed>,
     ) -> Result<Version, StoreError> {
         let body = serde_json::to_vec(replay).expect("a replay is text and numbers");
-        self.store.put(&Replay::document(&replay.id), expected, Some(body.into())).await
+        self.put_and_enter(&Replay::document(&replay.id), expected, Some(body.into()), changed).await
     }
 
     fn entry(&self, stream: &StreamId) -> Result<Arc<Entry>, RecoverError> {
         self.table.by_id(stream.as_str()).ok_or(RecoverError::NoSuchStream)
+    }
+}
+
+impl Entry {
+    fn may_be_owed_again(&self) -> Result<(), RecoverError> {
+        match self.settings().stream.status {
+            Status::Disabled => Err(RecoverError::Disabled),
+            _ => Ok(()),
+        }
     }
 }
 

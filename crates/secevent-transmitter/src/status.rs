@@ -4,12 +4,14 @@
 use crate::audit;
 use crate::manage::ManageError;
 use crate::stream::Stream;
-use crate::table::Entry;
+use crate::table::{Entry, Settings};
 use crate::transmitter::{Transmitter, TransmitterError};
+use secevent::EventType;
 use secevent::ssf::{StreamStatus, StreamUpdated};
 use secevent_ssf::{Status, StreamId};
-use secevent_store::{Queue, Sequence, Settlement, Verdict};
+use secevent_store::{Delivery, Queue, Sequence, Settlement, Verdict};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tracing::{info, warn};
 
 impl Transmitter {
@@ -33,53 +35,54 @@ impl Transmitter {
         reason: Option<String>,
     ) -> Result<(), ManageError> {
         let entry = self.table.by_id(id.as_str()).ok_or(ManageError::NoSuchStream)?;
-        self.change_and_tell_if(&entry, expected, status, reason, |stream| {
+        let same = |settings: &Settings| expected.is_none_or(|expected| expected == settings.version.0);
+        let hold = |stream: &mut Stream| {
             (stream.held, stream.ending) = (status != Status::Enabled, false);
-        })
-        .await
+        };
+        match self.change_and_tell(&entry, same, status, reason, hold).await? {
+            true => Ok(()),
+            false => Err(ManageError::Changed),
+        }
     }
 
     /// Pauses a stream for a reason of our own, beside what is being done.
     pub(crate) fn pause_beside(&self, entry: &Arc<Entry>, reason: String) {
-        if entry.settings().stream.status != Status::Enabled {
+        let is_enabled = |settings: &Settings| settings.stream.status == Status::Enabled;
+        if !is_enabled(&entry.settings()) {
             return;
         }
         let (this, entry) = (self.handle(), Arc::clone(entry));
         self.spawn(async move {
-            match this.change_and_tell(&entry, Status::Paused, Some(reason), |_| {}).await {
-                Ok(()) => info!(stream.id = %entry.settings().stream.id, "A stream is paused"),
-                // Somebody changes it at this moment, or the store fails: if the reason lasts, it is tried again.
+            match this.change_and_tell(&entry, is_enabled, Status::Paused, Some(reason), |_| {}).await {
+                Ok(true) => info!(stream.id = %entry.settings().stream.id, "A stream is paused"),
+                // Somebody gave it another status meanwhile, and that stands.
+                Ok(false) => {}
+                // The store fails: if the reason lasts, it is tried again.
                 Err(error) => {
+                    entry.overflowing.store(false, Ordering::Relaxed);
                     warn!(stream.id = %entry.settings().stream.id, %error, "A stream is not paused");
                 }
             }
         });
     }
 
+    /// Gives a stream another status and tells its receiver, if the stream is still what it is changed for: others may
+    /// change it first. Returns whether it was.
     pub(crate) async fn change_and_tell(
         &self,
         entry: &Arc<Entry>,
+        is_still: impl FnOnce(&Settings) -> bool,
         status: Status,
         reason: Option<String>,
         also: impl FnOnce(&mut Stream),
-    ) -> Result<(), ManageError> {
-        self.change_and_tell_if(entry, None, status, reason, also).await
-    }
-
-    async fn change_and_tell_if(
-        &self,
-        entry: &Arc<Entry>,
-        expected: Option<u64>,
-        status: Status,
-        reason: Option<String>,
-        also: impl FnOnce(&mut Stream),
-    ) -> Result<(), ManageError> {
+    ) -> Result<bool, ManageError> {
         let _alone = entry.changing.lock().await;
-        if expected.is_some_and(|expected| expected != entry.settings().version.0) {
-            return Err(ManageError::Changed);
+        let before = entry.settings();
+        if !is_still(&before) {
+            return Ok(false);
         }
-        let before = entry.settings().stream.status;
-        let untold = status != before;
+        // What was not told yet is still to be told, with the reason that it has now.
+        let untold = status != before.stream.status || before.stream.untold;
         audit::ourselves(self.change_status(entry, status, reason, |stream| {
             stream.untold = untold;
             also(stream);
@@ -88,10 +91,10 @@ impl Transmitter {
         if untold {
             self.tell_status(entry).await?;
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Says what the status is, as the last that is said. What was to be said before is not true any more.
+    /// Says what the status is, as the last that is said.
     pub(crate) async fn tell_status(&self, entry: &Arc<Entry>) -> Result<(), TransmitterError> {
         let settings = entry.settings();
         let status = match settings.stream.status {
@@ -100,12 +103,24 @@ impl Transmitter {
             _ => StreamStatus::Enabled,
         };
         if settings.stream.status != Status::Enabled {
-            self.forget_control_events(entry).await?;
+            self.forget_control_events(entry, |_| true).await?;
         }
         self.record_control(entry, &StreamUpdated { status, reason: settings.stream.reason.clone() }).await
     }
 
-    async fn forget_control_events(&self, entry: &Arc<Entry>) -> Result<(), TransmitterError> {
+    /// What is still to be said of a stream's status is not true any more (SEM-7).
+    pub(crate) async fn forget_status_events(&self, entry: &Arc<Entry>) -> Result<(), TransmitterError> {
+        // No quote in a text is written so: this is the event and nothing that somebody says.
+        let event = format!("\"events\":{{\"{}\":", StreamUpdated::URI);
+        let tells = |body: &[u8]| body.windows(event.len()).any(|part| part == event.as_bytes());
+        self.forget_control_events(entry, |delivery| tells(&delivery.body)).await
+    }
+
+    async fn forget_control_events(
+        &self,
+        entry: &Arc<Entry>,
+        which: impl Fn(&Delivery) -> bool,
+    ) -> Result<(), TransmitterError> {
         const PAGE: usize = 256;
         let number = entry.settings().stream.number();
         let mut after = Sequence(0);
@@ -114,7 +129,7 @@ impl Transmitter {
             let Some(last) = page.deliveries.last() else { return Ok(()) };
             after = last.sequence;
             let at = self.clock.now();
-            let waiting = page.deliveries.iter().filter(|delivery| {
+            let waiting = page.deliveries.iter().filter(|delivery| which(delivery)).filter(|delivery| {
                 let place = (delivery.queue, delivery.sequence);
                 entry.outgoing().settle_unless_sent(place, delivery.body.len())
             });

@@ -74,14 +74,7 @@ impl SubjectIndex {
 
     /// Changes what is said of a stream's subjects, and keeps account of how many are held.
     fn change<T>(&self, entry: &Entry, change: impl FnOnce(&mut Said) -> T) -> T {
-        let mut said = entry.subjects.write();
-        let said = said.get_or_insert_default();
-        let before = said.held();
-        let changed = change(said);
-        // Wrapping both ways: the sum is right.
-        let number = |held: usize| u64::try_from(held).unwrap_or(u64::MAX);
-        self.held.fetch_add(number(said.held()).wrapping_sub(number(before)), Ordering::Relaxed);
-        changed
+        entry.subjects.change(&self.held, change)
     }
 }
 
@@ -196,7 +189,8 @@ impl Transmitter {
             let mut entries = self.table.matching(issuer.url.as_str(), &event.uri);
             entries.retain(|entry| {
                 let default = entry.settings().stream.default_subjects;
-                match entry.subjects.owes(default, now, || &*print) {
+                entry.subjects.end(&self.subjects.held, default, now);
+                match entry.subjects.owes(default, || &*print) {
                     Owed::Yes => true,
                     Owed::No => names(&event.subject, entry),
                     Owed::Ask { .. } if names(&event.subject, entry) => true,
@@ -309,8 +303,9 @@ impl Transmitter {
 
     /// Forgets all that was said of a stream's subjects, because the stream is gone.
     pub(crate) async fn drop_subjects(&self, entry: &Entry) {
-        let Some(said) = entry.subjects.write().take() else { return };
-        self.subjects.held.fetch_sub(u64::try_from(said.held()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        if !entry.subjects.clear(&self.subjects.held) {
+            return;
+        }
         if let Err(error) = self.store.drop_subjects(number(entry)).await {
             // Nothing reads them any more; the next start drops them.
             warn!(stream.id = %entry.settings().stream.id, %error, "The subjects of a deleted stream are not dropped yet");
@@ -373,14 +368,8 @@ impl Transmitter {
         const STEP: usize = 256;
         let default = entry.settings().stream.default_subjects;
         loop {
-            let some = match entry.subjects.write().as_mut() {
-                Some(said) => {
-                    said.end(default, self.clock.now());
-                    let left = said.ended.len().saturating_sub(STEP);
-                    said.ended.split_off(left)
-                }
-                None => return Ok(()),
-            };
+            entry.subjects.end(&self.subjects.held, default, self.clock.now());
+            let some = entry.subjects.take_ended(STEP);
             if some.is_empty() {
                 return Ok(());
             }

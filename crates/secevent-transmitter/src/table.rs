@@ -23,6 +23,7 @@ pub(crate) struct Table {
 struct Inner {
     by_id: HashMap<String, Arc<Entry>>,
     by_number: HashMap<StreamNumber, Arc<Entry>>,
+    by_client: HashMap<String, BTreeSet<StreamNumber>>,
     /// Issuer, then event type, to the streams that get it: events are matched by look-up, never by a scan.
     by_event: HashMap<String, HashMap<String, BTreeSet<StreamNumber>>>,
 }
@@ -59,7 +60,8 @@ pub(crate) struct Settling {
 }
 
 impl Settling {
-    const WAITING_MAX: usize = 10_000;
+    /// With so many outcomes that the store does not have, a stream does not go on.
+    pub(crate) const WAITING_MAX: usize = 10_000;
 }
 
 /// A stream's settings at one moment, with what follows from them.
@@ -155,6 +157,7 @@ impl Table {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         let (id, number) = (settings.stream.id.clone(), settings.stream.number());
         inner.index(&settings);
+        inner.by_client.entry(settings.stream.client.clone()).or_default().insert(number);
         let entry = Arc::new(Entry::new(settings, window_max));
         inner.by_id.insert(id, Arc::clone(&entry));
         inner.by_number.insert(number, Arc::clone(&entry));
@@ -177,6 +180,12 @@ impl Table {
         inner.unindex(&settings);
         inner.by_id.remove(&settings.stream.id);
         inner.by_number.remove(&settings.stream.number());
+        if let Some(numbers) = inner.by_client.get_mut(&settings.stream.client) {
+            numbers.remove(&settings.stream.number());
+            if numbers.is_empty() {
+                inner.by_client.remove(&settings.stream.client);
+            }
+        }
         entry.changed.notify_waiters();
     }
 
@@ -202,6 +211,13 @@ impl Table {
         let numbers = inner.by_event.get(issuer).and_then(|events| events.get(event));
         let entries = numbers.into_iter().flatten().filter_map(|number| inner.by_number.get(number));
         entries.filter(|entry| !entry.is_off()).cloned().collect()
+    }
+
+    /// The streams of a client, of all issuers, in the order of their numbers.
+    pub(crate) fn of_client(&self, client: &str) -> Vec<Arc<Entry>> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        let numbers = inner.by_client.get(client).into_iter().flatten();
+        numbers.filter_map(|number| inner.by_number.get(number)).cloned().collect()
     }
 
     /// All streams, in the order of their numbers.

@@ -14,7 +14,7 @@ use secevent::{Clock, Vocabulary};
 use secevent_jose::JwkSet;
 use secevent_ssf::{Status, Transport, TransportError};
 use secevent_store::{
-    CommitObserver, Delivery, JtiCodec, Keep, Sequence, Store, StoreError, StoreKey, StreamNumber,
+    CommitObserver, Delivery, JtiCodec, Keep, Queue, Sequence, Store, StoreError, StoreKey, StreamNumber,
     Unsealable, Vault, Version,
 };
 use std::collections::{BTreeMap, HashSet};
@@ -363,10 +363,29 @@ impl Transmitter {
         let this = self.this.clone();
         self.spawn(async move {
             let Some(this) = this.upgrade() else { return };
-            if let Err(error) = this.store.drop_stream(number).await {
+            if let Err(error) = this.drop_what_nobody_keeps(number).await {
                 tracing::warn!(stream = %number, %error, "What is owed to nobody is not dropped yet");
             }
         });
+    }
+
+    async fn drop_what_nobody_keeps(&self, number: StreamNumber) -> Result<(), TransmitterError> {
+        let Some(entry) = self.table.by_number(number) else {
+            self.store.drop_stream(number).await?;
+            return Ok(());
+        };
+        let _alone = entry.changing.lock().await;
+        if entry.keeps(Queue::Regular) {
+            // It is enabled again, which dropped what it was owed before; this is new.
+            return Ok(());
+        }
+        self.store.drop_stream(number).await?;
+        if entry.keeps(Queue::Control) {
+            // What it was to be told last went with the rest.
+            entry.outgoing().clear();
+            self.tell_status(&entry).await?;
+        }
+        Ok(())
     }
 }
 

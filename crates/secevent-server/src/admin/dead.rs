@@ -51,7 +51,8 @@ pub(crate) fn routes() -> Vec<Route> {
             .problem(StatusCode::NOT_FOUND, "There is no such stream, or the stream has no such SET")
     };
     let redrive = some(Operation::post("redriveDeadLetters", "Deliver dead letters again, as the same SETs"))
-        .answers::<Redriven>(StatusCode::OK, "How many are owed again");
+        .answers::<Redriven>(StatusCode::OK, "How many are owed again")
+        .problem(StatusCode::CONFLICT, "The stream is disabled");
     let discard = some(Operation::post("discardDeadLetters", "Forget dead letters"))
         .answers::<Discarded>(StatusCode::OK, "How many are forgotten");
     vec![

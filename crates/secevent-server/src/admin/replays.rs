@@ -41,7 +41,7 @@ pub(crate) fn routes() -> Vec<Route> {
     .answers::<PreviewTold>(StatusCode::OK, "With `preview`: what would be delivered. Nothing is")
     .answers::<ReplayTold>(StatusCode::CREATED, "It has begun, and goes on by itself")
     .problem(StatusCode::NOT_FOUND, "There is no such stream, or the stream has no such SET")
-    .problem(StatusCode::CONFLICT, "As many are under way as may be");
+    .problem(StatusCode::CONFLICT, "The stream is disabled, or as many are under way as may be");
     let list = Operation::get("listReplays", "The replays, and how far they have come")
         .answers::<ReplayList>(StatusCode::OK, "All that are remembered")
         .problem(StatusCode::BAD_REQUEST, "A parameter is wrong");

@@ -205,8 +205,14 @@ impl Documents for Ailing {
         self.store.list(beginning, after, limit)
     }
 
-    fn put(&self, name: &str, expected: Version, body: Option<bytes::Bytes>) -> Answer<'_, Version> {
-        self.or(|| self.store.put(name, expected, body))
+    fn put_and_enter(
+        &self,
+        name: &str,
+        expected: Version,
+        body: Option<bytes::Bytes>,
+        change: Option<Change>,
+    ) -> Answer<'_, Version> {
+        self.or(|| self.store.put_and_enter(name, expected, body, change))
     }
 
     fn new_stream_number(&self) -> Answer<'_, StreamNumber> {

@@ -57,7 +57,8 @@ impl PollRequest {
         Self { max_events: Some(0), return_immediately: true, ack, set_errs }
     }
 
-    /// Reads a receiver's request. A `jti` that is both acknowledged and refused counts as refused (POLL-41).
+    /// Reads a receiver's request. A `jti` that is both acknowledged and refused counts as refused (POLL-41), and one
+    /// that is acknowledged twice counts once.
     pub fn read(body: &[u8], limits: PollLimits) -> Result<Self, Invalid> {
         let members = Members::read(body, "POLL-32")?;
         let mut request = Self {
@@ -75,10 +76,8 @@ impl PollRequest {
         if request.set_errs.len() > limits.set_errs_max {
             return too_many("setErrs", limits.set_errs_max);
         }
-        if !request.set_errs.is_empty() {
-            let refused: HashSet<&str> = request.set_errs.iter().map(|(jti, _)| jti.as_str()).collect();
-            request.ack.retain(|jti| !refused.contains(jti.as_str()));
-        }
+        let mut named: HashSet<String> = request.set_errs.iter().map(|(jti, _)| jti.clone()).collect();
+        request.ack.retain(|jti| named.insert(jti.clone()));
         Ok(request)
     }
 

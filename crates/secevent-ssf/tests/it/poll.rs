@@ -30,6 +30,16 @@ fn what_is_left_out_has_its_default() {
     );
 }
 
+// spec: POLL-41
+#[test]
+fn what_is_reported_more_than_once_counts_once() {
+    let error = value!({"err": "invalid_key", "description": "x"});
+    let read =
+        read(&value!({"ack": ["a", "b", "a", "c", "b"], "setErrs": {"c": error}}).to_string()).unwrap();
+    assert_eq!(read.ack, ["a", "b"]);
+    assert_eq!(read.set_errs.len(), 1);
+}
+
 #[test]
 fn malformed_polls_are_refused() {
     for (body, member) in [
@@ -119,10 +129,10 @@ proptest! {
     fn requests_survive_the_wire(
         max_events in any::<Option<u64>>(),
         return_immediately in any::<bool>(),
-        ack in prop::collection::vec("a.{0,10}", 0..8),
+        ack in prop::collection::hash_set("a.{0,10}", 0..8),
         set_errs in prop::collection::btree_map("e.{0,10}", error(), 0..4),
     ) {
-        let set_errs = set_errs.into_iter().collect();
+        let (ack, set_errs) = (ack.into_iter().collect(), set_errs.into_iter().collect());
         let request = PollRequest { max_events, return_immediately, ack, set_errs };
         prop_assert_eq!(read(&request.to_json()).unwrap(), request);
     }

@@ -40,6 +40,19 @@ pub async fn changes_are_told_newest_first(store: Arc<dyn Store>) {
     assert_eq!(told, all, "as they were entered");
 }
 
+/// A document and what is told of it are written together, or neither is.
+pub async fn a_change_is_entered_with_its_document_or_not_at_all(store: Arc<dyn Store>) {
+    let none = Version::default();
+    let (body, told) = (Some("one".into()), Some(change(10, "stream.create")));
+    let first = store.put_and_enter("stream/a", none, body, told).await.expect("put");
+    let refused = store.put_and_enter("stream/a", none, None, Some(change(20, "stream.delete"))).await;
+    assert_eq!(refused, Err(StoreError::Conflict));
+    assert_eq!(actions(&*store, ChangeFilter::default()).await, ["stream.create"]);
+    store.put_and_enter("stream/a", first, None, Some(change(30, "stream.delete"))).await.expect("put");
+    assert_eq!(actions(&*store, ChangeFilter::default()).await, ["stream.delete", "stream.create"]);
+    assert_eq!(store.get("stream/a").await, Ok(None));
+}
+
 /// Each filter leaves out what it does not want; several do so together.
 pub async fn changes_are_filtered(store: Arc<dyn Store>) {
     let of_nobody = Change { client: None, stream: None, ..change(30, "backup") };

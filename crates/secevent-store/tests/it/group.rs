@@ -116,7 +116,8 @@ async fn one_refused_write_does_not_harm_its_group() {
     let (writer, disk) = open(GroupLimits::default());
     let first = writer.record(vec![event(0)]);
     disk.begin();
-    let (refused, taken) = (writer.put("refused", Version(1), None), writer.put("a", Version(0), None));
+    let (refused, taken) =
+        (writer.put("refused", Version(1), None, None), writer.put("a", Version(0), None, None));
     disk.finish(Ok(()));
     disk.begin();
     disk.finish(Ok(()));
@@ -128,7 +129,7 @@ async fn one_refused_write_does_not_harm_its_group() {
 #[tokio::test]
 async fn a_panic_leaves_nobody_waiting() {
     let (writer, disk) = open(GroupLimits::default());
-    let doomed = writer.put("panic", Version(0), None);
+    let doomed = writer.put("panic", Version(0), None, None);
     disk.begin();
     let behind = writer.record(vec![event(0)]);
     disk.finish(Ok(()));

@@ -45,6 +45,7 @@ impl Model {
 struct Index {
     key: Fingerprinting,
     set: SubjectSet,
+    held: AtomicU64,
     /// What the store would say.
     stored: Vec<(SubjectFingerprint, Standing)>,
     default: DefaultSubjects,
@@ -56,21 +57,20 @@ impl Index {
         let print = self.key.of(subject);
         self.stored.retain(|(one, _)| *one != print.whole);
         self.stored.extend(standing.map(|standing| (print.whole, standing)));
-        let mut said = self.set.write();
-        let said = said.get_or_insert_default();
-        match standing {
+        self.set.change(&self.held, |said| match standing {
             Some(Standing::Added) => said.add(&print),
             Some(Standing::Removed { was_added, .. }) => {
                 let until = (!self.grace.is_zero()).then(|| now.plus(self.grace));
                 said.remove(print, self.default, was_added, until);
             }
             None => said.remove(print, self.default, true, None),
-        }
+        });
     }
 
     fn owes(&self, subject: &Subject, now: Timestamp) -> bool {
         let print = self.key.of(subject);
-        match self.set.owes(self.default, now, || &print) {
+        self.set.end(&self.held, self.default, now);
+        match self.set.owes(self.default, || &print) {
             Owed::Yes => true,
             Owed::No => false,
             Owed::Ask { removed } => {
@@ -85,9 +85,7 @@ impl Index {
         let print = self.key.of(subject);
         let mut erased = self
             .set
-            .write()
-            .get_or_insert_default()
-            .erase(print.whole, |name| self.key.member(name, print.whole));
+            .change(&self.held, |said| said.erase(print.whole, |name| self.key.member(name, print.whole)));
         erased.push(print.whole);
         self.stored.retain(|(one, _)| !erased.contains(one));
     }
@@ -105,7 +103,7 @@ proptest! {
         let grace = Duration::from_secs(grace);
         let mut model = Model::default();
         let key = Fingerprinting::new(&StoreKey::new([7; 16]));
-        let mut index = Index { key, set: SubjectSet::default(), stored: Vec::new(), default, grace };
+        let mut index = Index { key, set: SubjectSet::default(), held: AtomicU64::new(0), stored: Vec::new(), default, grace };
         let mut now = Timestamp::from_seconds(1_000);
         for step in steps {
             match step {
@@ -130,9 +128,7 @@ proptest! {
                     prop_assert_eq!(index.owes(&subject, now), expected, "{:?}", subject);
                 }
                 Step::Leave => {
-                    if let Some(said) = index.set.write().as_mut() {
-                        said.leave_to_store();
-                    }
+                    index.set.change(&index.held, Said::leave_to_store);
                 }
                 Step::Erase(subject) => {
                     let Subject::Simple(identifier) = &subject else { continue };
@@ -143,7 +139,11 @@ proptest! {
                     index.erase(&subject);
                 }
             }
+            let held = index.set.read().as_ref().map_or(0, |said| said.held());
+            prop_assert_eq!(index.held.load(Ordering::Relaxed), held, "the account is right");
         }
+        index.set.clear(&index.held);
+        prop_assert_eq!(index.held.load(Ordering::Relaxed), 0);
     }
 
 }

@@ -6,6 +6,7 @@ use secevent::Timestamp;
 use secevent_ssf::DefaultSubjects;
 use secevent_store::{Standing, SubjectFingerprint};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -51,20 +52,42 @@ pub(crate) enum Owed {
 }
 
 impl SubjectSet {
+    /// Changes what is said, and keeps account of how many subjects all streams hold.
+    pub(super) fn change<T>(&self, held: &AtomicU64, change: impl FnOnce(&mut Said) -> T) -> T {
+        let mut said = self.write();
+        let said = said.get_or_insert_default();
+        let before = said.held();
+        let changed = change(said);
+        // Wrapping both ways: the sum is right.
+        held.fetch_add(said.held().wrapping_sub(before), Ordering::Relaxed);
+        changed
+    }
+
+    /// What the grace of removals has ended for is out from now on.
+    pub(super) fn end(&self, held: &AtomicU64, default: DefaultSubjects, now: Timestamp) {
+        let ends = |said: &Said| said.next_end.is_some_and(|end| end <= now);
+        if self.read().as_deref().is_some_and(ends) {
+            self.change(held, |said| said.end(default, now));
+        }
+    }
+
+    /// Takes some of what has ended.
+    pub(super) fn take_ended(&self, max: usize) -> Vec<Print> {
+        let take = |said: &mut Box<Said>| said.ended.split_off(said.ended.len().saturating_sub(max));
+        self.write().as_mut().map(take).unwrap_or_default()
+    }
+
+    /// Forgets everything. Returns whether there was something.
+    pub(super) fn clear(&self, held: &AtomicU64) -> bool {
+        let Some(said) = self.write().take() else { return false };
+        held.fetch_sub(said.held(), Ordering::Relaxed);
+        true
+    }
+
     /// Whether an event about this subject is owed: it is if it matches a subject that was added, and by default if it
     /// matches none that was removed.
-    pub(crate) fn owes<'p>(
-        &self,
-        default: DefaultSubjects,
-        now: Timestamp,
-        print: impl FnOnce() -> &'p Print,
-    ) -> Owed {
-        let mut read = self.read();
-        if read.as_ref().is_some_and(|said| said.next_end.is_some_and(|end| end <= now)) {
-            drop(read);
-            self.write().get_or_insert_default().end(default, now);
-            read = self.read();
-        }
+    pub(crate) fn owes<'p>(&self, default: DefaultSubjects, print: impl FnOnce() -> &'p Print) -> Owed {
+        let read = self.read();
         let all = default == DefaultSubjects::All;
         let Some(said) = read.as_ref() else { return if all { Owed::Yes } else { Owed::No } };
         let print = print();
@@ -98,7 +121,7 @@ impl SubjectSet {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn write(&self) -> RwLockWriteGuard<'_, Option<Box<Said>>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Option<Box<Said>>> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -167,8 +190,8 @@ impl Said {
     }
 
     /// How many subjects are held here.
-    pub(super) fn held(&self) -> usize {
-        self.added.count() + self.removed.count()
+    pub(super) fn held(&self) -> u64 {
+        u64::try_from(self.added.count() + self.removed.count()).unwrap_or(u64::MAX)
     }
 
     /// How many simple subjects are held here.

@@ -1,7 +1,7 @@
 //! Signs of life: what becomes of a stream whose receiver is silent, and verification events that nobody asked for.
 
 use crate::network::{ACCEPT, Push, Reply};
-use crate::world::{ISSUER, STREAM_UPDATED, VERIFICATION, World, claims_of};
+use crate::world::{ISSUER, STREAM_UPDATED, VERIFICATION, World, claims_of, jtis};
 use secevent_ssf::{Status, StreamId, Tolerance, UpdateStatus, VerificationRequest};
 use secevent_transmitter::{Ending, Inactivity, ManageError};
 use serde_json::json;
@@ -39,6 +39,23 @@ async fn who_asks_for_verification_again_too_soon_is_asked_to_wait() {
     assert_eq!(verify().await, Err(ManageError::TooOften(Duration::from_secs(40))));
     tokio::time::sleep(Duration::from_secs(40)).await;
     verify().await.unwrap();
+}
+
+/// Whoever asks and never takes the answers does not fill the store (I6).
+#[tokio::test(start_paused = true)]
+async fn who_takes_no_verification_event_is_not_sent_more_and_more_of_them() {
+    let world = World::new().await;
+    let id = world.poll_stream().await;
+    for number in 0..100 {
+        world.verify(&id, &format!("{number}")).await;
+    }
+    let request = || VerificationRequest { stream_id: id.clone(), state: None };
+    let refused = world.transmitter.verify_stream(ISSUER, "rp", request()).await;
+    assert!(matches!(refused, Err(ManageError::TooOften(_))), "{refused:?}");
+    assert_eq!(world.store.backlog_of(1).await.pending, 100);
+    let polled = world.poll(&id, &json!({"maxEvents": 1})).await;
+    world.poll(&id, &json!({"ack": jtis(&polled), "maxEvents": 0})).await;
+    assert_eq!(world.transmitter.verify_stream(ISSUER, "rp", request()).await, Ok(()));
 }
 
 // spec: SSF-84, SSF-86

@@ -1,10 +1,12 @@
 //! Who changed what, as the log tells it.
 
-use crate::world::{ENDPOINT, ISSUER, World};
-use secevent_ssf::{Status, Tolerance, UpdateStream};
+use crate::world::{ENDPOINT, ISSUER, World, client};
+use secevent::Subject;
+use secevent_ssf::{CreateStream, Status, Tolerance, UpdateStream};
 use secevent_store::{Change, ChangeFilter};
-use secevent_transmitter::{Acting, Actor};
+use secevent_transmitter::{Acting, Actor, ReplayRequest};
 use serde_json::{Value, json};
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 /// The changes that are in the log, oldest first.
@@ -99,4 +101,30 @@ async fn operators_and_the_transmitter_itself_are_told_apart() {
     tokio::time::sleep(Duration::from_secs(3_700)).await;
     let left = world.transmitter.changes(ChangeFilter::default(), None, 9).await.unwrap();
     assert_eq!(left, []);
+}
+
+/// What is done and what the log tells of it are one: a store that fails between two commits leaves nothing half done.
+#[tokio::test(start_paused = true)]
+async fn a_change_and_what_is_told_of_it_are_stored_together() {
+    let world = World::new().await;
+    world.store.enter_fails.store(true, SeqCst);
+    let id = world.push_stream().await;
+    world.emit("e1", "alice").await;
+    world.store.all_settled().await;
+    let replay = world.transmitter.start_replay(&id, &ReplayRequest::default()).await.unwrap();
+    world.transmitter.cancel_replay(&replay.id).await.unwrap();
+    world.transmitter.hold_stream(&id, Status::Disabled, None).await.unwrap();
+    world.store.all_settled().await;
+    world.delete(&id).await;
+    let subject = Subject::email("alice@example.com").unwrap();
+    world.transmitter.start_erasure(&subject, false).await.unwrap();
+    let before = changes(&world).await;
+    world.store.put_fails.store(true, SeqCst);
+    let request = CreateStream::default();
+    assert!(world.transmitter.create_stream(ISSUER, &client("rp"), request).await.is_err());
+    let told: Vec<_> = before.iter().map(|change| change.action.as_str()).collect();
+    let expected =
+        ["stream.create", "replay.start", "replay.cancel", "stream.status", "stream.delete", "erasure.start"];
+    assert_eq!(told, expected);
+    assert_eq!(changes(&world).await.len(), expected.len(), "nothing is told of what was not done");
 }

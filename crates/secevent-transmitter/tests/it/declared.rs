@@ -5,6 +5,7 @@ use secevent_ssf::{
     DeliveryRequest, Endpoint, ReplaceStream, Secret, Status, StreamConfiguration, Tolerance, UpdateStatus,
     UpdateStream,
 };
+use secevent_store::ChangeFilter;
 use secevent_transmitter::{Client, DeclaredChange, DeclaredStream, ManageError, Reconciled};
 use serde_json::json;
 
@@ -166,8 +167,28 @@ async fn what_is_declared_no_more_is_disabled_until_it_is_declared_again() {
     // Nobody declares it any more, so its receiver may be done with it.
     reconcile(&again, &[]).await;
     again.delete(&id).await;
+    let changes = again.transmitter.changes(ChangeFilter::default(), None, 100).await.unwrap();
+    let told: Vec<_> =
+        changes.iter().rev().map(|it| (it.change.action.as_str(), it.change.actor.as_str())).collect();
+    let by_configuration = ["stream.create", "stream.status", "stream.status", "stream.status"];
+    assert_eq!(told[..4], by_configuration.map(|action| (action, "configuration")));
+    assert_eq!(told[4..], [("stream.delete", "client")]);
     assert!(again.transmitter.list_streams(ISSUER, "rp").is_empty());
     assert_eq!(reconcile(&again, &[declared("main")]).await, [Reconciled::Created]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_its_receiver_says_of_a_withdrawn_stream_does_not_keep_it_out_of_service() {
+    let world = World::new().await;
+    reconcile(&world, &[declared("main")]).await;
+    let id = the_stream(&world).stream_id;
+    reconcile(&world, &[]).await;
+    let body = json!({"stream_id": id.as_str(), "status": "disabled", "reason": "as you like"}).to_string();
+    let disable = UpdateStatus::read(body.as_bytes(), Tolerance::NONE).unwrap();
+    let answer = world.transmitter.set_stream_status(ISSUER, "rp", disable).await.unwrap();
+    assert!(answer.reason.unwrap().contains("does not declare"), "the reason is the operator's");
+    assert_eq!(reconcile(&world, &[declared("main")]).await, [Reconciled::Restored]);
+    assert_eq!(status(&world), Status::Enabled);
 }
 
 #[tokio::test(start_paused = true)]

@@ -48,6 +48,7 @@ async fn what_is_pending_dead_and_past_is_erased_and_nothing_else() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let reason = Some("asked by alice@example.com".to_owned());
     world.transmitter.hold_stream(&pushed, Status::Paused, reason).await.unwrap();
+    world.network.answered(8).await;
     world.transmitter.hold_stream(&pushed, Status::Enabled, None).await.unwrap();
     let request = ReplayRequest { subject: Some(alice()), ..ReplayRequest::default() };
     let replay = world.transmitter.start_replay(&pushed, &request).await.unwrap();

@@ -26,6 +26,26 @@ async fn outcomes_that_cannot_be_stored_are_kept_and_stored_later() {
     assert_eq!((world.store.settled_as(Verb::Acked), world.store.settled_as(Verb::Rejected)), (3, 1));
 }
 
+/// What the store does not have is sent again after a restart: a stream does not go on for ever without it (I6).
+#[tokio::test(start_paused = true)]
+async fn a_stream_stops_when_the_store_has_taken_no_outcome_for_long() {
+    const EVENTS: usize = 11_000;
+    let world = World::new().await;
+    world.push_stream().await;
+    world.store.settle_fails.store(true, SeqCst);
+    for first in (0..EVENTS).step_by(1_000) {
+        let event = |number| crate::world::event("e", &crate::world::email(&format!("user{number}")));
+        let events: Vec<_> = (first..first + 1_000).map(event).collect();
+        world.accept(None, &events).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let pushed = world.network.pushes().len();
+    assert!((9_000..10_500).contains(&pushed), "{pushed}");
+    world.store.settle_fails.store(false, SeqCst);
+    world.store.all_settled().await;
+    assert_eq!(world.network.pushes().len(), 1 + EVENTS, "it goes on, and nothing was sent twice");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_backlog_that_cannot_be_read_is_read_later() {
     let world = World::new().await;

@@ -2,8 +2,11 @@
 
 use crate::store::Verb;
 use crate::world::{VERIFICATION, World, claims_of, jtis, txns};
+use secevent_ssf::poll::PollRequest;
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -32,7 +35,7 @@ async fn who_does_not_want_to_wait_does_not() {
     let world = World::new().await;
     let id = world.poll_stream().await;
     let began = Instant::now();
-    let request = secevent_ssf::poll::PollRequest { return_immediately: true, ..Default::default() };
+    let request = PollRequest { return_immediately: true, ..Default::default() };
     let answer = world.transmitter.poll("rp", &id, &request).await.unwrap();
     assert_eq!((&answer[..], began.elapsed()), (&br#"{"sets":{}}"#[..], Duration::ZERO));
 }
@@ -126,6 +129,58 @@ async fn what_is_not_acknowledged_comes_again_after_its_time_and_not_before() {
     let again = world.poll(&id, &json!({})).await;
     assert_eq!(again, first, "the same SET, to the byte");
     assert_eq!(began.elapsed(), Duration::from_secs(60));
+}
+
+/// What is acknowledged again before the store has it is settled once, and counted once.
+#[tokio::test(start_paused = true)]
+async fn an_acknowledgement_counts_once_however_often_it_comes() {
+    let world = World::new().await;
+    let id = world.poll_stream().await;
+    for number in 0..5 {
+        world.emit(&format!("e{number}"), &format!("user{number}")).await;
+    }
+    let answer = world.poll(&id, &json!({"maxEvents": 1})).await;
+    let jti = jtis(&answer)[0].to_owned();
+    let before = world.transmitter.figures().delivered;
+    world.store.settle_fails.store(true, SeqCst);
+    let twice = PollRequest { ack: vec![jti.clone(), jti], max_events: Some(0), ..PollRequest::default() };
+    for _ in 0..3 {
+        world.transmitter.poll("rp", &id, &twice).await.unwrap();
+    }
+    // Somebody who asked the store before it had them hears of it afterwards.
+    world.store.deliveries_held.send_replace(true);
+    let (transmitter, stream, request) = (Arc::clone(&world.transmitter), id.clone(), twice.clone());
+    let late = tokio::spawn(async move { transmitter.poll("rp", &stream, &request).await });
+    tokio::task::yield_now().await;
+    world.store.settle_fails.store(false, SeqCst);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.store.deliveries_held.send_replace(false);
+    late.await.unwrap().unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let figures = world.transmitter.figures();
+    assert_eq!((figures.delivered - before, figures.pending), (1, 4));
+    assert_eq!(world.store.backlog_of(1).await.pending, 4);
+    assert_eq!(world.store.settled_as(Verb::Acked), 2, "and the verification event");
+}
+
+/// A receiver that hangs up has acknowledged what was taken from it until then.
+#[tokio::test(start_paused = true)]
+async fn what_was_acknowledged_by_a_poll_that_is_given_up_is_stored() {
+    let world = World::new().await;
+    let id = world.poll_stream().await;
+    for user in ["alice", "bob"] {
+        world.emit(user, user).await;
+    }
+    let known = world.poll(&id, &json!({"maxEvents": 1})).await;
+    let fresh = world.poll(&id, &json!({"maxEvents": 1})).await;
+    world.poll(&id, &json!({"ack": jtis(&known), "maxEvents": 0})).await;
+    world.store.deliveries_held.send_replace(true);
+    let gone = world.spawn_poll(&id, json!({"ack": [jtis(&fresh)[0], jtis(&known)[0]], "maxEvents": 0}));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    gone.abort();
+    world.store.settled(1).await;
+    tokio::task::yield_now().await;
+    assert_eq!(world.transmitter.figures().pending, 0);
 }
 
 #[tokio::test(start_paused = true)]

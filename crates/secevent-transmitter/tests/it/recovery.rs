@@ -7,6 +7,7 @@ use secevent_ssf::StreamId;
 use secevent_store::Cause;
 use secevent_transmitter::{RecoverError, Replay, ReplayRequest, ReplayState};
 use serde_json::json;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 /// A stream whose receiver has refused these, each about somebody else.
@@ -244,6 +245,44 @@ async fn a_replay_can_be_called_off_and_ends_with_its_stream() {
     let replay = world.transmitter.start_replay(&id, &request).await.unwrap();
     world.delete(&id).await;
     assert_eq!(ended(&world, &replay).await.state, ReplayState::Cancelled);
+}
+
+/// A disabled stream is owed nothing: what it would be owed again is dropped when it is enabled.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_delivered_again_to_a_disabled_stream() {
+    let (world, id) = with_dead(&["e1", "e2"]).await;
+    let request = ReplayRequest { per_second: Some(1), ..ReplayRequest::default() };
+    let running = world.transmitter.start_replay(&id, &request).await.unwrap();
+    world.set_status(&id, "disabled").await;
+    assert_eq!(ended(&world, &running).await.state, ReplayState::Cancelled);
+    assert_eq!(world.transmitter.redrive(&id, None).await, Err(RecoverError::Disabled));
+    assert_eq!(world.transmitter.start_replay(&id, &request).await, Err(RecoverError::Disabled));
+    world.set_status(&id, "enabled").await;
+    assert_eq!(world.store.backlog_of(1).await.dead, 2, "they are still there");
+    assert_eq!(world.transmitter.redrive(&id, None).await, Ok(2));
+    world.store.all_settled().await;
+    assert_eq!(world.store.backlog_of(1).await.dead, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_that_waits_for_its_receiver_writes_nothing_and_can_be_called_off() {
+    let world = World::new().await;
+    let id = world.push_stream().await;
+    world.emit("old", "alice").await;
+    world.store.all_settled().await;
+    world.set_status(&id, "paused").await;
+    for number in 0..1_000 {
+        world.emit(&format!("e{number}"), &format!("user{number}")).await;
+    }
+    let replay = world.transmitter.start_replay(&id, &ReplayRequest::default()).await.unwrap();
+    let before = world.store.puts.load(SeqCst);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(world.store.puts.load(SeqCst), before);
+    world.transmitter.cancel_replay(&replay.id).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.set_status(&id, "enabled").await;
+    world.store.all_settled().await;
+    assert_eq!(world.transmitter.figures().again, 0);
 }
 
 #[tokio::test(start_paused = true)]

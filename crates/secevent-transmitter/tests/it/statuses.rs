@@ -7,6 +7,7 @@ use secevent_store::Queue;
 use secevent_transmitter::{ManageError, Overflow};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 fn status_told(push: &Push) -> Option<&Value> {
@@ -150,9 +151,81 @@ async fn a_receiver_that_is_away_for_too_long_finds_its_stream_paused() {
     assert_eq!(status().status, Status::Paused);
     assert!(status().reason.unwrap().contains("nobody listens"));
     world.network.answer(|_| ACCEPT);
+    let before = world.network.pushes().len();
     world.set_status(&id, "enabled").await;
     world.store.all_settled().await;
-    assert_eq!(world.network.txns().last().unwrap(), "e1", "it was held");
+    assert_eq!(
+        world.network.txns()[before..],
+        ["e1"],
+        "it was held, and nothing is said of a pause that is over"
+    );
+}
+
+/// SEM-7: an operator who says it again has it said again, until the receiver knows.
+#[tokio::test(start_paused = true)]
+async fn a_status_that_is_set_again_is_still_told() {
+    for status in [Status::Paused, Status::Disabled] {
+        let world = World::new().await;
+        let id = world.push_stream().await;
+        world.network.answer(|_| Reply::Unreachable);
+        hold(&world, &id, status).await;
+        world.network.sent(2).await;
+        let again = world.transmitter.hold_stream(&id, status, Some("for longer".to_owned()));
+        again.await.unwrap();
+        world.network.answer(|_| ACCEPT);
+        let before = world.network.pushes().len();
+        world.store.all_settled().await;
+        let pushes = &world.network.pushes()[before..];
+        let told = pushes.iter().find_map(status_told);
+        assert_eq!(told, Some(&json!({"status": status.as_str(), "reason": "for longer"})));
+        // Nothing is left to be told by the next process.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let next = world.restarted().await;
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert_eq!(next.network.pushes().len(), 0);
+    }
+}
+
+/// SEM-16: what its receiver ends meanwhile does not come back as paused.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_disabled_while_it_is_to_be_paused_stays_disabled() {
+    let world = World::with(|config| config.backlog.deliveries_max = 3).await;
+    let id = world.push_stream().await;
+    world.network.answer(|_| Reply::Unreachable);
+    world.store.puts_held.send_replace(true);
+    let (transmitter, of) = (Arc::clone(&world.transmitter), id.clone());
+    let disabling = tokio::spawn(async move {
+        let request = json!({"stream_id": of.as_str(), "status": "disabled"}).to_string();
+        let request = UpdateStatus::read(request.as_bytes(), Tolerance::NONE).unwrap();
+        transmitter.set_stream_status(ISSUER, "rp", request).await
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for number in 0..5 {
+        world.emit(&format!("e{number}"), &format!("user{number}")).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.store.puts_held.send_replace(false);
+    disabling.await.unwrap().unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(world.transmitter.stream_status(ISSUER, "rp", &id).unwrap().status, Status::Disabled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_the_store_does_not_take_is_tried_again() {
+    let world = World::with(|config| config.backlog.deliveries_max = 3).await;
+    let id = world.push_stream().await;
+    world.network.answer(|_| Reply::Unreachable);
+    world.store.put_fails.store(true, SeqCst);
+    for number in 0..5 {
+        world.emit(&format!("e{number}"), &format!("user{number}")).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let status = || world.transmitter.stream_status(ISSUER, "rp", &id).unwrap().status;
+    assert_eq!(status(), Status::Enabled);
+    world.store.put_fails.store(false, SeqCst);
+    world.emit("more", "alice").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(status(), Status::Paused);
 }
 
 /// SEM-9: a stream's bound is met by its own policy: by default it is paused, told, and everything is kept.
@@ -209,6 +282,28 @@ async fn a_stream_may_drop_what_is_new_and_that_is_counted() {
     assert_eq!(world.network.txns().last().unwrap(), "later", "there is room again");
     assert_eq!(world.transmitter.stream_status(ISSUER, "rp", &id).unwrap().status, Status::Enabled);
     assert_eq!(world.transmitter.stream_status(ISSUER, "rp", &other).unwrap().status, Status::Enabled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_dropped_does_not_take_along_what_a_receiver_is_still_to_be_told() {
+    let world = World::new().await;
+    let id = world.push_stream().await;
+    world.network.answer(|_| Reply::Unreachable);
+    world.store.commits_slowly.send_replace(Some(Queue::Regular));
+    let transmitter = Arc::clone(&world.transmitter);
+    let event = crate::world::event("e1", &crate::world::email("alice"));
+    let accepting =
+        tokio::spawn(async move { transmitter.accept(ISSUER, "producer", None, &[event]).await.unwrap() });
+    tokio::task::yield_now().await;
+    hold(&world, &id, Status::Disabled).await;
+    world.store.commits_slowly.send_replace(None);
+    accepting.await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let backlog = world.store.backlog_of(1).await;
+    assert_eq!(backlog.pending, 1, "the status");
+    world.network.answer(|_| ACCEPT);
+    world.store.all_settled().await;
+    assert_eq!(status_told(world.network.pushes().last().unwrap()).unwrap()["status"], "disabled");
 }
 
 /// SEM-16: what was matched when a stream still was there is owed to nobody in the end.

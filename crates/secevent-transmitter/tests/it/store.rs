@@ -22,13 +22,21 @@ pub(crate) struct TestStore {
     pub(crate) settle_fails: AtomicBool,
     pub(crate) page_fails: AtomicBool,
     pub(crate) drop_fails: AtomicBool,
+    pub(crate) put_fails: AtomicBool,
+    pub(crate) enter_fails: AtomicBool,
     pub(crate) subjects_fail: AtomicBool,
+    /// How often a document was written.
+    pub(crate) puts: AtomicUsize,
     /// How often the store was asked for what counts of subjects.
     pub(crate) standings_asked: AtomicUsize,
     /// Pages of regular events are read at once, but arrive only when this is unset.
     pub(crate) pages_held: watch::Sender<bool>,
     /// How many of them were asked for.
     pub(crate) pages_asked: watch::Sender<usize>,
+    /// What is owed of one event is told only when this is unset.
+    pub(crate) deliveries_held: watch::Sender<bool>,
+    /// Documents are written only when this is unset.
+    pub(crate) puts_held: watch::Sender<bool>,
     /// What is recorded for this queue is committed only when this is unset.
     pub(crate) commits_slowly: watch::Sender<Option<Queue>>,
     /// How often the store was to be written anew.
@@ -70,10 +78,15 @@ impl TestStore {
             settle_fails: AtomicBool::default(),
             page_fails: AtomicBool::default(),
             drop_fails: AtomicBool::default(),
+            put_fails: AtomicBool::default(),
+            enter_fails: AtomicBool::default(),
             subjects_fail: AtomicBool::default(),
+            puts: AtomicUsize::default(),
             standings_asked: AtomicUsize::default(),
             pages_held: watch::Sender::new(false),
             pages_asked: watch::Sender::new(0),
+            deliveries_held: watch::Sender::new(false),
+            puts_held: watch::Sender::new(false),
             commits_slowly: watch::Sender::new(None),
             rewrites: watch::Sender::new(0),
             rewrite_fails: AtomicBool::default(),
@@ -176,7 +189,11 @@ impl Outbox for TestStore {
         stream: StreamNumber,
         sequence: Sequence,
     ) -> BoxFuture<'_, Result<Vec<Delivery>, StoreError>> {
-        self.inner.deliveries(stream, sequence)
+        Box::pin(async move {
+            let deliveries = self.inner.deliveries(stream, sequence).await;
+            let _ = self.deliveries_held.subscribe().wait_for(|held| !held).await;
+            deliveries
+        })
     }
 
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -369,17 +386,20 @@ impl Documents for TestStore {
         self.inner.list(beginning, after, limit)
     }
 
-    fn put(
+    fn put_and_enter(
         &self,
         name: &str,
         expected: Version,
         body: Option<Bytes>,
+        change: Option<Change>,
     ) -> BoxFuture<'_, Result<Version, StoreError>> {
         let name = name.to_owned();
         Box::pin(async move {
             // A real store takes a while, in which others have their turn.
             tokio::task::yield_now().await;
-            self.inner.put(&name, expected, body).await
+            let _ = self.puts_held.subscribe().wait_for(|held| !held).await;
+            self.puts.fetch_add(1, SeqCst);
+            self.unless(&self.put_fails, || self.inner.put_and_enter(&name, expected, body, change)).await
         })
     }
 
@@ -394,7 +414,7 @@ impl Documents for TestStore {
 
 impl Audit for TestStore {
     fn enter(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.enter(changes)
+        self.unless(&self.enter_fails, || self.inner.enter(changes))
     }
 
     fn changes(

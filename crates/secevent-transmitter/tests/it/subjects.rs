@@ -178,6 +178,37 @@ async fn grace_brings_nobody_in() {
     assert_eq!(world.owed(&user_on("alice", "laptop")).await, 0);
 }
 
+/// What the grace of removals ends for is counted as what a receiver does itself: nothing stays behind that would use up
+/// the room in memory, and nothing is given back twice.
+#[tokio::test(start_paused = true)]
+async fn what_ends_by_itself_gives_back_its_room_in_memory() {
+    for default in [DefaultSubjects::All, DefaultSubjects::None] {
+        let world = World::with(|config| {
+            config.issuers[0].default_subjects = default;
+            config.subjects.removal_grace = Duration::from_secs(60);
+            config.subjects.in_memory_max = 3;
+        })
+        .await;
+        for asked in [true, false, true, false] {
+            let id = world.poll_stream().await;
+            for user in ["alice", "bob"] {
+                world.add(&id, &email(user)).await.unwrap();
+                world.remove(&id, &email(user)).await.unwrap();
+            }
+            // An event comes in, or housekeeping looks after the stream.
+            tokio::time::sleep(Duration::from_secs(if asked { 60 } else { 200 })).await;
+            assert_eq!(world.owed(&email("alice")).await, 0);
+            world.delete(&id).await;
+        }
+        let id = world.poll_stream().await;
+        world.add(&id, &email("carol")).await.unwrap();
+        assert_eq!(world.add(&id, &user_on("carol", "laptop")).await, Ok(()), "{default:?}");
+        let asked = world.store.standings_asked.load(SeqCst);
+        world.owed(&email("carol")).await;
+        assert_eq!(world.store.standings_asked.load(SeqCst), asked, "{default:?}");
+    }
+}
+
 /// Beyond what memory may hold the store is asked, once for all events and streams of a call; compound subjects
 /// are known without it.
 #[tokio::test(start_paused = true)]

@@ -3,8 +3,8 @@
 use crate::network::{ACCEPT, Reply};
 use crate::world::{ISSUER, SESSION_REVOKED, World, client, read, txns};
 use secevent_ssf::poll::PollRequest;
-use secevent_ssf::{CreateStream, StreamId, Tolerance};
-use secevent_transmitter::PollError;
+use secevent_ssf::{CreateStream, Status, StreamId, Tolerance};
+use secevent_transmitter::{Ending, Inactivity, PollError};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -39,6 +39,26 @@ async fn nothing_is_matched_to_the_streams_of_a_client_that_is_off() {
     assert_eq!(backlog.pending, 3, "two events, and a verification");
 }
 
+/// Who may not speak is not silent.
+#[tokio::test(start_paused = true)]
+async fn the_time_in_which_a_client_is_off_does_not_count_as_silence() {
+    let world = World::with(|config| {
+        config.heartbeat = Some(HOUR);
+        config.inactivity = Some(Inactivity { timeout: 12 * HOUR, then: Ending::Delete });
+    })
+    .await;
+    let (pushed, polled) = (world.push_stream().await, world.poll_stream().await);
+    switch(&world, false).await;
+    tokio::time::sleep(48 * HOUR).await;
+    switch(&world, true).await;
+    tokio::time::sleep(HOUR / 2).await;
+    let beats = world.network.pushes().len() - 1;
+    assert_eq!(beats, 1, "those that would have come meanwhile did not gather");
+    for id in [&pushed, &polled] {
+        assert_eq!(world.transmitter.stream_status(ISSUER, "rp", id).unwrap().status, Status::Enabled);
+    }
+}
+
 /// SEM-21: queue. What was owed before is kept, and goes on its way when the client is on again.
 #[tokio::test(start_paused = true)]
 async fn what_was_owed_before_is_kept() {
@@ -58,7 +78,7 @@ async fn what_was_owed_before_is_kept() {
     assert_eq!((backlog.pending, backlog.dropped), (5, 0));
     assert_eq!(world.transmitter.ready().await, Ok(()), "that is nobody's failure");
     let figures = world.transmitter.stream_figures(&id).await.unwrap().unwrap();
-    assert!(figures.switched_off && figures.status == secevent_ssf::Status::Enabled);
+    assert!(figures.switched_off && figures.status == Status::Enabled);
     switch(&world, true).await;
     world.store.all_settled().await;
     let sent: BTreeSet<String> = world.network.txns()[before..].iter().cloned().collect();

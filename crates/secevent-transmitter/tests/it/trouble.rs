@@ -52,6 +52,27 @@ async fn a_stream_in_trouble_is_probed_with_its_oldest_delivery_and_recovers() {
     }
 }
 
+/// That a SET is given up is no reason not to let its receiver rest.
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_is_busy_is_left_alone_though_the_set_is_too_old() {
+    let world = World::with(|config| {
+        config.retry.age_max = Duration::from_secs(10);
+        config.push_timeout = Duration::from_secs(40);
+    })
+    .await;
+    world.push_stream().await;
+    world.network.answer_first([Reply::Busy(503, 30).after(Duration::from_secs(20))]);
+    world.emit("e1", "alice").await;
+    world.store.all_settled().await;
+    assert_eq!(world.store.settled_as(Verb::Abandoned), 1);
+    world.emit("e2", "bob").await;
+    world.store.all_settled().await;
+    let pushes = world.network.pushes();
+    assert_eq!(pushes.len(), 3);
+    assert!(pushes[2].at - pushes[1].at >= Duration::from_secs(20 + 30), "when it asked for");
+    assert_eq!(world.transmitter.figures().pending, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn only_one_probe_is_on_its_way_at_a_time() {
     let world = world_in_trouble(Reply::Unreachable).await;
