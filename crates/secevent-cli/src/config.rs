@@ -374,12 +374,17 @@ impl File {
         // Nothing that we send may come back to us (SEM-23).
         let own_listeners =
             std::iter::once(listen).chain(admin.as_ref().map(|admin| admin.address)).collect();
-        let outgoing = self.outgoing.settle(dev, own_listeners)?;
+        let mut outgoing = self.outgoing.settle(dev, own_listeners)?;
         let credential = |entry: outgoing::Entry| entry.settle(allow_plain_http);
         let push_credentials =
             self.push_credentials.into_iter().map(credential).collect::<anyhow::Result<_>>()?;
         let mut transmitter = self.delivery.settle(issuers)?;
         transmitter.subjects = self.subjects.settle()?;
+        // A push has a connection of its own where the receiver does not speak HTTP/2.
+        let connections = |pushes: usize, least: u32| u32::try_from(pushes).unwrap_or(u32::MAX).max(least);
+        outgoing.connections_per_host_max =
+            connections(transmitter.pushes_per_stream_max, outgoing.connections_per_host_max);
+        outgoing.connections_max = connections(transmitter.pushes_max, outgoing.connections_max);
         (transmitter.key_times, transmitter.client_algorithms) = (key_times, client_algorithms);
         self.retention.settle(&mut transmitter)?;
         Ok(Settings {

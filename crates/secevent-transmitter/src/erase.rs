@@ -242,7 +242,7 @@ impl Transmitter {
     ) -> Result<u64, TransmitterError> {
         if erasure.rewrite && erasure.not_rewritten.is_none() {
             erasure.not_rewritten = Some("the server ended while it wrote them".to_owned());
-            *version = self.write_erasure(erasure, *version).await?;
+            *version = self.write_erasure(erasure, *version, None).await?;
             match self.store.clear_traces(person.texts.clone(), true).await {
                 Ok(traces) => {
                     erasure.not_rewritten = None;
@@ -251,7 +251,7 @@ impl Transmitter {
                 Err(error) => {
                     warn!(erasure = %erasure.id, %error, "The files of the store are not written anew");
                     erasure.not_rewritten = Some(error.to_string());
-                    *version = self.write_erasure(erasure, *version).await?;
+                    *version = self.write_erasure(erasure, *version, None).await?;
                 }
             }
         }

@@ -335,7 +335,7 @@ const OUTGOING: &[Setting] = &[
 
 const DELIVERY: &[Setting] = &[
     Setting::new("pushes_max", count(100_000), "Pushes on their way at once, to all receivers together.").default("512"),
-    Setting::new("pushes_per_stream_max", count(10_000), "Pushes on their way at once to one receiver.").default("64"),
+    Setting::new("pushes_per_stream_max", count(10_000), "Pushes on their way at once to one receiver, each on a connection of its own where it does not speak HTTP/2. They become that many only if that makes the receiver faster.").default("64"),
     Setting::new("push_timeout_seconds", seconds(300), "How long a receiver may take to answer a push.").default("10"),
     Setting::new(
         "retry_delay_first_seconds",

@@ -325,10 +325,10 @@ async fn a_stream_is_dropped_in_steps() {
 #[tokio::test]
 async fn dropping_takes_its_place_when_it_is_called() {
     let (writer, disk) = open(GroupLimits::default());
-    let first = writer.put("a", Version(0), None);
+    let first = writer.put("a", Version(0), None, None);
     disk.begin();
     let dropped = writer.drop_subjects(StreamNumber(3));
-    let second = writer.put("b", Version(0), None);
+    let second = writer.put("b", Version(0), None, None);
     let steps = std::thread::spawn(move || {
         disk.finish(Ok(()));
         for _ in 0..3 {
