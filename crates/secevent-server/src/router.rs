@@ -110,7 +110,7 @@ pub(crate) fn issuers(transmitter: &Arc<Transmitter>, door: &Door) -> Routes {
 /// The authorization server of this program.
 fn authorization_server(clients: &Arc<Clients>) -> Routes {
     Routes::new()
-        .route("/oauth/token", post(oauth::token))
+        .route("/oauth/token", post(oauth::token).layer(DefaultBodyLimit::max(oauth::FORM_BYTES_MAX)))
         .route("/.well-known/oauth-authorization-server", get(oauth::configuration))
         .with_state(Arc::clone(clients))
 }
