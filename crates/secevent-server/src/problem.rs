@@ -123,6 +123,12 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is too long", "invalid_request", detail)
     }
 
+    /// The body did not come in time.
+    pub(crate) fn request_timeout() -> Self {
+        let detail = "the body of the request took too long";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "The request took too long", "invalid_request", detail)
+    }
+
     /// The caller may do much, but not this, whatever token it brings.
     pub(crate) fn refused(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "This is not allowed", "access_denied", detail)
