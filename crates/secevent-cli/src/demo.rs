@@ -8,7 +8,7 @@ mod tap;
 use crate::access::{access_token, token_endpoint};
 use crate::clock::SystemClock;
 use crate::config::{AdminListen, File, Overrides, StoreLimits};
-use crate::node::{Node, asked_to_end, open_store};
+use crate::node::{Ending, Node, open_store};
 use crate::output::{BOLD, DIM, GOOD};
 use anstream::println;
 use anyhow::{Context as _, ensure};
@@ -119,7 +119,7 @@ pub(crate) async fn run(args: Demo) -> anyhow::Result<()> {
     if args.exit {
         println!("\n{GOOD}The story is told.{GOOD:#}");
     } else {
-        let ending = asked_to_end()?;
+        let mut ending = Ending::listen()?;
         go_on_by_hand(&issuer, &secrets);
         let watched = async {
             while let Some(Handed { source, set }) = told.recv().await {
@@ -127,7 +127,7 @@ pub(crate) async fn run(args: Demo) -> anyhow::Result<()> {
             }
         };
         tokio::select! {
-            () = ending => println!(),
+            () = ending.asked() => println!(),
             () = watched => {}
         }
     }
