@@ -97,7 +97,7 @@ impl Node {
             }
         }
         let clients = ClientsConfig {
-            public_url: settings.public_url.clone(),
+            public_url: settings.public_url,
             clients: settings.clients,
             built_in: settings.built_in_authorization,
             authorization_servers: settings.authorization_servers,
@@ -110,8 +110,7 @@ impl Node {
             clock: Arc::clone(&clock),
         };
         let clients = Clients::open(clients, ports, &transmitter).await?;
-        let config =
-            ServerConfig { public_url: settings.public_url, allow_plain_http: settings.allow_plain_http };
+        let config = ServerConfig { allow_plain_http: settings.allow_plain_http };
         let (stop, _) = watch::channel(false);
         let stopped = || {
             let mut stopped = stop.subscribe();

@@ -17,7 +17,7 @@ use serde_json::json;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// `GET /.well-known/oauth-authorization-server` (RFC 8414)
+/// `GET {host}/.well-known/oauth-authorization-server{path of the public URL}` (RFC 8414)
 pub(crate) async fn configuration(State(clients): State<Arc<Clients>>) -> Response {
     let scopes = Scope::ALL.map(Scope::name);
     let algorithms: Vec<&str> = Algorithms::DEFAULT.iter().map(Algorithm::as_str).collect();
@@ -36,7 +36,7 @@ pub(crate) async fn configuration(State(clients): State<Arc<Clients>>) -> Respon
 /// The longest form that asks for a token: an assertion is the longest that it may hold.
 pub(crate) const FORM_BYTES_MAX: usize = 64 * 1024;
 
-/// `POST /oauth/token`
+/// `POST {public URL}/oauth/token`
 pub(crate) async fn token(
     State(clients): State<Arc<Clients>>,
     headers: HeaderMap,
