@@ -26,6 +26,8 @@ pub(super) struct Said {
     pub(super) scopes: Vec<Scope>,
     /// Of which generation it is, if it is one of ours.
     pub(super) generation: Option<u64>,
+    /// When it was made, if it says so.
+    pub(super) made_at: Option<Timestamp>,
     /// Until when that may be believed without another look.
     pub(super) until: Timestamp,
 }
@@ -104,7 +106,10 @@ impl Clients {
     /// says.
     fn caller(&self, said: &Said, at: Timestamp) -> Option<Caller> {
         let client = self.find(&said.client)?;
-        let current = said.generation.is_none_or(|generation| generation == client.generation);
+        let current = match said.generation {
+            Some(generation) => generation == client.generation,
+            None => self.takes_token_of(&client, said.made_at),
+        };
         if !current || !self.is_enabled(&client.id) {
             return None;
         }

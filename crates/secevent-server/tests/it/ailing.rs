@@ -16,7 +16,8 @@ use tokio::sync::watch;
 /// Keeps everything in memory, and refuses new events, documents or both for as long as it is told to.
 pub(crate) struct Ailing {
     store: MemoryStore,
-    trouble: Mutex<Option<StoreError>>,
+    /// How many calls are well until all fail, and how.
+    trouble: Mutex<Option<(usize, StoreError)>>,
     settled: watch::Sender<usize>,
 }
 
@@ -41,17 +42,24 @@ impl Ailing {
 
     /// Fails from now on with this error, or not any more.
     pub(crate) fn fail(&self, trouble: Option<StoreError>) {
-        *self.trouble.lock().unwrap() = trouble;
+        *self.trouble.lock().unwrap() = trouble.map(|error| (0, error));
+    }
+
+    /// Fails with this error once so many calls were well.
+    pub(crate) fn fail_after(&self, calls: usize, trouble: StoreError) {
+        *self.trouble.lock().unwrap() = Some((calls, trouble));
     }
 
     fn or<'a, T: Send + 'a>(
         &self,
         well: impl FnOnce() -> BoxFuture<'a, Result<T, StoreError>>,
     ) -> BoxFuture<'a, Result<T, StoreError>> {
-        match self.trouble.lock().unwrap().clone() {
-            Some(error) => Box::pin(ready(Err(error))),
-            None => well(),
+        match &mut *self.trouble.lock().unwrap() {
+            Some((0, error)) => return Box::pin(ready(Err(error.clone()))),
+            Some((calls, _)) => *calls -= 1,
+            None => {}
         }
+        well()
     }
 }
 
