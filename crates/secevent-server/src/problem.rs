@@ -166,6 +166,11 @@ impl Problem {
         Self { retry_after_seconds: Some(seconds), ..problem }
     }
 
+    /// Whether it is the caller's request that is at fault.
+    pub(crate) fn is_the_callers(&self) -> bool {
+        self.status.is_client_error()
+    }
+
     /// Our own trouble. The caller is told whether it can try again; the operator is told why, once, here.
     pub(crate) fn ours(error: &TransmitterError) -> Self {
         const AGAIN: &str = "the request could not be carried out, try again";

@@ -69,6 +69,16 @@ impl Registered {
         taken.map_err(|wait| Problem::too_often(wait, "the client's requests come too often"))
     }
 
+    pub(crate) fn may_be_refused(&self) -> Result<(), Problem> {
+        let room = self.client.buckets.refused.take(0, self.at);
+        room.map_err(|wait| Problem::too_often(wait, "too many of the client's requests had to be refused"))
+    }
+
+    pub(crate) fn count_refused(&self) {
+        // Whether there was room is what the next one is asked.
+        let _ = self.client.buckets.refused.take(1, self.at);
+    }
+
     pub(crate) fn knows_issuer(&self, issuer: &str) -> bool {
         self.client.rights.knows_issuer(issuer)
     }

@@ -10,6 +10,7 @@ use secevent_store::{
 };
 use std::future::ready;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
@@ -18,6 +19,7 @@ pub(crate) struct Ailing {
     store: MemoryStore,
     /// How many calls are well until all fail, and how.
     trouble: Mutex<Option<(usize, StoreError)>>,
+    takes_time: AtomicBool,
     settled: watch::Sender<usize>,
 }
 
@@ -26,6 +28,7 @@ impl Ailing {
         Self {
             store: MemoryStore::new(Epoch(1)),
             trouble: Mutex::default(),
+            takes_time: AtomicBool::new(false),
             settled: watch::Sender::default(),
         }
     }
@@ -50,6 +53,11 @@ impl Ailing {
         *self.trouble.lock().unwrap() = Some((calls, trouble));
     }
 
+    /// From now on others have their turn during a call.
+    pub(crate) fn take_time(&self) {
+        self.takes_time.store(true, Ordering::Relaxed);
+    }
+
     fn or<'a, T: Send + 'a>(
         &self,
         well: impl FnOnce() -> BoxFuture<'a, Result<T, StoreError>>,
@@ -59,7 +67,14 @@ impl Ailing {
             Some((calls, _)) => *calls -= 1,
             None => {}
         }
-        well()
+        let well = well();
+        match self.takes_time.load(Ordering::Relaxed) {
+            false => well,
+            true => Box::pin(async {
+                tokio::task::yield_now().await;
+                well.await
+            }),
+        }
     }
 }
 

@@ -495,6 +495,23 @@ async fn each_client_has_a_limit_of_its_own() {
     world.later(2);
     world.post(&token, "/events", &event).await.is_answer(202);
     is_too_often(&world.post(&token, "/events", &event).await, "1");
+
+    // What has to be refused is counted too, or it would cost nothing to send what costs us much.
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        statuses.push(world.post(&token, "/events", &json!({})).await.status);
+    }
+    assert_eq!(statuses, [400, 400, 429]);
+    world.later(5);
+    world.post(&token, "/events", &event).await.is_answer(202);
+}
+
+/// Whoever may not send is not read.
+#[tokio::test]
+async fn the_scope_comes_before_the_body() {
+    let world = World::new().await;
+    let token = world.token("rp").await;
+    world.send(Method::POST, &token, "/events", "x".repeat(2 << 20)).await.is_problem(403, "access_denied");
 }
 
 #[tokio::test]
