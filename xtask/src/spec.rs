@@ -173,12 +173,15 @@ impl Summary {
     }
 }
 
-/// Whether a row has the test that it needs. What a transmitter promises has to be seen through its endpoints.
+/// Whether a row has the test that it needs. What a transmitter promises has to be seen through its endpoints, and no
+/// test of those shows what a receiver does.
 fn is_tested(row: &Binding<'_>, tests: &BTreeMap<String, Vec<String>>) -> bool {
     const THROUGH_HTTP: [&str; 3] =
         ["crates/secevent-server/tests/", "crates/secevent-cli/tests/", "crates/secevent-http/tests/"];
-    let suits = |test: &String| {
-        row.part != Part::Transmitter || THROUGH_HTTP.iter().any(|folder| test.starts_with(folder))
+    let suits = |test: &String| match row.part {
+        Part::Transmitter => THROUGH_HTTP.iter().any(|folder| test.starts_with(folder)),
+        Part::Receiver => !test.starts_with(THROUGH_HTTP[0]),
+        Part::Token | Part::Prose => true,
     };
     tests.get(row.id).is_some_and(|tests| tests.iter().any(suits))
 }
@@ -293,6 +296,35 @@ mod tests {
             others_tested: 1,
         };
         assert_eq!(kept.documents, [expected]);
+    }
+
+    /// Of an erratum that binds two parts, each needs a test of its own.
+    #[test]
+    fn each_part_that_an_erratum_binds_needs_a_test() {
+        const ERRATA: &str = r#"
+            title = "Errata"
+            prefix = "E"
+            finished = ["transmitter", "receiver"]
+            [[erratum]]
+            id = "E-01"
+            area = "all"
+            strength = "agreed"
+            issue = "who?"
+            behaviour = "both"
+            parts = ["transmitter", "receiver"]
+            thread = "none"
+        "#;
+        let untested = |places: &[&str]| {
+            let catalogue = Catalogue { documents: vec![toml::from_str(ERRATA).unwrap()] };
+            let marks = places.iter().map(|place| (PathBuf::from(place), marked(&["E-01"])));
+            let report = Report::new(&catalogue, marks.collect());
+            report.untested.into_iter().map(|row| row.part).collect::<Vec<_>>()
+        };
+        let (server, receiver) = ("crates/secevent-server/tests/a.rs", "crates/secevent-receiver/tests/a.rs");
+        assert_eq!(untested(&[]), ["transmitter", "receiver"]);
+        assert_eq!(untested(&[server]), ["receiver"]);
+        assert_eq!(untested(&[receiver]), ["transmitter"]);
+        assert_eq!(untested(&[server, receiver]), [""; 0]);
     }
 
     #[test]

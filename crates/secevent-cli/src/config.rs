@@ -32,7 +32,7 @@ use secevent_http::{ClientConfig as OutgoingConfig, PushCredential};
 use secevent_jose::{Algorithm, RotationTimes};
 use secevent_server::{AuthorizationServerConfig, ClientConfig, ClientLimits, Limits, MetricsAccess};
 use secevent_transmitter::{
-    DeclaredStream, Ending, Inactivity, IssuerConfig, Overflow, PollOrder, TransmitterConfig,
+    DeclaredStream, Ending, Inactivity, IssuerConfig, Overflow, PollOrder, TransmitterConfig, in_one_place,
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -342,6 +342,12 @@ impl File {
         for (place, issuer) in issuers.iter().enumerate() {
             let twice = issuers[..place].iter().any(|other| other.url == issuer.url);
             ensure!(!twice, "issuer.url {} is declared twice", issuer.url);
+        }
+        if let Some((one, other)) = in_one_place(&issuers) {
+            bail!(
+                "issuer.url {one} and {other} have the same path: where endpoints are served follows from the path \
+                 alone, so give one of them another"
+            );
         }
         let built_in_authorization = self.authorization.built_in(!self.authorization_servers.is_empty())?;
         let authorization_servers =
@@ -849,6 +855,11 @@ mod tests {
             ),
             ("[server]", "[server]\nadmin_names = [\"a:1\"]", "server.admin_names has \"a:1\""),
             ("[[client]]", "[outgoing]\nallow_networks = [\"10.0.0.0/99\"]\n[[client]]", "allow_networks"),
+            (
+                "[[client]]",
+                "[[issuer]]\nurl = \"https://other.example.com/tenant-a/\"\ndefault_subjects = \"ALL\"\n[[client]]",
+                "issuer.url https://events.example.com/tenant-a and https://other.example.com/tenant-a/ have the same path",
+            ),
             ("[[client]]", "[delivery]\noverflow = \"block\"\n[[client]]", "delivery.overflow is \"block\""),
             ("[[client]]", "[delivery]\npoll_order = \"any\"\n[[client]]", "delivery.poll_order is \"any\""),
             ("[[client]]", "[store]\nurl = \"postgres://x\"\n[[client]]", "store.url is \"postgres://x\""),

@@ -7,7 +7,7 @@ mod tap;
 
 use crate::clock::SystemClock;
 use crate::config::{AdminListen, File, Overrides, StoreLimits};
-use crate::node::{Node, asked_to_end, open_store};
+use crate::node::{Ending, Node, open_store};
 use crate::output::{BOLD, DIM, GOOD};
 use anstream::println;
 use anyhow::{Context as _, ensure};
@@ -123,7 +123,7 @@ pub(crate) async fn run(args: Demo) -> anyhow::Result<()> {
     if args.exit {
         println!("\n{GOOD}The story is told.{GOOD:#}");
     } else {
-        let ending = asked_to_end()?;
+        let mut ending = Ending::listen()?;
         go_on_by_hand(&issuer, &secrets);
         let watched = async {
             while let Some(Handed { source, set }) = told.recv().await {
@@ -131,7 +131,7 @@ pub(crate) async fn run(args: Demo) -> anyhow::Result<()> {
             }
         };
         tokio::select! {
-            () = ending => println!(),
+            () = ending.asked() => println!(),
             () = watched => {}
         }
     }

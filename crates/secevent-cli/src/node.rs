@@ -98,7 +98,7 @@ impl Node {
             }
         }
         let clients = ClientsConfig {
-            public_url: settings.public_url.clone(),
+            public_url: settings.public_url,
             clients: settings.clients,
             built_in: settings.built_in_authorization,
             authorization_servers: settings.authorization_servers,
@@ -112,8 +112,7 @@ impl Node {
         };
         let clients = Clients::open(clients, ports, &transmitter).await?;
         transmitter.begin().await.context("the transmitter cannot begin")?;
-        let config =
-            ServerConfig { public_url: settings.public_url, allow_plain_http: settings.allow_plain_http };
+        let config = ServerConfig { allow_plain_http: settings.allow_plain_http };
         let (stop, _) = watch::channel(false);
         let stopped = || {
             let mut stopped = stop.subscribe();
@@ -280,28 +279,49 @@ fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Listens for the wish that the program end: Ctrl-C, or SIGTERM where there is such a thing.
-///
-/// The listening begins with the call, before anything is started: a wish that comes early is not missed, and does
-/// not end the program in the middle of something.
-pub(crate) fn asked_to_end() -> anyhow::Result<impl Future<Output = ()>> {
+/// The wish that the program end: Ctrl-C, or SIGTERM where there is such a thing.
+pub(crate) struct Ending {
     #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (mut interrupt, mut terminate) =
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        Ok(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        })
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Ending {
+    /// Listens for it from now on, before anything is started: a wish that comes early is not missed, and does not end
+    /// the program in the middle of something.
+    pub(crate) fn listen() -> anyhow::Result<Self> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            Ok(Self {
+                interrupt: signal(SignalKind::interrupt())?,
+                terminate: signal(SignalKind::terminate())?,
+            })
+        }
+        #[cfg(not(unix))]
+        Ok(Self {})
     }
-    #[cfg(not(unix))]
-    Ok(async {
+
+    /// Returns when it is wished for, or wished for once more.
+    pub(crate) async fn asked(&mut self) {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
         // An error means that there is nothing to listen to; then nothing can ask.
+        #[cfg(not(unix))]
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
-    })
+    }
+
+    /// Ends a node in order, or at once if that is wished for meanwhile: nothing that was promised is lost by that.
+    pub(crate) async fn stop(mut self, node: Node) -> anyhow::Result<()> {
+        tokio::select! {
+            stopped = node.stop() => stopped,
+            () = self.asked() => anyhow::bail!("asked to end once more: what was on its way is cut"),
+        }
+    }
 }

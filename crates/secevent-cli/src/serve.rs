@@ -2,7 +2,7 @@
 
 use crate::config::given::Given;
 use crate::config::{AdminListen, DEFAULT_ADMIN_LISTEN, File};
-use crate::node::{Node, asked_to_end};
+use crate::node::{Ending, Node};
 use anyhow::Context as _;
 use clap::Args;
 use rand::RngExt as _;
@@ -53,7 +53,7 @@ pub(crate) struct Serve {
 
 /// Runs until the program is asked to end.
 pub(crate) async fn run(args: Serve) -> anyhow::Result<()> {
-    let ending = asked_to_end()?;
+    let mut ending = Ending::listen()?;
     let dev = args.given.is_dev();
     let file = args.given.file()?.map_or_else(|| Ok(File::default()), File::read)?;
     let mut overrides = args.given.overrides();
@@ -84,9 +84,9 @@ pub(crate) async fn run(args: Serve) -> anyhow::Result<()> {
         ),
     }
     info!(listen = %node.address(), store = %database.display(), ?issuers, "The transmitter is ready");
-    ending.await;
+    ending.asked().await;
     info!("Ending: nothing new is taken, what is on its way ends");
-    node.stop().await
+    ending.stop(node).await
 }
 
 /// Binds the listener for operators. Where nothing is said about it, a server beside another one finds a port too.

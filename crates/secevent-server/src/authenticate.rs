@@ -108,6 +108,18 @@ impl Caller {
         self.registered.as_ref().map_or(Ok(()), Registered::count_request)
     }
 
+    /// Refuses a caller of whom too much had to be refused. What is taken does not count as a request.
+    fn may_be_refused(&self) -> Result<(), Problem> {
+        self.registered.as_ref().map_or(Ok(()), Registered::may_be_refused)
+    }
+
+    /// Counts a request that could not be taken.
+    pub(crate) fn count_refused(&self) {
+        if let Some(client) = &self.registered {
+            client.count_refused();
+        }
+    }
+
     /// Counts events against the client's limit, if it has one.
     pub(crate) fn count_events(&self, count: usize) -> Result<(), Problem> {
         self.registered.as_ref().map_or(Ok(()), |client| client.count_events(count))
@@ -165,6 +177,8 @@ impl FromRequestParts<Arc<Context>> for Producer {
 
     async fn from_request_parts(request: &mut Parts, context: &Arc<Context>) -> Result<Self, Problem> {
         let caller = context.caller(request).await?;
+        caller.may_be_refused()?;
+        caller.may(Scope::Write)?;
         if !caller.knows_issuer(context.iss()) {
             let detail = "the client may not send events of this issuer";
             return Err(Problem::forbidden_by("client.issuers", String::new(), detail));

@@ -32,7 +32,7 @@ use caller::Said;
 use checked::Checked;
 use external::ExternalServer;
 use limits::Bucket;
-use secevent::{Clock, Invalid};
+use secevent::{Clock, Invalid, Timestamp};
 use secevent_jose::KeyError;
 use secevent_ssf::Transport;
 use secevent_store::{Store, StoreError, Unsealable, Vault};
@@ -120,6 +120,8 @@ pub struct Clients {
     changing: tokio::sync::Mutex<()>,
     /// Counts what makes earlier access tokens of a client worthless.
     generations: AtomicU64,
+    /// Since when the tokens that others give to a client are good, if those from before were ended.
+    ended_tokens: RwLock<HashMap<String, Timestamp>>,
     digests: DigestKey,
     /// The URL under which the world sees this server.
     server: String,
@@ -127,7 +129,7 @@ pub struct Clients {
     external: Vec<ExternalServer>,
     checked: Checked<Arc<Said>>,
     assertions: ReplayGuard,
-    /// For those who ask for tokens under names that nobody has.
+    /// For those who ask for tokens under names that are not theirs.
     strangers: Vec<Bucket>,
     stranger: RandomState,
     limits: Limits,
@@ -172,6 +174,7 @@ impl Clients {
             by_id: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
             generations: AtomicU64::new(1),
+            ended_tokens: RwLock::default(),
             digests,
             built_in: config.built_in.then(|| BuiltIn::new(&server)).transpose()?,
             server,
@@ -184,6 +187,7 @@ impl Clients {
             transmitter: Arc::clone(transmitter),
             ports,
         };
+        clients.read_ended_tokens().await?;
         clients.read_stored().await?;
         clients.declare(config.clients).await?;
         clients.rest_unknown();
@@ -206,7 +210,7 @@ impl Clients {
         &self.server
     }
 
-    pub(crate) fn now(&self) -> secevent::Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.ports.clock.now()
     }
 
@@ -220,7 +224,7 @@ impl Clients {
         }
     }
 
-    /// What a stranger's requests for tokens are counted by.
+    /// What requests for tokens are counted by in which nobody has shown who it is.
     fn strangers_bucket(&self, id: &str) -> &Bucket {
         let place = usize::try_from(self.stranger.hash_one(id) % 256).unwrap_or(0);
         &self.strangers[place % STRANGERS]

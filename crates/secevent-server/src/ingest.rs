@@ -1,7 +1,6 @@
 //! Events come in over HTTP: one as JSON, or many as lines of JSON.
 
-use crate::authenticate::Producer;
-use crate::clients::Scope;
+use crate::authenticate::{Caller, Producer};
 use crate::context::{Context, is_type};
 use crate::problem::Problem;
 use crate::ssf::answer;
@@ -27,20 +26,32 @@ pub(crate) async fn ingest(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
+    let taken = take(&context, &caller, &headers, &body).await;
+    if taken.as_ref().is_err_and(Problem::is_the_callers) {
+        caller.count_refused();
+    }
+    taken
+}
+
+async fn take(
+    context: &Context,
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Response, Problem> {
     let kind = headers.get(CONTENT_TYPE).map_or("application/json", |kind| kind.to_str().unwrap_or_default());
     let many = is_type(kind, "application/x-ndjson");
     if !many && !is_type(kind, "application/json") {
         return Err(Problem::unsupported_media_type("application/json or application/x-ndjson"));
     }
     let (lines, events) =
-        if many { lines(&context, &body)? } else { (Vec::new(), vec![event(&context, &body)?]) };
-    caller.may(Scope::Write)?;
+        if many { lines(context, body)? } else { (Vec::new(), vec![event(context, body)?]) };
     for (place, event) in events.iter().enumerate() {
         let line = lines.get(place).map_or_else(String::new, |line| format!("line {line}"));
         caller.may_send(event, &line)?;
     }
     caller.count_events(events.len())?;
-    let key = idempotency_key(&headers)?.map(|key| (key, &body[..]));
+    let key = idempotency_key(headers)?.map(|key| (key, &body[..]));
     let accepted = context.transmitter.accept(context.iss(), &caller.client.id, key, &events).await;
     let accepted = accepted.map_err(|error| match error {
         AcceptError::Invalid { place, breach } if many => Problem::invalid(&at_line(lines[place], breach)),

@@ -1,14 +1,19 @@
 //! A listener at work: it takes connections, speaks TLS and HTTP on them, and ends in order.
 //!
 //! A stranger decides when a connection is opened and what comes on it, so everything here has a bound: connections,
-//! handshakes at once, the time and the size of a request's head.
+//! handshakes at once, the time and the size of a request's head, the time that its body takes, and the time for which
+//! an answer is not taken. How long a body may be is for the router to say.
 
 use crate::peer::Peer;
+use crate::problem::Problem;
 use crate::tls::ServerTls;
 use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::Request;
-use hyper::body::Incoming;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Version};
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -18,12 +23,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::timeout;
+use tokio::task::JoinSet;
+use tokio::time::{Sleep, sleep, timeout};
 use tower::Service as _;
 use tracing::{debug, warn};
 
@@ -48,15 +55,21 @@ pub struct ListenLimits {
     pub handshakes_max: usize,
     /// How long a TLS handshake may take, and the wait for it. Default: 10 s.
     pub handshake_timeout: Duration,
-    /// How long the head of a request may take over HTTP/1.1, and how long a connection is kept without one. Default:
-    /// 75 s, which is more than clients keep a connection that they do not use.
+    /// How long the head of a request may take over HTTP/1.1, and how long a connection is kept without a request.
+    /// Default: 75 s, which is more than clients keep a connection that they do not use.
     pub head_timeout: Duration,
+    /// How long the body of a request may take from when it is waited for: then the answer is 408. And how long an
+    /// answer may lie there without a byte of it being taken: then the connection is cut. Default: 30 s.
+    pub body_timeout: Duration,
     /// The longest head of a request. Default: 32 KiB.
     pub head_bytes_max: u32,
     /// How many headers a request over HTTP/1.1 may have. Default: 100.
     pub headers_max: usize,
     /// How many requests may be on their way on one connection over HTTP/2. Default: 256.
     pub streams_per_connection_max: u32,
+    /// How long requests that are under way may take once the listener is to end. What is not answered by then is cut.
+    /// Default: 10 s.
+    pub ending_max: Duration,
 }
 
 impl Default for ListenLimits {
@@ -66,14 +79,16 @@ impl Default for ListenLimits {
             handshakes_max: 512,
             handshake_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(30),
             head_bytes_max: 32 * 1024,
             headers_max: 100,
             streams_per_connection_max: 256,
+            ending_max: Duration::from_secs(10),
         }
     }
 }
 
-/// Serves until `stop` ends; then takes no new connection, and lets requests that are under way end.
+/// Serves until `stop` ends; then takes no new connection, and lets requests that are under way end, for a while.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -90,12 +105,13 @@ pub async fn serve_as(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let Listening { tls, trusted_proxies, limits } = listening;
-    let connections_max = limits.connections_max;
-    let open = Arc::new(Semaphore::new(usize::try_from(connections_max).unwrap_or(Semaphore::MAX_PERMITS)));
+    let connections_max = usize::try_from(limits.connections_max).unwrap_or(Semaphore::MAX_PERMITS);
+    let open = Arc::new(Semaphore::new(connections_max));
     let handshakes = Semaphore::new(limits.handshakes_max);
     let served =
         Arc::new(Served { router, trusted_proxies: trusted_proxies.into(), tls, limits, handshakes });
     let (ending, ended) = watch::channel(false);
+    let mut connections = JoinSet::new();
     tokio::pin!(stop);
     loop {
         let accepted = async {
@@ -105,18 +121,22 @@ pub async fn serve_as(
         let ((tcp, peer), permit) = tokio::select! {
             biased;
             () = &mut stop => break,
+            Some(_) = connections.join_next() => continue,
             accepted = accepted => accepted,
         };
         let (served, ended) = (Arc::clone(&served), ended.clone());
-        tokio::spawn(async move {
+        connections.spawn(async move {
             served.converse(tcp, peer, ended).await;
             drop(permit);
         });
     }
     drop(listener);
     ending.send_replace(true);
-    // All permits are back once the last connection has ended.
-    drop(open.acquire_many(connections_max).await);
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    if timeout(limits.ending_max, all_ended).await.is_err() {
+        warn!(connections = connections.len(), "Connections did not end in time, and are cut");
+        connections.shutdown().await;
+    }
     Ok(())
 }
 
@@ -129,7 +149,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
                 if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
                     // Mostly too many open files: that passes, and trying at once would only heat the room.
                     warn!(%error, "A connection could not be taken");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    sleep(Duration::from_secs(1)).await;
                 }
             }
         }
@@ -184,15 +204,17 @@ impl Served {
         };
         let Ok(Ok(begun)) = begins else { return };
         let http2 = begun == PREFACE[..];
-        let io = TokioIo::new(Begun { begun, stream });
+        let io = TokioIo::new(Begun { begun, stream, patience: limits.body_timeout, stalled: None });
         let (router, trusted) = (self.router.clone(), Arc::clone(&self.trusted_proxies));
+        let (body_timeout, (busy, requests)) = (limits.body_timeout, watch::channel(0_usize));
         let service = service_fn(move |mut request: Request<Incoming>| {
             let told = Peer::of(peer.ip(), request.headers(), &trusted);
             request.extensions_mut().insert(told);
-            let mut router = router.clone();
+            let under_way = UnderWay::begin(&busy);
+            let router = router.clone();
             async move {
-                // A router is always ready, and never fails.
-                let answer: Result<_, Infallible> = router.call(request).await;
+                let answer: Result<_, Infallible> = Ok(answer(router, request, body_timeout).await);
+                drop(under_way);
                 answer
             }
         });
@@ -212,6 +234,11 @@ impl Served {
                 () = over(&mut ended) => {
                     connection.as_mut().graceful_shutdown();
                     connection.await
+                }
+                () = unused(requests, limits.head_timeout) => {
+                    connection.as_mut().graceful_shutdown();
+                    // Nobody waits for an answer here but who does not take one.
+                    timeout(limits.head_timeout, connection).await.unwrap_or(Ok(()))
                 }
             }
         } else {
@@ -243,6 +270,91 @@ async fn over(ended: &mut watch::Receiver<bool>) {
     let _ = ended.wait_for(|ended| *ended).await;
 }
 
+/// The router's answer to a request whose body may take so long.
+async fn answer(mut router: Router, request: Request<Incoming>, body_timeout: Duration) -> Response {
+    let version = request.version();
+    let late = Arc::new(AtomicBool::new(false));
+    let request = request.map(|body| match body.is_end_stream() {
+        true => Body::empty(),
+        false => Body::new(Timed { body, timeout: body_timeout, over: None, late: Arc::clone(&late) }),
+    });
+    // A router is always ready, and never fails.
+    let Ok(answer) = router.call(request).await;
+    if !late.load(Ordering::Relaxed) {
+        return answer;
+    }
+    let mut answer = Problem::request_timeout().into_response();
+    if version < Version::HTTP_2 {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}
+
+/// A body that ends in an error if it takes too long, and says so.
+struct Timed {
+    body: Incoming,
+    timeout: Duration,
+    /// When it is too late. Most bodies are there when they are asked for, and need no timer.
+    over: Option<Pin<Box<Sleep>>>,
+    late: Arc<AtomicBool>,
+}
+
+impl hyper::body::Body for Timed {
+    type Data = Bytes;
+    type Error = axum::BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        let timeout = self.timeout;
+        let over = self.over.get_or_insert_with(|| Box::pin(sleep(timeout)));
+        if over.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.late.store(true, Ordering::Relaxed);
+        Poll::Ready(Some(Err("the body took too long".into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A request that is under way on a connection.
+struct UnderWay(watch::Sender<usize>);
+
+impl UnderWay {
+    fn begin(requests: &watch::Sender<usize>) -> Self {
+        requests.send_modify(|count| *count += 1);
+        Self(requests.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+/// Returns once no request has been under way for so long.
+async fn unused(mut requests: watch::Receiver<usize>, long: Duration) {
+    // An error means that there can be no more of them.
+    while requests.wait_for(|count| *count == 0).await.is_ok() {
+        match timeout(long, requests.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+}
+
 /// What HTTP/2 begins with, and nothing else does (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PING_EVERY: Duration = Duration::from_secs(20);
@@ -260,10 +372,25 @@ async fn beginning(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
     Ok(Bytes::copy_from_slice(&begun[..read]))
 }
 
-/// A stream of which the first bytes were read already.
+/// A stream of which the first bytes were read already. Whoever does not take what is written for so long is given up.
 struct Begun<S> {
     begun: Bytes,
     stream: S,
+    patience: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Begun<S> {
+    /// What became of an attempt to write, if that is not the end of our patience.
+    fn wrote<T>(&mut self, wrote: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if wrote.is_ready() {
+            self.stalled = None;
+            return wrote;
+        }
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
+        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Begun<S> {
@@ -283,15 +410,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Begun<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let wrote = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(wrote, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.wrote(flushed, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.wrote(shut, cx)
     }
 
     fn poll_write_vectored(
@@ -299,7 +429,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(wrote, cx)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -5,6 +5,7 @@ use crate::context::{form_pairs, is_type};
 use crate::problem::Problem;
 use crate::ssf::{answer, metadata};
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,9 +14,10 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use secevent_jose::{Algorithm, Algorithms};
 use serde_json::json;
+use std::collections::HashSet;
 use std::sync::Arc;
 
-/// `GET /.well-known/oauth-authorization-server` (RFC 8414)
+/// `GET {host}/.well-known/oauth-authorization-server{path of the public URL}` (RFC 8414)
 pub(crate) async fn configuration(State(clients): State<Arc<Clients>>) -> Response {
     let scopes = Scope::ALL.map(Scope::name);
     let algorithms: Vec<&str> = Algorithms::DEFAULT.iter().map(Algorithm::as_str).collect();
@@ -31,19 +33,30 @@ pub(crate) async fn configuration(State(clients): State<Arc<Clients>>) -> Respon
     metadata::public(document.to_string())
 }
 
-/// `POST /oauth/token`
-pub(crate) async fn token(State(clients): State<Arc<Clients>>, headers: HeaderMap, body: Bytes) -> Response {
+/// The longest form that asks for a token: an assertion is the longest that it may hold.
+pub(crate) const FORM_BYTES_MAX: usize = 64 * 1024;
+
+/// `POST {public URL}/oauth/token`
+pub(crate) async fn token(
+    State(clients): State<Arc<Clients>>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            return Problem::too_large(FORM_BYTES_MAX).into_response();
+        }
+        Err(rejection) => return rejection.into_response(),
+    };
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !is_type(kind, "application/x-www-form-urlencoded") {
         return refusal("invalid_request", "the body must be application/x-www-form-urlencoded");
     }
     let form = form_pairs(&body);
     // A parameter that comes twice is an error (RFC 6749 section 3.2).
-    let twice = form
-        .iter()
-        .enumerate()
-        .any(|(place, (name, _))| form[..place].iter().any(|(other, _)| other == name));
-    if twice {
+    let mut names = HashSet::new();
+    if !form.iter().all(|(name, _)| names.insert(name)) {
         return refusal("invalid_request", "a parameter is there twice");
     }
     // A parameter without a value counts as left out (RFC 6749 section 3.2).

@@ -123,6 +123,12 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is too long", "invalid_request", detail)
     }
 
+    /// The body did not come in time.
+    pub(crate) fn request_timeout() -> Self {
+        let detail = "the body of the request took too long";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "The request took too long", "invalid_request", detail)
+    }
+
     /// The caller may do much, but not this, whatever token it brings.
     pub(crate) fn refused(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "This is not allowed", "access_denied", detail)
@@ -158,6 +164,11 @@ impl Problem {
         let problem =
             Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not available at the moment", "unavailable", detail);
         Self { retry_after_seconds: Some(seconds), ..problem }
+    }
+
+    /// Whether it is the caller's request that is at fault.
+    pub(crate) fn is_the_callers(&self) -> bool {
+        self.status.is_client_error()
     }
 
     /// Our own trouble. The caller is told whether it can try again; the operator is told why, once, here.

@@ -60,7 +60,7 @@ pub(crate) fn issuers(transmitter: &Arc<Transmitter>, door: &Door) -> Routes {
         let issuer = config.url.clone();
         let base = issuer.path().trim_end_matches('/').to_owned();
         let well_known = well_known_url(&issuer)[issuer.origin().len()..].to_owned();
-        let resource = well_known.replace("ssf-configuration", "oauth-protected-resource");
+        let resource = well_known.replacen("ssf-configuration", "oauth-protected-resource", 1);
         let tolerance = Tolerance { legacy: config.legacy, ..door.tolerance };
         let mut old_names = Routes::new();
         if config.legacy {
@@ -107,11 +107,16 @@ pub(crate) fn issuers(transmitter: &Arc<Transmitter>, door: &Door) -> Routes {
     routes
 }
 
-/// The authorization server of this program.
+/// The authorization server of this program, at the addresses that follow from its name (RFC 8414 section 3).
 fn authorization_server(clients: &Arc<Clients>) -> Routes {
+    let path =
+        Issuer::parse_insecure(clients.server()).map_or_else(|_| String::new(), |url| url.path().to_owned());
     Routes::new()
-        .route("/oauth/token", post(oauth::token))
-        .route("/.well-known/oauth-authorization-server", get(oauth::configuration))
+        .route(
+            &format!("{path}/oauth/token"),
+            post(oauth::token).layer(DefaultBodyLimit::max(oauth::FORM_BYTES_MAX)),
+        )
+        .route(&format!("/.well-known/oauth-authorization-server{path}"), get(oauth::configuration))
         .with_state(Arc::clone(clients))
 }
 

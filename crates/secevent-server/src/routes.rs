@@ -12,7 +12,8 @@ pub(crate) struct Routes<S = ()> {
 
 impl<S: Clone + Send + Sync + 'static> Routes<S> {
     pub(crate) fn new() -> Self {
-        Self { router: Router::new(), paths: Vec::new() }
+        // The path of an issuer may have any characters that a URL has, a colon at its beginning too.
+        Self { router: Router::new().without_v07_checks(), paths: Vec::new() }
     }
 
     /// What is served at a path.

@@ -9,10 +9,8 @@ use secevent_transmitter::Transmitter;
 use std::sync::Arc;
 
 /// How the endpoints of a transmitter are served.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ServerConfig {
-    /// The URL under which the world sees this server: the name of its authorization server.
-    pub public_url: String,
     /// Take push endpoints that are plain `http`: for development on loopback alone. Default: no.
     pub allow_plain_http: bool,
 }

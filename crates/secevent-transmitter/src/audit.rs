@@ -263,8 +263,9 @@ fn masked(value: Value) -> Value {
             let mask = |(name, value): (String, Value)| {
                 let hides = match &value {
                     Value::String(text) => !text.starts_with(HIDDEN),
-                    Value::Null | Value::Bool(_) => false,
-                    _ => true,
+                    // No secret is a number, but how long a token is good is one.
+                    Value::Null | Value::Bool(_) | Value::Number(_) => false,
+                    Value::Array(_) | Value::Object(_) => true,
                 };
                 let value = if is_secret(&name) && hides { HIDDEN.into() } else { masked(value) };
                 (name, value)
@@ -289,6 +290,7 @@ mod tests {
             "authorization_header": "(hidden) 00112233",
             "token_endpoint_auth": null,
             "has_secret": true,
+            "token_lifetime_seconds": 600,
         });
         let expected = json!({
             "id": "rp",
@@ -297,6 +299,7 @@ mod tests {
             "authorization_header": "(hidden) 00112233",
             "token_endpoint_auth": null,
             "has_secret": true,
+            "token_lifetime_seconds": 600,
         });
         assert_eq!(masked(value), expected);
     }

@@ -6,6 +6,7 @@ use secevent::{Issuer, Timestamp, Vocabulary};
 use secevent_jose::{Algorithm, RotationTimes};
 use secevent_ssf::DefaultSubjects;
 use secevent_store::{Store, Vault};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// An issuer, as configuration declares it.
@@ -39,6 +40,16 @@ impl IssuerConfig {
             rotate_every: None,
         }
     }
+}
+
+/// Two of these issuers whose endpoints would have the same addresses, if there are two: where they are follows from an
+/// issuer's path alone, whatever its host.
+pub fn in_one_place(issuers: &[IssuerConfig]) -> Option<(&Issuer, &Issuer)> {
+    let mut places = BTreeMap::new();
+    issuers.iter().find_map(|issuer| {
+        let place = issuer.url.path().trim_end_matches('/');
+        places.insert(place, &issuer.url).map(|other| (other, &issuer.url))
+    })
 }
 
 /// An issuer at work.

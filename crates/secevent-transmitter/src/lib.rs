@@ -58,7 +58,7 @@ pub use declared::{DeclaredChange, DeclaredStream, Reconciled};
 pub use erase::{Amounts, EraseError, Erasure, ErasureState, Left};
 pub use explain::{DeliveryState, Explained, Rule, Story, Told};
 pub use figures::{Figures, NotReady, StreamFigures, Suspension};
-pub use issuer::IssuerConfig;
+pub use issuer::{IssuerConfig, in_one_place};
 pub use keys::{KeyState, KeyView, KeysError, NewKey, RotateAt};
 pub use manage::{Client, ManageError};
 pub use poll::PollError;

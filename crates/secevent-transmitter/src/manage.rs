@@ -105,6 +105,26 @@ impl Transmitter {
         self.make_stream(issuer, client, request, None).await
     }
 
+    /// The same, unless the client has a stream here, and no other, already: of two requests at once, the second finds
+    /// what the first has made.
+    pub async fn create_first_stream(
+        &self,
+        issuer: &str,
+        client: &Client,
+        request: CreateStream,
+    ) -> Result<Option<StreamConfiguration>, ManageError> {
+        self.issuer(issuer)?;
+        let _alone = self.creating.lock().await;
+        let has = self.streams_of(issuer, &client.id).count();
+        if has == 1 {
+            return Ok(None);
+        }
+        if has >= self.config.streams_per_client_max {
+            return Err(ManageError::TooManyStreams(has));
+        }
+        self.make_stream(issuer, client, request, None).await.map(Some)
+    }
+
     /// Makes a stream, whoever wishes for it. The caller holds `creating`.
     pub(crate) async fn make_stream(
         &self,

@@ -3,7 +3,7 @@
 use crate::clients::ClientRules;
 use crate::config::{PollOrder, TransmitterConfig};
 use crate::counts::Counts;
-use crate::issuer::{IssuerConfig, IssuerState};
+use crate::issuer::{IssuerConfig, IssuerState, in_one_place};
 use crate::share::Shares;
 use crate::sign::SigningPool;
 use crate::stream::{Stream, Target};
@@ -105,6 +105,11 @@ impl Transmitter {
         seed: [u8; 32],
     ) -> Result<Arc<Self>, TransmitterError> {
         use rand::SeedableRng as _;
+        if let Some((one, other)) = in_one_place(&config.issuers) {
+            let problem =
+                format!("the issuers {one} and {other} have the same path, and so would their endpoints");
+            return Err(TransmitterError::Config(problem));
+        }
         let mut chance = rand::rngs::StdRng::from_seed(seed);
         let key = store_key(store.as_ref(), &vault, &mut chance).await?;
         let codec = JtiCodec::new(&key);

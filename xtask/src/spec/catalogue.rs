@@ -53,7 +53,7 @@ impl Catalogue {
                 }
             }
             for erratum in &document.erratum {
-                if erratum.binds() && erratum.part.is_none() {
+                if erratum.binds() && erratum.parts.is_empty() {
                     mistakes.push(format!("{} binds, and does not say which part", erratum.id));
                 }
             }
@@ -93,11 +93,13 @@ impl Document {
             text: &row.text,
             has_reason: row.reason.is_some(),
         });
-        let errata = self.erratum.iter().filter(|erratum| erratum.binds()).map(|erratum| Binding {
-            id: &erratum.id,
-            part: erratum.part.unwrap_or(Part::Prose),
-            text: &erratum.behaviour,
-            has_reason: erratum.part == Some(Part::Prose),
+        let errata = self.erratum.iter().filter(|erratum| erratum.binds()).flat_map(|erratum| {
+            erratum.parts.iter().map(|part| Binding {
+                id: &erratum.id,
+                part: *part,
+                text: &erratum.behaviour,
+                has_reason: *part == Part::Prose,
+            })
         });
         musts.chain(errata)
     }
@@ -145,8 +147,9 @@ struct Erratum {
     #[serde(rename = "issue")]
     _issue: String,
     behaviour: String,
-    /// Where the behaviour shows.
-    part: Option<Part>,
+    /// Where the behaviour shows: each part has a half of its own to keep.
+    #[serde(default)]
+    parts: Vec<Part>,
     #[serde(rename = "thread")]
     _thread: String,
 }

@@ -8,8 +8,8 @@ use secevent_http::{Client, ClientConfig, Ports};
 use secevent_receiver::{Credentials, Peer, TransmitterClient};
 use secevent_ssf::{CreateStream, Endpoint, Secret, StreamConfiguration, Tolerance, Transport as _};
 use serde_json::{Value, json};
-use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -178,6 +178,41 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
 
 /// What was accepted before a SIGKILL is delivered after the restart: nothing is lost, the order of one subject
 /// holds, and each SET is verified by the keys that survived (I1, I2, I4).
+/// Who asks for the end waits for requests that are under way; who asks once more does not.
+#[test]
+fn asked_to_end_twice_it_ends_at_once() {
+    let place = Place::new().with("secevent.toml", CONFIG);
+    let child = Command::new(env!("CARGO_BIN_EXE_secevent"))
+        .args(["serve", "--dev", "--config", "secevent.toml", "--listen", "127.0.0.1:0"])
+        .args(["--admin-listen", "off"])
+        .current_dir(place.path(""))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut child = Process(child);
+    let mut log = BufReader::new(child.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut log_until = |told: &str| log.by_ref().find(|line| line.contains(told)).unwrap();
+    let ready = log_until("The transmitter is ready");
+    let address = ready.split("listen=").nth(1).unwrap().split(' ').next().unwrap();
+    let mut request = TcpStream::connect(address).unwrap();
+    request
+        .write_all(
+            b"POST /oauth/token HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n",
+        )
+        .unwrap();
+    let mut answer = [0; 12];
+    request.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 100", "the body is waited for");
+
+    let id = child.0.id().to_string();
+    let ask = || assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    ask();
+    log_until("Ending");
+    ask();
+    log_until("asked to end once more");
+    assert_eq!(child.0.wait().unwrap().code(), Some(1));
+}
+
 #[test]
 fn what_was_accepted_survives_a_kill() {
     let place = Place::new().with("secevent.toml", CONFIG);

@@ -1,7 +1,7 @@
 //! The log of changes: everything that is asked for here with another method than GET is in it, with who asked.
 //!
-//! What the transmitter changes it enters itself, with what was there before. What it does not know of is entered here:
-//! before and after are what a GET of the same path tells, or what is answered.
+//! What the transmitter changes it enters itself, with what was there before, and so do clients. What nobody else knows of
+//! is entered here: before and after are what a GET of the same path tells, or what is answered.
 
 use super::request::{Query, RULE};
 use super::route::{Operation, Route, text};
@@ -178,12 +178,11 @@ fn what(method: &Method, path: &str, before: Option<Value>, after: Option<Value>
     let object = path.strip_prefix("/admin/v1/").unwrap_or(path);
     let mut parts = object.split('/');
     let (kind, name) = (parts.next().unwrap_or_default(), parts.next().map(str::to_owned));
-    let of = |one: &str| name.clone().filter(|_| kind == one);
     Changed {
         action: format!("{kind}.{}", method.as_str().to_ascii_lowercase()),
         object: object.to_owned(),
-        client: of("clients"),
-        stream: of("streams"),
+        client: None,
+        stream: name.filter(|_| kind == "streams"),
         before,
         after,
     }

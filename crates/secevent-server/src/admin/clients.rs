@@ -1,6 +1,7 @@
 //! Clients as operators see them: made, changed, switched off, deleted. Secrets are shown once, when they are made.
 
 use super::Admin;
+use super::audit::NothingChanged;
 use super::request::{Members, Query, RULE};
 use super::route::{Operation, Route, optional_text, text};
 use super::time;
@@ -226,14 +227,12 @@ pub(crate) async fn delete(
 
 /// `POST /admin/v1/clients/{client}/disable`: the kill switch.
 pub(crate) async fn disable(State(admin): State<Arc<Admin>>, path: Named) -> Result<Response, Problem> {
-    let client = admin.clients.switch(&id_of(path)?, false).await?;
-    Ok(admin.tell_changed(StatusCode::OK, &Changed { client, secret: None }))
+    admin.switch(path, false).await
 }
 
 /// `POST /admin/v1/clients/{client}/enable`
 pub(crate) async fn enable(State(admin): State<Arc<Admin>>, path: Named) -> Result<Response, Problem> {
-    let client = admin.clients.switch(&id_of(path)?, true).await?;
-    Ok(admin.tell_changed(StatusCode::OK, &Changed { client, secret: None }))
+    admin.switch(path, true).await
 }
 
 /// `POST /admin/v1/clients/{client}/secret`: gives it a new one. The old one stays good for `grace_seconds`.
@@ -255,6 +254,15 @@ pub(crate) async fn rotate(
 }
 
 impl Admin {
+    async fn switch(&self, path: Named, on: bool) -> Result<Response, Problem> {
+        let id = id_of(path)?;
+        let told = |client| self.tell_changed(StatusCode::OK, &Changed { client, secret: None });
+        match self.clients.switch(&id, on).await? {
+            Some(client) => Ok(told(client)),
+            None => Ok(NothingChanged::tell(told(self.clients.find(&id).ok_or(NotChanged::NoSuchClient)?))),
+        }
+    }
+
     fn tell_changed(&self, status: StatusCode, changed: &Changed) -> Response {
         let told = self
             .tell_client(&changed.client, changed.secret.as_ref().map(|secret| secret.as_str().to_owned()));

@@ -85,6 +85,7 @@ impl BuiltIn {
             scopes: token.scope.split_whitespace().filter_map(Scope::named).collect(),
             client: token.client_id,
             generation: Some(token.generation),
+            made_at: Some(token.iat),
             until: token.exp,
         })
     }
@@ -130,27 +131,31 @@ impl Clients {
     fn by_secret(&self, id: &str, secret: &str) -> Result<Arc<Client>, TokenError> {
         let now = self.now();
         let client = self.find(id);
-        self.count_token_request(id, client.as_deref(), now)?;
         let kept = client.as_ref().map_or(&[][..], |client| &client.secrets[..]);
         let good = is_one_of(&self.digests.digest(id, secret), kept, now);
         match client.filter(|_| good).filter(|client| self.is_enabled(&client.id)) {
-            Some(client) => Ok(client),
+            Some(client) => {
+                client.count_token_request(now)?;
+                Ok(client)
+            }
             None => {
+                self.count_stranger(id, now)?;
                 info!(client = ?id.chars().take(64).collect::<String>(), "A client is given no access token");
                 Err(TokenError::InvalidClient)
             }
         }
     }
 
-    /// Counts a request for a token by the name that it comes under. Nobody can use up what is another name's without
-    /// naming it, and a name that nobody has is not told from one that somebody has.
-    pub(super) fn count_token_request(
-        &self,
-        id: &str,
-        client: Option<&Client>,
-        now: Timestamp,
-    ) -> Result<(), TokenError> {
-        let bucket = client.map_or_else(|| self.strangers_bucket(id), |client| &client.buckets.tokens);
-        bucket.take(1, now).map_err(TokenError::TooOften)
+    /// Counts a request for a token that does not show who asks, by the name that it comes under. Nobody uses up in this
+    /// way what is that client's own, and a name that nobody has is not told from one that somebody has.
+    pub(super) fn count_stranger(&self, id: &str, now: Timestamp) -> Result<(), TokenError> {
+        self.strangers_bucket(id).take(1, now).map_err(TokenError::TooOften)
+    }
+}
+
+impl Client {
+    /// Counts a request for a token in which it has shown who it is.
+    pub(super) fn count_token_request(&self, now: Timestamp) -> Result<(), TokenError> {
+        self.buckets.tokens.take(1, now).map_err(TokenError::TooOften)
     }
 }

@@ -47,19 +47,27 @@ impl Clients {
         named: Option<&str>,
         assertion: &str,
     ) -> Result<Arc<Client>, TokenError> {
-        let refused = |client: &str, reason: &str| {
-            info!(client = ?client.chars().take(64).collect::<String>(), reason, "A client's assertion is refused");
-            TokenError::InvalidClient
+        let now = self.now();
+        let refused = |client: &str, reason: &str| match self.count_stranger(client, now) {
+            Ok(()) => {
+                info!(client = ?client.chars().take(64).collect::<String>(), reason, "A client's assertion is refused");
+                TokenError::InvalidClient
+            }
+            Err(too_often) => too_often,
         };
         let compact = Compact::parse_within(assertion, BYTES_MAX);
         let compact = compact.map_err(|_| refused("", "it is no signed token"))?;
         let claims: Claims = serde_json::from_slice(compact.unverified_payload())
             .map_err(|_| refused("", "it lacks a claim, or one is malformed"))?;
         let id = claims.sub.as_str();
-        let now = self.now();
-        let client = self.find(id);
-        self.count_token_request(id, client.as_deref(), now)?;
-        let client = client.ok_or_else(|| refused(id, "there is no such client"))?;
+        // What is cheap comes before the signature.
+        if let Some(reason) = self.objection(&claims, named, now) {
+            return Err(refused(id, reason));
+        }
+        let client = self.find(id).ok_or_else(|| refused(id, "there is no such client"))?;
+        if !self.is_enabled(id) {
+            return Err(refused(id, "the client is switched off"));
+        }
         let keys = client.keys.as_ref().ok_or_else(|| refused(id, "the client has no keys"))?;
         keys.verify(&compact, TypRule::ClientAssertion).await.map_err(|error| match error {
             NotVerified::Refused(reason) => refused(id, &reason.to_string()),
@@ -68,12 +76,7 @@ impl Clients {
                 TokenError::Unavailable
             }
         })?;
-        if let Some(reason) = self.objection(&claims, named, now) {
-            return Err(refused(id, reason));
-        }
-        if !self.is_enabled(id) {
-            return Err(refused(id, "the client is switched off"));
-        }
+        client.count_token_request(now)?;
         match self.assertions.is_first(&*self.ports.store, id, &claims.jti, claims.exp, now).await {
             Ok(true) => Ok(client),
             Ok(false) => Err(refused(id, "it was shown before")),
@@ -84,7 +87,7 @@ impl Clients {
         }
     }
 
-    /// What speaks against an assertion whose signature is good.
+    /// What speaks against an assertion, whoever signed it.
     fn objection(&self, claims: &Claims, named: Option<&str>, now: Timestamp) -> Option<&'static str> {
         let for_us = |name: &str| name == self.server || name == format!("{}/oauth/token", self.server);
         let objections = [

@@ -26,6 +26,8 @@ pub(super) struct Said {
     pub(super) scopes: Vec<Scope>,
     /// Of which generation it is, if it is one of ours.
     pub(super) generation: Option<u64>,
+    /// When it was made, if it says so.
+    pub(super) made_at: Option<Timestamp>,
     /// Until when that may be believed without another look.
     pub(super) until: Timestamp,
 }
@@ -67,6 +69,16 @@ impl Registered {
         taken.map_err(|wait| Problem::too_often(wait, "the client's requests come too often"))
     }
 
+    pub(crate) fn may_be_refused(&self) -> Result<(), Problem> {
+        let room = self.client.buckets.refused.take(0, self.at);
+        room.map_err(|wait| Problem::too_often(wait, "too many of the client's requests had to be refused"))
+    }
+
+    pub(crate) fn count_refused(&self) {
+        // Whether there was room is what the next one is asked.
+        let _ = self.client.buckets.refused.take(1, self.at);
+    }
+
     pub(crate) fn knows_issuer(&self, issuer: &str) -> bool {
         self.client.rights.knows_issuer(issuer)
     }
@@ -104,7 +116,10 @@ impl Clients {
     /// says.
     fn caller(&self, said: &Said, at: Timestamp) -> Option<Caller> {
         let client = self.find(&said.client)?;
-        let current = said.generation.is_none_or(|generation| generation == client.generation);
+        let current = match said.generation {
+            Some(generation) => generation == client.generation,
+            None => self.takes_token_of(&client, said.made_at),
+        };
         if !current || !self.is_enabled(&client.id) {
             return None;
         }

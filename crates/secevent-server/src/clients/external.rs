@@ -146,6 +146,8 @@ impl ExternalServer {
             (claims.exp <= now, "it has expired"),
             (claims.nbf.is_some_and(|nbf| nbf > now.plus(SKEW)), "it is not good yet"),
             (claims.iat.is_some_and(|iat| iat > now.plus(SKEW)), "it was made in the future"),
+            // One that is not typed could be a SET too (RFC 8417 section 4.6).
+            (claims.others.contains_key("events"), "it is a security event token"),
             (!may_name, "its issuer may not speak for this client"),
         ];
         if let Some((_, reason)) = objections.into_iter().find(|(holds, _)| *holds) {
@@ -158,7 +160,7 @@ impl ExternalServer {
             _ => Vec::new(),
         };
         let until = claims.exp.min(now.plus(BELIEVED_FOR));
-        Ok(Said { client: client.to_owned(), scopes, generation: None, until })
+        Ok(Said { client: client.to_owned(), scopes, generation: None, made_at: claims.iat, until })
     }
 }
 

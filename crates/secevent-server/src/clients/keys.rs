@@ -6,6 +6,7 @@ use secevent::Invalid;
 use secevent_jose::{Algorithms, Compact, IssuerKeys, JwkSet, TypRule, VerifyError};
 use secevent_receiver::{JwksCache, KeysUnavailable};
 use secevent_ssf::Endpoint;
+use serde_json::Value;
 use std::sync::Arc;
 
 /// Where a client's public keys are, as its settings say.
@@ -51,6 +52,11 @@ impl DeclaredKeys {
                 Err(wrong("jwks_uri", "is there beside jwks: state one of them".to_owned()))
             }
             (Some(jwks), None) => {
+                if let Some(member) = private_member(jwks) {
+                    let problem =
+                        format!("has a private key, with the member {member}: state public keys alone");
+                    return Err(wrong("jwks", problem));
+                }
                 let keys =
                     JwkSet::from_json(jwks.to_string()).map_err(|error| wrong("jwks", error.to_string()))?;
                 if let Some(skipped) = keys.skipped().first() {
@@ -91,6 +97,13 @@ impl ClientKeys {
             Self::Published(cache) => verify_with(cache, token, typ).await,
         }
     }
+}
+
+/// What only a private or a symmetric key has, if one of these keys has it (RFC 7518 section 6).
+fn private_member(jwks: &Value) -> Option<&'static str> {
+    const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+    let keys = jwks.get("keys")?.as_array()?;
+    keys.iter().find_map(|key| PRIVATE.into_iter().find(|member| key.get(member).is_some()))
 }
 
 /// Checks a token against published keys. A key that is not among them may be new: then they are fetched again, if

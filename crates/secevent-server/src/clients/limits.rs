@@ -18,7 +18,8 @@ pub struct Rate {
 /// How often each client may ask, unless its own settings say otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Requests that manage streams, and polls. Default: 500 in a second, 1000 at once.
+    /// Requests that manage streams, and polls; and, apart from them, requests that send events and are refused.
+    /// Default: 500 in a second, 1000 at once.
     pub requests: Rate,
     /// Requests for access tokens, whether they are granted or not. Default: 10 in a second, 100 at once.
     pub tokens: Rate,
@@ -146,6 +147,8 @@ impl Bucket {
 #[derive(Debug)]
 pub(crate) struct Buckets {
     pub(crate) requests: Bucket,
+    /// Requests that send events and are refused.
+    pub(crate) refused: Bucket,
     pub(crate) tokens: Bucket,
     pub(crate) events: Option<Bucket>,
 }
@@ -154,6 +157,7 @@ impl Buckets {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             requests: Bucket::new(limits.requests),
+            refused: Bucket::new(limits.requests),
             tokens: Bucket::new(limits.tokens),
             events: limits.events.map(Bucket::new),
         }

@@ -10,6 +10,7 @@ use secevent::{Invalid, Timestamp};
 use secevent_store::{StoreError, Version};
 use secevent_transmitter::{ManageError, TransmitterError};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -48,6 +49,17 @@ struct Record {
 }
 
 impl Record {
+    const FORM: u32 = 1;
+}
+
+/// When a client's tokens were ended, as it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+struct EndedTokens {
+    form: u32,
+    good_since: Timestamp,
+}
+
+impl EndedTokens {
     const FORM: u32 = 1;
 }
 
@@ -101,6 +113,10 @@ const ID_CHARS_MAX: usize = 128;
 /// How long a secret can live on beside its successor.
 pub(crate) const GRACE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 const DOCUMENTS: &str = "client/";
+/// Begins the name of the document that says when a client's tokens were ended, declared clients' too.
+const ENDED_TOKENS: &str = "ended-tokens/";
+/// Documents that are read at once.
+const PAGE: usize = 500;
 
 impl Client {
     /// What changes with each change of it that an operator makes or sees: its ETag.
@@ -149,10 +165,14 @@ impl Clients {
         let secret = (rights.keys.is_none() && with_secret).then(secret::generate);
         let secrets: Vec<_> = secret.iter().map(|secret| self.kept(id, secret)).collect();
         let now = self.now();
-        let version = self.write(id, &settings, &secrets, now, Version(0)).await?;
-        let stored = StoredAs { version, created_at: now };
-        // One of this id may have been switched off before it was deleted.
+        // One of this id may have been switched off before it was deleted. This comes first: what fails before the
+        // client is stored can be asked for again.
         self.transmitter.switch_client(id, true).await?;
+        // The log too: nobody is told the secret once more.
+        self.enter("client.create", id, None, Some(told(&settings, true))).await?;
+        let written = self.write(id, &settings, &secrets, now, Version(0)).await;
+        let version = written.inspect_err(|_| self.rest_unknown())?;
+        let stored = StoredAs { version, created_at: now };
         let client = self.put(id, settings, rights, secrets, Some(stored), None).await;
         Ok(Changed { client, secret })
     }
@@ -170,12 +190,14 @@ impl Clients {
         let secrets = if rights.keys.is_some() { Vec::new() } else { client.secrets.clone() };
         let version = self.write(id, &settings, &secrets, stored.created_at, stored.version).await?;
         let stored = StoredAs { version, ..stored };
+        let before = self.told(&client);
         let client = self.put(id, settings, rights, secrets, Some(stored), Some(&client)).await;
+        self.enter("client.update", id, Some(before), Some(self.told(&client))).await?;
         Ok(Changed { client, secret: None })
     }
 
     /// Gives a client a new secret. The one before stays good for as long as `grace`; without grace it ends at once,
-    /// and so do the access tokens that were given so far.
+    /// and so do the access tokens that were given so far, whoever gave them.
     pub(crate) async fn rotate(&self, id: &str, grace: Duration) -> Result<Changed, NotChanged> {
         let _alone = self.changing.lock().await;
         let (client, stored) = self.to_be_changed(id, None)?;
@@ -198,44 +220,140 @@ impl Clients {
         let before = (!grace.is_zero()).then_some(&*client);
         let stored = StoredAs { version, ..stored };
         let client = self.put(id, client.settings.clone(), rights, secrets, Some(stored), before).await;
+        if grace.is_zero() {
+            self.end_tokens(id).await?;
+        }
+        let told = json!({ "grace_seconds": grace.as_secs() });
+        self.enter("client.rotate", id, None, Some(told)).await?;
         Ok(Changed { client, secret: Some(secret) })
     }
 
     /// Switches a client off or on. Off means at once: its tokens are refused, it gets no new ones, and its streams are
-    /// sent nothing. On means that it has to ask for a new token, and that its streams go on.
-    pub(crate) async fn switch(&self, id: &str, on: bool) -> Result<Arc<Client>, NotChanged> {
+    /// sent nothing. On means that it has to ask for a new token, and that its streams go on. None means that it was so
+    /// already.
+    pub(crate) async fn switch(&self, id: &str, on: bool) -> Result<Option<Arc<Client>>, NotChanged> {
         let _alone = self.changing.lock().await;
         let client = self.find(id).ok_or(NotChanged::NoSuchClient)?;
-        if on == self.is_enabled(id) && on {
-            return Ok(client);
+        let was_on = self.is_enabled(id);
+        if on && was_on {
+            return Ok(None);
         }
-        self.transmitter.switch_client(id, on).await?;
-        if on {
-            return Ok(client);
-        }
-        // What was given before does not come back with it.
-        let rights = self.rights(id, &client.settings, None)?;
-        let (settings, secrets) = (client.settings.clone(), client.secrets.clone());
-        Ok(self.put(id, settings, rights, secrets, client.stored, None).await)
+        let before = self.told(&client);
+        let client = if on {
+            // What was given before does not come back with it: not what others gave, ...
+            self.end_tokens(id).await?;
+            self.transmitter.switch_client(id, on).await?;
+            client
+        } else {
+            self.transmitter.switch_client(id, on).await?;
+            // ... and not what we gave.
+            let rights = self.rights(id, &client.settings, None)?;
+            let (settings, secrets) = (client.settings.clone(), client.secrets.clone());
+            self.put(id, settings, rights, secrets, client.stored, None).await
+        };
+        let action = if on { "client.enable" } else { "client.disable" };
+        self.enter(action, id, Some(before), Some(self.told(&client))).await?;
+        Ok(Some(client))
     }
 
     /// Deletes a client, and its streams with it.
     pub(crate) async fn delete(&self, id: &str, seen: Option<&str>) -> Result<(), NotChanged> {
         let _alone = self.changing.lock().await;
-        let (_, stored) = self.to_be_changed(id, seen)?;
+        let (client, stored) = self.to_be_changed(id, seen)?;
+        let before = self.told(&client);
         // Off first: if what follows fails half-way, nothing is sent to what is left.
         self.transmitter.switch_client(id, false).await?;
         self.transmitter.delete_streams_of(id).await?;
+        self.forget_ended_tokens(id).await?;
         self.ports.store.put(&format!("{DOCUMENTS}{id}"), stored.version, None).await?;
         self.by_id.write().unwrap_or_else(PoisonError::into_inner).remove(id);
         self.transmitter.limit_events(id, None).await;
         self.transmitter.switch_client(id, true).await?;
+        self.enter("client.delete", id, Some(before), None).await
+    }
+
+    /// Whether a token is not one of those that were ended, if it was made then. Those that we give ourselves have a
+    /// generation instead.
+    pub(super) fn takes_token_of(&self, client: &Client, made_at: Option<Timestamp>) -> bool {
+        let ended_at = self.ended_tokens.read().unwrap_or_else(PoisonError::into_inner);
+        let good_since = ended_at.get(&client.id).copied();
+        // What was made for another client of this id is not the new one's.
+        let created_at = client.stored.map(|stored| stored.created_at.floor_to_second());
+        good_since.is_none_or(|since| made_at.is_some_and(|made_at| made_at >= since))
+            && created_at.is_none_or(|created_at| made_at.is_none_or(|made_at| made_at >= created_at))
+    }
+
+    /// From now on, tokens of a client that others made before are worthless, after a restart too. What they say of
+    /// their time is in whole seconds.
+    async fn end_tokens(&self, id: &str) -> Result<(), StoreError> {
+        let good_since = self.now().floor_to_second();
+        let ended = EndedTokens { form: EndedTokens::FORM, good_since };
+        let body = serde_json::to_vec(&ended).expect("a time is a number");
+        self.store_ended_tokens(id, Some(Bytes::from(body))).await?;
+        self.ended_tokens.write().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), good_since);
         Ok(())
+    }
+
+    async fn forget_ended_tokens(&self, id: &str) -> Result<(), StoreError> {
+        self.store_ended_tokens(id, None).await?;
+        self.ended_tokens.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        Ok(())
+    }
+
+    async fn store_ended_tokens(&self, id: &str, body: Option<Bytes>) -> Result<(), StoreError> {
+        let name = format!("{ENDED_TOKENS}{id}");
+        let there = self.ports.store.get(&name).await?.map(|document| document.version);
+        if there.is_some() || body.is_some() {
+            self.ports.store.put(&name, there.unwrap_or(Version(0)), body).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes up whose tokens were ended, and when.
+    pub(super) async fn read_ended_tokens(&self) -> Result<(), ClientsError> {
+        let mut after: Option<String> = None;
+        loop {
+            let documents = self.ports.store.list(ENDED_TOKENS, after.as_deref(), PAGE).await?;
+            for document in &documents {
+                let ended: EndedTokens = serde_json::from_slice(&document.body)
+                    .map_err(|error| StoreError::Corrupt(format!("{}: {error}", document.name)))?;
+                let id = document.name.strip_prefix(ENDED_TOKENS).unwrap_or_default().to_owned();
+                let mut all = self.ended_tokens.write().unwrap_or_else(PoisonError::into_inner);
+                all.insert(id, ended.good_since);
+            }
+            match documents.into_iter().last() {
+                Some(last) => after = Some(last.name),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// A client as the log of changes tells it.
+    fn told(&self, client: &Client) -> Value {
+        told(&client.settings, self.is_enabled(&client.id))
+    }
+
+    /// Enters a change of a client in the log.
+    async fn enter(
+        &self,
+        action: &str,
+        id: &str,
+        before: Option<Value>,
+        after: Option<Value>,
+    ) -> Result<(), NotChanged> {
+        let changed = secevent_transmitter::Changed {
+            action: action.to_owned(),
+            object: format!("client/{id}"),
+            client: Some(id.to_owned()),
+            stream: None,
+            before,
+            after,
+        };
+        Ok(self.transmitter.enter_change(changed).await?)
     }
 
     /// Takes up the clients that the store keeps.
     pub(super) async fn read_stored(&self) -> Result<(), ClientsError> {
-        const PAGE: usize = 500;
         let mut after: Option<String> = None;
         loop {
             let documents = self.ports.store.list(DOCUMENTS, after.as_deref(), PAGE).await?;
@@ -336,6 +454,12 @@ impl Clients {
     fn issuers(&self) -> Vec<String> {
         self.transmitter.issuers().map(|issuer| issuer.url.to_string()).collect()
     }
+}
+
+fn told(settings: &ClientSettings, enabled: bool) -> Value {
+    let mut told = serde_json::to_value(settings).expect("settings are text and numbers");
+    told["enabled"] = enabled.into();
+    told
 }
 
 /// An id that is plain in URLs, headers, forms and logs.

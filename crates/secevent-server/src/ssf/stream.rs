@@ -45,27 +45,29 @@ async fn create_or_replace(
     mut client: Client,
     request: CreateStream,
 ) -> Result<Response, Problem> {
-    let CreateStream { delivery, events_requested, description, format, supplied } = request;
+    let CreateStream { delivery, events_requested, description, format, supplied } = request.clone();
     let supplied = Supplied { stream_id: None, ..supplied };
-    if context.transmitter.read_stream(context.iss(), &client.id, &StreamId::IMPLICIT).is_ok() {
-        let stream_id = StreamId::IMPLICIT;
-        let request = ReplaceStream { stream_id, delivery, events_requested, description, format, supplied };
-        let replaced = context.transmitter.replace_stream(context.iss(), &client.id, request).await?;
-        return Ok(answer(StatusCode::OK, replaced.to_json()));
-    }
-    if supplied.iss.as_deref().is_some_and(|iss| iss != context.iss()) {
-        return Err(Invalid::new("iss", "LEGACY-11", "is not the issuer that this is").into());
-    }
-    if let Some(asked) = supplied.aud {
-        if !asked.iter().all(|one| client.audience.contains(one)) {
-            return Err(Invalid::new("aud", "E-17", "has a name that the client does not have").into());
+    let stream_id = StreamId::IMPLICIT;
+    let replacing = ReplaceStream { stream_id, delivery, events_requested, description, format, supplied };
+    if context.transmitter.stream_status(context.iss(), &client.id, &StreamId::IMPLICIT).is_err() {
+        let Supplied { iss, aud, .. } = request.supplied;
+        if iss.as_deref().is_some_and(|iss| iss != context.iss()) {
+            return Err(Invalid::new("iss", "LEGACY-11", "is not the issuer that this is").into());
         }
-        client.audience = asked;
+        if let Some(asked) = aud {
+            if !asked.iter().all(|one| client.audience.contains(one)) {
+                return Err(Invalid::new("aud", "E-17", "has a name that the client does not have").into());
+            }
+            client.audience = asked;
+        }
+        let request = CreateStream { supplied: Supplied::default(), ..request };
+        let created = context.transmitter.create_first_stream(context.iss(), &client, request).await?;
+        if let Some(created) = created {
+            return Ok(answer(StatusCode::CREATED, created.to_json()));
+        }
     }
-    let supplied = Supplied::default();
-    let request = CreateStream { delivery, events_requested, description, format, supplied };
-    let created = context.transmitter.create_stream(context.iss(), &client, request).await?;
-    Ok(answer(StatusCode::CREATED, created.to_json()))
+    let replaced = context.transmitter.replace_stream(context.iss(), &client.id, replacing).await?;
+    Ok(answer(StatusCode::OK, replaced.to_json()))
 }
 
 /// `GET`: one stream, or all of the caller's.
@@ -102,7 +104,7 @@ pub(crate) async fn update(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let request = UpdateStream::read(&json_body(&headers, &body)?, context.tolerance)?;
-    context.transmitter.read_stream(context.iss(), &caller.client.id, &request.stream_id)?;
+    context.transmitter.stream_status(context.iss(), &caller.client.id, &request.stream_id)?;
     caller.may(Scope::Manage)?;
     let updated = context.transmitter.update_stream(context.iss(), &caller.client.id, request).await?;
     Ok(answer(StatusCode::OK, updated.to_json()))
@@ -116,7 +118,7 @@ pub(crate) async fn replace(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let request = ReplaceStream::read(&json_body(&headers, &body)?, context.tolerance)?;
-    context.transmitter.read_stream(context.iss(), &caller.client.id, &request.stream_id)?;
+    context.transmitter.stream_status(context.iss(), &caller.client.id, &request.stream_id)?;
     caller.may(Scope::Manage)?;
     let replaced = context.transmitter.replace_stream(context.iss(), &caller.client.id, request).await?;
     Ok(answer(StatusCode::OK, replaced.to_json()))
@@ -129,7 +131,7 @@ pub(crate) async fn delete(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let id = context.needed_stream_id(query.as_deref())?;
-    context.transmitter.read_stream(context.iss(), &caller.client.id, &id)?;
+    context.transmitter.stream_status(context.iss(), &caller.client.id, &id)?;
     caller.may(Scope::Manage)?;
     context.transmitter.delete_stream(context.iss(), &caller.client.id, &id).await?;
     Ok(done(StatusCode::NO_CONTENT))

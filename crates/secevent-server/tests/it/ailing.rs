@@ -10,13 +10,16 @@ use secevent_store::{
 };
 use std::future::ready;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 /// Keeps everything in memory, and refuses new events, documents or both for as long as it is told to.
 pub(crate) struct Ailing {
     store: MemoryStore,
-    trouble: Mutex<Option<StoreError>>,
+    /// How many calls are well until all fail, and how.
+    trouble: Mutex<Option<(usize, StoreError)>>,
+    takes_time: AtomicBool,
     settled: watch::Sender<usize>,
 }
 
@@ -25,6 +28,7 @@ impl Ailing {
         Self {
             store: MemoryStore::new(Epoch(1)),
             trouble: Mutex::default(),
+            takes_time: AtomicBool::new(false),
             settled: watch::Sender::default(),
         }
     }
@@ -41,16 +45,35 @@ impl Ailing {
 
     /// Fails from now on with this error, or not any more.
     pub(crate) fn fail(&self, trouble: Option<StoreError>) {
-        *self.trouble.lock().unwrap() = trouble;
+        *self.trouble.lock().unwrap() = trouble.map(|error| (0, error));
+    }
+
+    /// Fails with this error once so many calls were well.
+    pub(crate) fn fail_after(&self, calls: usize, trouble: StoreError) {
+        *self.trouble.lock().unwrap() = Some((calls, trouble));
+    }
+
+    /// From now on others have their turn during a call.
+    pub(crate) fn take_time(&self) {
+        self.takes_time.store(true, Ordering::Relaxed);
     }
 
     fn or<'a, T: Send + 'a>(
         &self,
         well: impl FnOnce() -> BoxFuture<'a, Result<T, StoreError>>,
     ) -> BoxFuture<'a, Result<T, StoreError>> {
-        match self.trouble.lock().unwrap().clone() {
-            Some(error) => Box::pin(ready(Err(error))),
-            None => well(),
+        match &mut *self.trouble.lock().unwrap() {
+            Some((0, error)) => return Box::pin(ready(Err(error.clone()))),
+            Some((calls, _)) => *calls -= 1,
+            None => {}
+        }
+        let well = well();
+        match self.takes_time.load(Ordering::Relaxed) {
+            false => well,
+            true => Box::pin(async {
+                tokio::task::yield_now().await;
+                well.await
+            }),
         }
     }
 }

@@ -165,6 +165,20 @@ async fn an_assertion_that_is_not_right_is_refused() {
     signing.show(&good).await.is_answer(200);
 }
 
+/// Whoever names a client and cannot sign for it uses up nothing of that client's.
+#[tokio::test]
+async fn assertions_that_are_refused_are_counted_apart() {
+    let signing = Signing::new().await;
+    let claims = signing.claims("signer");
+    let forged = signer(Algorithm::Es256).sign(claims.to_string().as_bytes()).unwrap();
+    let mut statuses = Vec::new();
+    for _ in 0..150 {
+        statuses.push(signing.show(&forged).await.status);
+    }
+    assert_eq!((statuses[99], statuses[100]), (401, 429));
+    signing.show(&signing.sign(&claims)).await.is_answer(200);
+}
+
 #[tokio::test]
 async fn what_is_no_request_is_told_so() {
     let signing = Signing::new().await;

@@ -321,6 +321,87 @@ async fn a_client_goes_with_its_streams_and_comes_back_as_another() {
     assert_eq!(world.get(&token, "/tenant-a/ssf/stream").await.is_answer(200), json!([]));
 }
 
+/// What fails half-way can be asked for again: the secret is told once.
+#[tokio::test]
+async fn a_client_is_made_whole_or_not_at_all() {
+    let world = World::new().await;
+    let client = json!({"id": "made", "scopes": ["ssf.read"], "audience": "https://a.example"});
+    for calls in 0..3 {
+        world.store.fail_after(calls, StoreError::Busy);
+        world.operator(Method::POST, "", &client).await.is_problem(503, "unavailable");
+        world.store.fail(None);
+        let made = world.operator(Method::POST, "", &client).await.is_answer(201);
+        world.ask_with("made", made["secret"].as_str().unwrap()).await.is_answer(200);
+        world.operator(Method::DELETE, "/made", &Value::Null).await.is_empty(204);
+    }
+}
+
+/// Each change of a client is in the log under its name, whatever else changes with it.
+#[tokio::test]
+async fn what_happens_to_a_client_is_in_the_log_under_its_name() {
+    let world = World::new().await;
+    let more = json!({"token_lifetime_seconds": 60, "limits": {"tokens_per_second": 5}});
+    let secret = world.make("a@b", &more).await;
+    let token = world.token_with("a@b", &secret).await;
+    world.stream(&token, "/tenant-a").await;
+    world.operator(Method::POST, "/a%40b/disable", &Value::Null).await.is_answer(200);
+    world.operator(Method::POST, "/a%40b/enable", &Value::Null).await.is_answer(200);
+    world.operator(Method::POST, "/a%40b/enable", &Value::Null).await.is_answer(200);
+    world.operator(Method::POST, "/a%40b/secret", &json!({})).await.is_answer(200);
+    let settings = json!({"scopes": ["ssf.read"], "audience": "https://made.example"});
+    world.operator(Method::PUT, "/a%40b", &settings).await.is_answer(200);
+    world.operator(Method::DELETE, "/a%40b", &Value::Null).await.is_empty(204);
+    let log =
+        world.admin(Method::GET, LOCAL, "/admin/v1/audit?client=a@b", &Value::Null).await.is_answer(200);
+    let changes: Vec<&Value> = log["changes"].as_array().unwrap().iter().rev().collect();
+    let told: Vec<&str> = changes.iter().map(|one| one["action"].as_str().unwrap()).collect();
+    let expected = [
+        "client.create",
+        "stream.create",
+        "client.disable",
+        "client.enable",
+        "client.rotate",
+        "client.update",
+        "stream.delete",
+        "client.delete",
+    ];
+    assert_eq!(told, expected);
+    assert_eq!((&changes[0]["object"], &changes[0]["before"]), (&json!("client/a@b"), &Value::Null));
+    let after = &changes[0]["after"];
+    assert_eq!(
+        (&after["token_lifetime_seconds"], &after["limits"], &after["enabled"]),
+        (&json!(60), &json!({"tokens_per_second": 5}), &json!(true))
+    );
+    assert_eq!(
+        (&changes[2]["before"]["enabled"], &changes[2]["after"]["enabled"]),
+        (&json!(true), &json!(false))
+    );
+    assert_eq!(
+        changes[5]["after"],
+        json!({"scopes": ["ssf.read"], "audience": "https://made.example", "enabled": true})
+    );
+    assert_eq!((&changes[7]["before"], &changes[7]["after"]), (&changes[5]["after"], &Value::Null));
+    assert!(!log.to_string().contains(&secret));
+}
+
+/// A private key has no business here: it would be shown, stored and logged.
+#[tokio::test]
+async fn a_private_key_is_refused_and_not_repeated() {
+    let world = World::new().await;
+    for member in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
+        let mut key =
+            json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+        key[member] = "never-to-be-told".into();
+        let client = json!({"id": "made", "scopes": ["ssf.read"], "audience": "https://a.example", "jwks": {"keys": [key]}});
+        let answer = world.operator(Method::POST, "", &client).await;
+        let told = answer.is_problem(400, "invalid_request");
+        assert_eq!(told["member"], "jwks");
+        let detail = told["detail"].as_str().unwrap();
+        assert!(detail.contains(&format!("the member {member}:")) && !detail.contains("never"), "{detail}");
+    }
+    world.operator(Method::GET, "/made", &Value::Null).await.is_problem(404, "not_found");
+}
+
 /// Nobody answers any more for a client that is gone from configuration: nothing is sent to its streams.
 #[tokio::test]
 async fn streams_of_a_client_that_is_gone_from_configuration_rest() {
@@ -414,6 +495,23 @@ async fn each_client_has_a_limit_of_its_own() {
     world.later(2);
     world.post(&token, "/events", &event).await.is_answer(202);
     is_too_often(&world.post(&token, "/events", &event).await, "1");
+
+    // What has to be refused is counted too, or it would cost nothing to send what costs us much.
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        statuses.push(world.post(&token, "/events", &json!({})).await.status);
+    }
+    assert_eq!(statuses, [400, 400, 429]);
+    world.later(5);
+    world.post(&token, "/events", &event).await.is_answer(202);
+}
+
+/// Whoever may not send is not read.
+#[tokio::test]
+async fn the_scope_comes_before_the_body() {
+    let world = World::new().await;
+    let token = world.token("rp").await;
+    world.send(Method::POST, &token, "/events", "x".repeat(2 << 20)).await.is_problem(403, "access_denied");
 }
 
 #[tokio::test]
@@ -421,7 +519,13 @@ async fn who_asks_for_tokens_too_often_has_to_wait() {
     let limits =
         ClientLimits { tokens_per_second: Some(1), tokens_burst: Some(2), ..ClientLimits::default() };
     let world = World::with_clients(|config| config.clients.push(limited("limited", limits))).await;
-    world.ask_with("limited", "wrong").await.is_answer(401);
+    // Whoever names a client and is not it uses up nothing of that client's.
+    let mut statuses = Vec::new();
+    for _ in 0..150 {
+        statuses.push(world.ask_with("limited", "wrong").await.status);
+    }
+    assert_eq!((statuses[99], statuses[100]), (401, 429));
+    world.token("limited").await;
     world.token("limited").await;
     let answer = world.ask_for_token(&basic("limited"), GRANT).await;
     is_too_often(&answer, "1");

@@ -2,7 +2,9 @@
 
 use crate::world::{POLL, PUSH, World};
 use http::Method;
-use secevent_jose::Compact;
+use secevent_jose::{Algorithm, Compact};
+use secevent_server::MetricsAccess;
+use secevent_transmitter::{IssuerConfig, TransmitterConfig};
 use serde_json::json;
 
 // spec: SSF-42, SSF-43, SSF-44, SSF-45, SSF-56
@@ -39,6 +41,38 @@ async fn the_metadata_has_what_the_interoperability_profile_asks_for() {
     assert!(!metadata["delivery_methods_supported"].as_array().unwrap().is_empty());
     let oauth = json!({"spec_urn": "urn:ietf:rfc:6749"});
     assert!(metadata["authorization_schemes"].as_array().unwrap().contains(&oauth));
+}
+
+/// A server that is seen below a path, by a proxy say, has its authorization server there too.
+#[tokio::test]
+async fn the_token_endpoint_is_where_the_metadata_says() {
+    let world =
+        World::with_clients(|config| config.public_url = "https://tr.example/below/".to_owned()).await;
+    let metadata = world.get("", "/.well-known/oauth-authorization-server/below").await;
+    assert_eq!(metadata.status, 200, "{metadata:?}");
+    let metadata = metadata.json();
+    assert_eq!(metadata["issuer"], "https://tr.example/below");
+    assert_eq!(metadata["token_endpoint"], "https://tr.example/below/oauth/token");
+    let form = "application/x-www-form-urlencoded";
+    let answer = world.send_as(Method::POST, "", "/below/oauth/token", form, "grant_type=nothing").await;
+    assert_eq!(answer.is_answer(400)["error"], "unsupported_grant_type");
+    world.get("", "/.well-known/oauth-authorization-server").await.is_problem(404, "not_found");
+}
+
+/// Paths of issuers may be called like what is served, and may have what means something to a router.
+#[tokio::test]
+async fn an_issuer_may_have_any_path() {
+    let path = "/ssf-configuration/:tenant/*all";
+    let another = |config: &mut TransmitterConfig| {
+        let url = format!("https://tr.example{path}").parse().unwrap();
+        config.issuers.push(IssuerConfig { algorithm: Algorithm::EdDsa, ..IssuerConfig::new(url) });
+    };
+    let world = World::with(another, MetricsAccess::Token).await;
+    for document in ["ssf-configuration", "oauth-protected-resource"] {
+        assert_eq!(world.get("", &format!("/.well-known/{document}{path}")).await.status, 200);
+    }
+    assert_eq!(world.get("", &format!("{path}/jwks.json")).await.status, 200);
+    world.get("", "/ssf-configuration/other/all/jwks.json").await.is_problem(404, "not_found");
 }
 
 // spec: SSF-62

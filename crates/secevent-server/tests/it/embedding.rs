@@ -16,7 +16,9 @@ use secevent_server::{
 };
 use secevent_ssf::BoxFuture;
 use secevent_store::{Epoch, MemoryStore, Vault};
-use secevent_transmitter::{Incoming, IssuerConfig, NoTransport, Transmitter, TransmitterConfig};
+use secevent_transmitter::{
+    Incoming, IssuerConfig, NoTransport, Transmitter, TransmitterConfig, TransmitterError,
+};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -25,8 +27,14 @@ use tower::ServiceExt as _;
 const ISSUER: &str = "https://id.example/signals";
 
 async fn transmitter() -> Arc<Transmitter> {
-    let issuer = IssuerConfig { algorithm: Algorithm::EdDsa, ..IssuerConfig::new(ISSUER.parse().unwrap()) };
-    let config = TransmitterConfig { signing_threads: 1, ..TransmitterConfig::new(vec![issuer]) };
+    start(&[ISSUER]).await.unwrap()
+}
+
+async fn start(issuers: &[&str]) -> Result<Arc<Transmitter>, TransmitterError> {
+    let issuer =
+        |url: &&str| IssuerConfig { algorithm: Algorithm::EdDsa, ..IssuerConfig::new(url.parse().unwrap()) };
+    let issuers = issuers.iter().map(issuer).collect();
+    let config = TransmitterConfig { signing_threads: 1, ..TransmitterConfig::new(issuers) };
     let started = Transmitter::start(
         config,
         Arc::new(MemoryStore::new(Epoch(1))),
@@ -36,7 +44,18 @@ async fn transmitter() -> Arc<Transmitter> {
         Vocabulary::standard().clone(),
         [42; 32],
     );
-    started.await.unwrap()
+    started.await
+}
+
+/// Where endpoints are follows from the path alone: a router could not tell such issuers apart.
+#[tokio::test]
+async fn issuers_in_one_place_are_refused_at_the_start() {
+    for other in ["https://other.example/signals", "https://id.example/signals/", ISSUER] {
+        let refused = start(&[ISSUER, other]).await.unwrap_err().to_string();
+        assert!(refused.contains("have the same path") && refused.contains(other), "{refused}");
+    }
+    let apart = start(&[ISSUER, "https://id.example", "https://id.example/signals/b"]).await.unwrap();
+    assert_eq!(apart.issuers().count(), 3);
 }
 
 /// What the host's own middleware leaves in a request that it knows.

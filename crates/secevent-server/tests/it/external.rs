@@ -1,7 +1,7 @@
 //! Access tokens of authorization servers elsewhere (RFC 9068).
 
 use crate::elsewhere::{AS, AS_KEYS, AuthorizationServer, claims};
-use crate::world::World;
+use crate::world::{LOCAL, World};
 use http::Method;
 use secevent_server::{AuthorizationServerConfig, ClientsConfig, Scope};
 use serde_json::{Value, json};
@@ -45,6 +45,52 @@ async fn its_tokens_do_what_their_client_may() {
     assert_eq!(world.get(&ours, STREAM).await.json().as_array().unwrap().len(), 1);
     let asked = world.elsewhere.asked();
     assert_eq!(asked.len(), 2, "metadata and keys, once: {asked:?}");
+}
+
+/// The kill switch and a new secret end what others gave, as they end what we gave.
+// spec: INTEROP-25
+#[tokio::test]
+async fn tokens_from_before_the_switch_stay_worthless() {
+    let world = world(|_| {}).await;
+    let server = AuthorizationServer::new();
+    server.publish(&world.elsewhere);
+    let operator = async |world: &World, path: &str, body: &Value| {
+        world.admin(Method::POST, LOCAL, &format!("/admin/v1/clients{path}"), body).await
+    };
+    let undated = |now: i64| {
+        let mut claims = claims("rp", "ssf.manage", now);
+        claims.as_object_mut().unwrap().remove("iat");
+        server.sign(&claims)
+    };
+    let (before, without) = (server.token("rp", "ssf.manage", world.now()), undated(world.now()));
+    for token in [&before, &without] {
+        world.get(token, STREAM).await.is_answer(200);
+    }
+    world.later(1);
+    operator(&world, "/rp/disable", &Value::Null).await.is_answer(200);
+    world.get(&before, STREAM).await.is_problem(401, "authentication_failed");
+    operator(&world, "/rp/enable", &Value::Null).await.is_answer(200);
+    let servers = vec![AuthorizationServerConfig::new(AS.parse().unwrap(), "https://tr.example")];
+    let next = world.restarted(|config| config.authorization_servers = servers).await;
+    server.publish(&next.elsewhere);
+    for world in [&world, &next] {
+        for token in [&before, &without, &undated(world.now())] {
+            world.get(token, STREAM).await.is_problem(401, "authentication_failed");
+        }
+        world.get(&server.token("rp", "ssf.manage", world.now()), STREAM).await.is_answer(200);
+    }
+
+    let client = json!({"id": "made", "scopes": ["ssf.manage"], "audience": "https://made.example"});
+    let early = server.token("made", "ssf.manage", world.now() - 1);
+    operator(&world, "", &client).await.is_answer(201);
+    world.get(&early, STREAM).await.is_problem(401, "authentication_failed");
+    let token = server.token("made", "ssf.manage", world.now());
+    world.get(&token, STREAM).await.is_answer(200);
+    world.later(1);
+    operator(&world, "/made/secret", &json!({"grace_seconds": 60})).await.is_answer(200);
+    world.get(&token, STREAM).await.is_answer(200);
+    operator(&world, "/made/secret", &json!({"grace_seconds": 0})).await.is_answer(200);
+    world.get(&token, STREAM).await.is_problem(401, "authentication_failed");
 }
 
 #[tokio::test]
@@ -114,6 +160,9 @@ async fn what_configuration_says_of_it_holds() {
     configured.get(&token("reader"), STREAM).await.is_answer(200);
     configured.get(&token("rp"), STREAM).await.is_problem(401, "authentication_failed");
     assert_eq!(configured.elsewhere.asked(), [AS_KEYS], "its metadata is not needed");
+    let mut set = claims("rp", "ssf.read", configured.now());
+    (set["azp"], set["events"]) = ("reader".into(), json!({"https://a.example/event": {}}));
+    configured.get(&server.sign(&set), STREAM).await.is_problem(401, "authentication_failed");
 
     let other = world(|config| {
         config.algorithms = secevent_jose::Algorithms::of(&[secevent_jose::Algorithm::Rs256]);

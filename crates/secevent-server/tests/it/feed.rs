@@ -442,7 +442,7 @@ async fn who_is_silent_is_paused_and_told_and_who_polls_is_not() {
     assert_eq!(told.last().unwrap()["events"][UPDATED]["status"], "paused");
 }
 
-// spec: INTEROP-06, INTEROP-07, INTEROP-13, E-48
+// spec: INTEROP-06, INTEROP-07, INTEROP-13
 #[tokio::test(start_paused = true)]
 async fn streams_and_keys_are_where_the_metadata_says() {
     let feed = Feed::new().await;
@@ -461,7 +461,25 @@ async fn streams_and_keys_are_where_the_metadata_says() {
     let pushed = world.recipient.pushed(1).await;
     let signed = secevent_jose::Compact::parse(std::str::from_utf8(pushed[0].body()).unwrap()).unwrap();
     let kid = signed.header().kid();
+    assert!(kid.is_some());
     assert!(keys["keys"].as_array().unwrap().iter().any(|key| key["kid"].as_str() == kid));
+}
+
+/// Methods of delivery are URNs, and formats of subjects have underscores: the older names are nobody's any more.
+// spec: E-48
+#[tokio::test(start_paused = true)]
+async fn names_are_those_that_are_registered() {
+    let feed = Feed::new().await;
+    let world = &feed.world;
+    let metadata = world.get("", "/.well-known/ssf-configuration/tenant-a").await.json();
+    assert_eq!(metadata["delivery_methods_supported"], json!([PUSH, POLL]));
+    let stream = feed.push_stream().await;
+    assert_eq!(stream["delivery"]["method"], PUSH);
+    world.recipient.pushed(1).await;
+    let subject = json!({"format": "jwt_id", "iss": "https://idp.example", "jti": "B70BA622"});
+    let event = json!({"type": "caep:session-revoked", "subject": subject});
+    world.post(&feed.producer, "/tenant-a/events", &event).await.is_answer(202);
+    assert_eq!(world.recipient.claims(2).await["sub_id"], subject);
 }
 
 // spec: INTEROP-25, E-82, E-85

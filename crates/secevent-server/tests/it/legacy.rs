@@ -42,6 +42,21 @@ async fn metadata_is_found_under_its_older_names() {
     assert_eq!(world.get("", "/old/.well-known/ssf-configuration").await.status, 200);
 }
 
+/// Two first requests at once make one stream: with two, none would be the implicit one.
+// spec: LEGACY-09
+#[tokio::test]
+async fn of_two_first_requests_the_second_replaces() {
+    let world = world_with_old_issuer().await;
+    let token = world.token("rp").await;
+    let request = |url: &str| json!({"delivery": {"method": RISC_PUSH, "endpoint_url": url}, "events_requested": [SESSION_REVOKED]});
+    let (one, two) = (request("https://rp.example/one"), request("https://rp.example/two"));
+    world.store.take_time();
+    let (first, second) = tokio::join!(world.post(&token, STREAM, &one), world.post(&token, STREAM, &two));
+    first.is_answer(201);
+    assert_eq!(second.is_answer(200)["delivery"], two["delivery"]);
+    assert_eq!(world.get(&token, STREAM).await.is_answer(200)["delivery"], two["delivery"]);
+}
+
 // spec: LEGACY-07, LEGACY-10, LEGACY-11, LEGACY-13
 #[tokio::test]
 async fn a_request_as_apple_sends_it_is_granted() {

@@ -5,6 +5,7 @@ use axum::extract::Extension;
 use axum::routing::{get, post};
 use http::Request;
 use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -12,7 +13,9 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use secevent_server::{ListenLimits, Listening, Peer, ServerTls, ServerTlsError, serve_as};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -41,6 +44,7 @@ impl Server {
         let router = Router::new()
             .route("/", get(|Extension(Peer(peer)): Extension<Peer>| async move { peer.to_string() }))
             .route("/", post(|body: String| async move { body }))
+            .route("/long", get(|| async { "x".repeat(64 * 1024 * 1024) }))
             .route(
                 "/slow",
                 get(async move || {
@@ -218,20 +222,86 @@ async fn heads_are_bounded_in_size_number_and_time() {
     server.end().await;
 }
 
+/// Whoever begins a request and does not end it, or does not take the answer, holds nothing for ever.
+#[tokio::test]
+async fn bodies_and_answers_are_bounded_in_time() {
+    let limits = ListenLimits {
+        body_timeout: Duration::from_millis(100),
+        connections_max: 1,
+        ..ListenLimits::default()
+    };
+    let server = Server::start(Listening { limits, ..Listening::default() }).await;
+    let post = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n";
+    assert!(server.says(&format!("{post}connection: close\r\n\r\nwhole")).await.ends_with("whole"));
+    let answer = server.says(&format!("{post}\r\nhal")).await;
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("connection: close"), "{answer}");
+
+    let tcp = server.connect().await;
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tcp)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::post(format!("http://{}/", server.address)).body(Nothing).unwrap();
+    assert_eq!(sender.send_request(request).await.unwrap().status(), 408);
+    connection.abort();
+
+    let mut deaf = server.connect().await;
+    deaf.write_all(b"GET /long HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    // There is one connection at most: this one is served once the other is cut.
+    let answer = server.says("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.ends_with("127.0.0.1"), "{answer}");
+    server.end().await;
+}
+
+/// A body that does not come.
+struct Nothing;
+
+impl hyper::body::Body for Nothing {
+    type Data = bytes::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<bytes::Bytes>, Self::Error>>> {
+        Poll::Pending
+    }
+}
+
+/// One that answers pings and asks for nothing is let go, as over HTTP/1.1.
+#[tokio::test]
+async fn a_connection_over_http_2_is_not_kept_without_a_request() {
+    let limits = ListenLimits { head_timeout: Duration::from_millis(100), ..ListenLimits::default() };
+    let server = Server::start(Listening { limits, ..Listening::default() }).await;
+    let tcp = server.connect().await;
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tcp)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::get(format!("http://{}/", server.address)).body(Empty::<bytes::Bytes>::new());
+    let answer = sender.send_request(request.unwrap()).await.unwrap();
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "127.0.0.1");
+    connection.await.unwrap().unwrap();
+    assert!(sender.is_closed());
+    server.end().await;
+}
+
 /// I6: handshakes and connections are bounded; others wait.
 #[tokio::test]
 async fn handshakes_and_connections_are_bounded() {
     let pair = certificate();
-    let limits = ListenLimits {
-        handshakes_max: 1,
-        handshake_timeout: Duration::from_millis(300),
-        ..ListenLimits::default()
-    };
+    let limits = ListenLimits { handshakes_max: 1, ..ListenLimits::default() };
+    let server = Server::start(Listening { tls: Some(tls(&pair)), limits, ..Listening::default() }).await;
+    let mut silent = server.connect().await;
+    silent.write_all(&[22]).await.unwrap();
+    assert!(never(shake_hands(&server, pair.cert.der(), &TLS13, &[])).await, "another one is under way");
+    drop(silent);
+    assert!(shake_hands(&server, pair.cert.der(), &TLS13, &[]).await.is_ok());
+    server.end().await;
+
+    let limits = ListenLimits { handshake_timeout: Duration::from_millis(100), ..ListenLimits::default() };
     let server = Server::start(Listening { tls: Some(tls(&pair)), limits, ..Listening::default() }).await;
     let mut silent = server.connect().await;
     silent.write_all(&[22]).await.unwrap();
     assert_eq!(silent.read(&mut [0]).await.unwrap_or(0), 0, "it is let go");
-    assert!(shake_hands(&server, pair.cert.der(), &TLS13, &[]).await.is_ok());
     server.end().await;
 
     let limits = ListenLimits { connections_max: 1, ..ListenLimits::default() };
@@ -242,17 +312,21 @@ async fn handshakes_and_connections_are_bounded() {
     // The operating system connects, but nobody answers before the first one has ended.
     let mut second = server.connect().await;
     second.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
-    let mut answer = String::new();
-    tokio::select! {
-        biased;
-        _ = second.readable() => panic!("it was answered"),
-        () = tokio::task::yield_now() => {}
-    }
+    assert!(never(second.readable()).await, "it was answered");
     server.go_on.notify_one();
+    let mut answer = String::new();
     first.read_to_string(&mut answer).await.unwrap();
     second.read_to_string(&mut answer).await.unwrap();
     assert!(answer.ends_with("127.0.0.1"), "{answer}");
     server.end().await;
+}
+
+/// Whether nothing that is on its way brings this about: time stands still, and passes once nobody has anything to do.
+async fn never<T>(event: impl Future<Output = T>) -> bool {
+    tokio::time::pause();
+    let over = tokio::time::timeout(Duration::from_secs(1), event).await.is_err();
+    tokio::time::resume();
+    over
 }
 
 #[tokio::test]
@@ -274,6 +348,30 @@ async fn what_is_under_way_ends_and_what_is_idle_is_closed() {
     server.serving.await.unwrap().unwrap();
     assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
     drop(idle);
+}
+
+/// The end does not wait for who does not go: for a body that does not come, or an answer that is not made.
+#[tokio::test]
+async fn the_end_comes_whoever_is_still_there() {
+    let limits = ListenLimits {
+        body_timeout: Duration::from_secs(3_600),
+        ending_max: Duration::from_millis(100),
+        ..ListenLimits::default()
+    };
+    for asked in [
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhal",
+        "GET /slow HTTP/1.1\r\nhost: a\r\n\r\n",
+    ] {
+        let server = Server::start(Listening { limits, ..Listening::default() }).await;
+        let mut tcp = server.connect().await;
+        tcp.write_all(asked.as_bytes()).await.unwrap();
+        if asked.starts_with("GET") {
+            server.entered.notified().await;
+        }
+        server.stop.send(()).unwrap();
+        server.serving.await.unwrap().unwrap();
+        assert_eq!(tcp.read(&mut [0]).await.unwrap_or(0), 0, "it is cut");
+    }
 }
 
 #[tokio::test]

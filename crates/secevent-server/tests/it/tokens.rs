@@ -70,6 +70,18 @@ async fn a_request_that_is_wrong_is_told_in_the_words_of_oauth() {
     assert_eq!(json.is_answer(400)["error"], "invalid_request");
 }
 
+/// Who asks is not known yet: nothing that it sends may cost us much.
+#[tokio::test]
+async fn a_form_is_no_longer_than_it_has_to_be() {
+    let world = World::new().await;
+    let many: Vec<String> = (0..10_000).map(|name| format!("{name:x}")).collect();
+    let answer = world.ask_for_token(&basic("rp"), &format!("{GRANT}&{}", many.join("&"))).await;
+    assert_eq!(answer.is_answer(200)["scope"], "ssf.manage", "what is not known is skipped");
+    let answer = world.ask_for_token(&basic("rp"), &format!("{GRANT}&long={}", "x".repeat(64 * 1024))).await;
+    let problem = answer.is_problem(413, "invalid_request");
+    assert_eq!(problem["detail"], "the body must not be longer than 65536 bytes");
+}
+
 // spec: INTEROP-23
 #[tokio::test]
 async fn a_token_can_be_asked_to_do_less_and_does_no_more() {

@@ -131,7 +131,7 @@ impl World {
         let mut clients_config = ClientsConfig::new(public_url, clients);
         change_clients(&mut clients_config);
         let clients = Clients::open(clients_config, ports, &transmitter).await.unwrap();
-        let config = ServerConfig { public_url: public_url.to_owned(), allow_plain_http: false };
+        let config = ServerConfig::default();
         let router = transmitter_router(&config, &transmitter, &clients);
         let paths = transmitter_paths(&config, &transmitter, &clients);
         let copies = Arc::new(Copies::default());
