@@ -46,9 +46,15 @@ impl Server {
     }
 
     pub(crate) fn start_with(place: &Place, listen: &str, more: &[&str]) -> Self {
+        Self::start_in(place, listen, more, &[])
+    }
+
+    /// The same, with these variables in the environment.
+    pub(crate) fn start_in(place: &Place, listen: &str, more: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_secevent"))
             .args(["serve", "--dev", "--config", "secevent.toml", "--listen", listen])
             .args(more)
+            .envs(environment.iter().copied())
             .current_dir(place.path(""))
             .stderr(Stdio::piped())
             .spawn()
@@ -68,10 +74,15 @@ impl Server {
     }
 
     /// Ends it at once, as a power cut would.
-    pub(crate) fn kill(mut self) -> String {
+    pub(crate) fn kill(self) -> String {
+        self.crash().0
+    }
+
+    /// The same, with all that it logged.
+    pub(crate) fn crash(mut self) -> (String, String) {
         self.child.0.kill().unwrap();
         self.child.0.wait().unwrap();
-        self.address
+        (self.address, self.log.join().unwrap())
     }
 
     /// Asks it to end, and returns its exit code.
@@ -104,7 +115,7 @@ impl Drop for Process {
     }
 }
 
-struct RealClock;
+pub(crate) struct RealClock;
 
 impl Clock for RealClock {
     #[expect(clippy::disallowed_methods, reason = "the server under test reads the real clock too")]
