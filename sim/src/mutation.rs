@@ -7,7 +7,7 @@ use std::str::FromStr;
 /// One deliberate fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutation {
-    /// The store says that it recorded events, and did not.
+    /// The store says that it recorded events that have no name, and did not.
     RecordLies,
     /// The store forgets producers' names for events.
     NamesForgotten,
@@ -72,7 +72,7 @@ impl Mutation {
             InOrderPerSubject, OneNameOneEvent, SilentWhenEnded,
         };
         match self {
-            Self::RecordLies => &[AcceptedIsDurable, OneNameOneEvent],
+            Self::RecordLies => &[AcceptedIsDurable],
             Self::NamesForgotten => &[OneNameOneEvent],
             Self::SettlementLost | Self::RefusedAsAcked | Self::PageWithGap | Self::WrongPrevious => {
                 &[EachEndsAndIsCounted, InOrderPerSubject]

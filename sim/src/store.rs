@@ -370,7 +370,12 @@ impl Commits {
     fn lie(&self, write: &Write) -> Option<Written> {
         let mutation = self.sim.mutation?;
         match write {
-            Write::Record(events) if mutation == Mutation::RecordLies && self.sim.one_in(10) => {
+            // One that has a name would be recorded when it is sent again.
+            Write::Record(events)
+                if mutation == Mutation::RecordLies
+                    && events.iter().all(|event| event.idempotency.is_none())
+                    && self.sim.one_in(10) =>
+            {
                 let place = |place: usize| Sequence(1_000_000 + u64::try_from(place).unwrap_or(0));
                 let recorded = (0..events.len()).map(place);
                 let recorded = recorded.map(|sequence| Recorded::New { epoch: Epoch(1), sequence });
