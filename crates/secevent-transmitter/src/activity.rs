@@ -77,6 +77,7 @@ impl Transmitter {
             entry.activity.heard(now);
             return Ok(());
         }
+        self.tell_what_is_untold(entry).await?;
         if self.config.heartbeat.is_some_and(|period| entry.activity.beats(now, period)) {
             self.beat(entry).await?;
         }

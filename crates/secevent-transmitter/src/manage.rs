@@ -405,7 +405,10 @@ impl Transmitter {
         if stream.target != before.stream.target {
             entry.outgoing().start_afresh();
         }
-        let silent = stream.status != Status::Enabled;
+        let silent = stream.is_silent();
+        if silent {
+            entry.outgoing().be_silent(true);
+        }
         self.table.replace(entry, self.settings(stream, version));
         entry.outgoing().be_silent(silent);
         self.wake(entry);

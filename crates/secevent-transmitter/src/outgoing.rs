@@ -307,7 +307,7 @@ impl Outgoing {
     }
 
     /// Whether nothing is sent but control events: the stream is not enabled, and is to be told so last of all, when
-    /// everything that was on its way has ended (SEM-7).
+    /// everything that was on its way has ended (SEM-7); or it is enabled again, and is to be told so first.
     pub(crate) fn be_silent(&mut self, silent: bool) {
         self.silent = silent;
     }

@@ -162,6 +162,21 @@ impl Transmitter {
         Ok(())
     }
 
+    /// Tells a status once more that is still to be told while nothing waits that would tell it: the store failed when
+    /// that was to be recorded, or when it was to be noted as told.
+    pub(crate) async fn tell_what_is_untold(&self, entry: &Arc<Entry>) -> Result<(), ManageError> {
+        if !entry.settings().stream.untold {
+            return Ok(());
+        }
+        let _alone = entry.changing.lock().await;
+        let settings = entry.settings();
+        let waiting = self.store.page(settings.stream.number(), Queue::Control, Sequence(0), 1).await?;
+        if settings.stream.untold && waiting.deliveries.is_empty() {
+            self.tell_status(entry).await?;
+        }
+        Ok(())
+    }
+
     /// Something of the transmitter's own was settled. If it was the last of that, the receiver knows its stream's
     /// status: from here on there is silence.
     pub(crate) async fn status_may_be_told(&self, entry: &Arc<Entry>) {

@@ -112,6 +112,12 @@ impl From<Words> for Spelling {
 }
 
 impl Stream {
+    /// Whether nothing is sent but the transmitter's own events: a status that its receiver is to be told is the last
+    /// SET before silence, and the first one after it (SSF-168, SSF-169).
+    pub(crate) fn is_silent(&self) -> bool {
+        self.status != Status::Enabled || self.untold
+    }
+
     /// The form in which records are written today.
     pub(crate) const FORM: u32 = 1;
 

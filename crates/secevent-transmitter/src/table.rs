@@ -90,7 +90,7 @@ impl Settings {
 impl Entry {
     fn new(settings: Settings, window_max: usize) -> Self {
         let mut outgoing = Outgoing::new(window_max);
-        outgoing.be_silent(settings.stream.status != Status::Enabled);
+        outgoing.be_silent(settings.stream.is_silent());
         Self {
             settings: RwLock::new(Arc::new(settings)),
             outgoing: Mutex::new(outgoing),

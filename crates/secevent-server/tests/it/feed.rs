@@ -362,6 +362,8 @@ async fn what_an_operator_changes_is_told_before_the_silence_and_after_it() {
     feed.emit("caep:session-revoked", "alice").await;
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!(feed.world.recipient.pushed(2).await.len(), 2, "silence");
+    // Others have their turn while the change is stored, and while what tells of it is.
+    feed.world.store.take_time();
     set("enabled").await;
     assert_eq!(
         feed.world.recipient.claims(3).await["events"][UPDATED]["status"],

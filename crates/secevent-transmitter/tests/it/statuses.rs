@@ -40,9 +40,33 @@ async fn a_receiver_is_told_of_a_pause_last_of_all() {
     hold(&world, &id, Status::Enabled).await;
     world.store.all_settled().await;
     let pushes = world.network.pushes();
-    let told = pushes[6..].iter().position(|push| status_told(push).is_some()).unwrap();
-    assert_eq!(status_told(&pushes[6 + told]).unwrap()["status"], "enabled");
+    assert_eq!(
+        status_told(&pushes[6]).map(|told| &told["status"]),
+        Some(&json!("enabled")),
+        "before the rest"
+    );
     assert_eq!(pushes.len(), 1 + 10 + 2);
+}
+
+// spec: SSF-169
+/// The store fails when it is to be recorded that the stream goes on: nothing goes before that is told, and it is told.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_goes_on_tells_so_first_though_the_store_fails() {
+    let world = World::new().await;
+    let id = world.push_stream().await;
+    hold(&world, &id, Status::Paused).await;
+    world.store.all_settled().await;
+    world.emit("e1", "alice").await;
+    let before = world.network.pushes().len();
+    world.store.record_fails.store(true, SeqCst);
+    let refused = world.transmitter.hold_stream(&id, Status::Enabled, Some("maintenance".to_owned())).await;
+    assert!(refused.is_err(), "{refused:?}");
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(world.network.pushes().len(), before);
+    world.store.record_fails.store(false, SeqCst);
+    let pushes = world.network.sent(before + 2).await;
+    assert_eq!(status_told(&pushes[before]).map(|told| &told["status"]), Some(&json!("enabled")));
+    assert_eq!(pushes.len(), before + 2, "and then what was held, once");
 }
 
 /// SEM-7: what is settled while a stream is being paused may be of the transmitter's own, and is not what tells of it.
