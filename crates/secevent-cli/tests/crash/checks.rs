@@ -258,11 +258,9 @@ fn repeated(world: &World, offers: &[Offer]) -> Vec<String> {
             let in_life = |stream: &str, in_life: usize| in_life == life && (stream == POLLED) == polled;
             let taken = repeats.taken.iter().filter(|taken| in_life(&taken.stream, taken.life)).count();
             let stored: usize = log.lock().iter().filter_map(|line| stored_outcomes(line, polled)).sum();
-            let again = repeats
-                .undone
-                .iter()
-                .filter(|repeat| in_life(&repeat.taken.stream, repeat.taken.life))
-                .count();
+            let again = repeats.undone.iter();
+            let again: Vec<_> =
+                again.filter(|repeat| in_life(&repeat.taken.stream, repeat.taken.life)).collect();
             if world.in_order.contains(&life) && stored < taken {
                 broken.push(format!("not stored: of {taken} in life {life}, which ended in order, {stored}"));
             }
@@ -272,10 +270,11 @@ fn repeated(world: &World, offers: &[Offer]) -> Vec<String> {
                 false if world.is_cut => continue,
                 false => taken.saturating_sub(stored).min(UNSTORED_MAX) + turn,
             };
-            if again > again_max {
+            if again.len() > again_max {
                 let how = if polled { "polled" } else { "pushed" };
                 broken.push(format!(
-                    "repeated: of {taken} that were {how} in life {life} {stored} were stored, and yet {again} came again"
+                    "repeated: of {taken} that were {how} in life {life} {stored} were stored, and yet these came again: \
+                     {again:?}"
                 ));
             }
         }
