@@ -4,7 +4,7 @@ pub(crate) mod file;
 
 use crate::config::File;
 use crate::network::{on_loop, operator_client};
-use crate::output::Failure;
+use crate::output::{Failure, note, print_json};
 use bytes::Bytes;
 use clap::Args;
 use file::{AdminFile, Entrance};
@@ -14,7 +14,7 @@ use secevent::json::{Limits, check};
 use secevent_http::{Client, TlsConfig};
 use secevent_ssf::{ResponseLimit, ResponseTime, Transport, TransportError};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -111,6 +111,30 @@ impl Which {
     }
 }
 
+/// A part of a list, and from behind which place it goes on if it does.
+pub(crate) struct List {
+    pub(crate) found: Vec<Value>,
+    pub(crate) next: Option<String>,
+}
+
+impl List {
+    /// What `--json` prints of it.
+    pub(crate) fn print_json(self, member: &str) -> Result<(), Failure> {
+        let mut told = json!({ member: self.found });
+        if let Some(next) = self.next {
+            told["next"] = next.into();
+        }
+        print_json(&told)
+    }
+
+    /// Says so if there may be more than what was asked for.
+    pub(crate) fn note_next(&self, limit: u32) {
+        if let Some(next) = &self.next {
+            note(&format!("there may be more: --limit {}, or --after {next}", limit.saturating_mul(10)));
+        }
+    }
+}
+
 impl Server {
     fn open(
         url: &str,
@@ -133,6 +157,34 @@ impl Server {
     pub(crate) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Failure> {
         let request = self.request(Method::GET, path, query, None)?;
         self.read(&self.ask(request, PATIENCE).await?)
+    }
+
+    /// A list with its filters, page by page: the member of this name in what is at this path, from behind `after`, until
+    /// there are as many as are wanted.
+    pub(crate) async fn list(
+        &self,
+        path: &str,
+        member: &str,
+        filters: &[(&str, Option<&str>)],
+        after: Option<&str>,
+        wanted: usize,
+    ) -> Result<List, Failure> {
+        const PAGE: usize = 500;
+        let mut list = List { found: Vec::new(), next: after.map(str::to_owned) };
+        loop {
+            let limit = (wanted - list.found.len()).min(PAGE).to_string();
+            let mut query = vec![("limit", limit.as_str())];
+            query.extend(filters.iter().filter_map(|(name, value)| Some((*name, (*value)?))));
+            query.extend(list.next.as_deref().map(|after| ("after", after)));
+            let mut page = self.get(&[path], &query).await?;
+            if let Value::Array(found) = page[member].take() {
+                list.found.extend(found);
+            }
+            list.next = page["next"].as_str().map(str::to_owned);
+            if list.next.is_none() || list.found.len() >= wanted {
+                return Ok(list);
+            }
+        }
     }
 
     /// The same, with the mark by which a later change is known to be one of what was seen here.

@@ -1,10 +1,10 @@
 //! `secevent audit`: who changed what.
 
 use crate::admin::{self, EXIT_CODES, Server, WHICH, Which, text};
-use crate::output::{Failure, note, print, print_json, table};
+use crate::output::{Failure, print, table};
 use crate::replay::{Since, parse_since};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::process::ExitCode;
 
 /// Show the log of changes, newest first: who changed what, from what, to what.
@@ -53,49 +53,28 @@ pub(crate) fn run(args: &Audit) -> ExitCode {
 }
 
 async fn list(args: &Audit, server: &Server) -> Result<(), Failure> {
-    const PAGE: usize = 500;
-    let wanted = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let since = args.since.map(Since::to_text);
-    let mut changes: Vec<Value> = Vec::new();
-    let mut after = args.after.clone();
-    loop {
-        let limit = (wanted - changes.len()).min(PAGE).to_string();
-        let mut query = vec![("limit", limit.as_str())];
-        for (name, value) in [
-            ("client", &args.client),
-            ("stream", &args.stream),
-            ("action", &args.action),
-            ("since", &since),
-            ("after", &after),
-        ] {
-            query.extend(value.as_deref().map(|value| (name, value)));
-        }
-        let page = server.get(&["audit"], &query).await?;
-        changes.extend(page["changes"].as_array().into_iter().flatten().cloned());
-        after = page["next"].as_str().map(str::to_owned);
-        if after.is_none() || changes.len() >= wanted {
-            break;
-        }
-    }
+    let filters = [
+        ("client", args.client.as_deref()),
+        ("stream", args.stream.as_deref()),
+        ("action", args.action.as_deref()),
+        ("since", since.as_deref()),
+    ];
+    let wanted = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let changes = server.list("audit", "changes", &filters, args.after.as_deref(), wanted).await?;
     if args.json {
-        let mut told = json!({ "changes": changes });
-        if let Some(next) = after {
-            told["next"] = next.into();
-        }
-        return print_json(&told);
+        return changes.print_json("changes");
     }
-    if changes.is_empty() {
+    if changes.found.is_empty() {
         return print("nothing was changed\n");
     }
     let row = |change: &Value| {
         let of = |name| text(change, name).to_owned();
         vec![of("at"), actor(&change["actor"]), of("action"), of("object"), differences(change)]
     };
-    let rows: Vec<Vec<String>> = changes.iter().map(row).collect();
+    let rows: Vec<Vec<String>> = changes.found.iter().map(row).collect();
     print(&table(&["AT", "WHO", "DID", "TO", "CHANGED"], &rows))?;
-    if let Some(next) = after {
-        note(&format!("there may be more: --limit {}, or --after {next}", args.limit.saturating_mul(10)));
-    }
+    changes.note_next(args.limit);
     Ok(())
 }
 
@@ -130,6 +109,7 @@ fn differences(change: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn what_changed_is_told_shortly() {

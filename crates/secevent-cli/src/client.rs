@@ -240,18 +240,7 @@ pub(crate) fn run(command: &Command) -> ExitCode {
 }
 
 async fn list(args: &List, server: &Server) -> Result<(), Failure> {
-    let mut clients: Vec<Value> = Vec::new();
-    let mut after: Option<String> = None;
-    loop {
-        let mut query = vec![("limit", "500")];
-        query.extend(after.as_deref().map(|after| ("after", after)));
-        let page = server.get(&["clients"], &query).await?;
-        clients.extend(page["clients"].as_array().into_iter().flatten().cloned());
-        after = page["next"].as_str().map(str::to_owned);
-        if after.is_none() {
-            break;
-        }
-    }
+    let clients = server.list("clients", "clients", &[], None, usize::MAX).await?.found;
     if args.json {
         return print_json(&json!({ "clients": clients }));
     }

@@ -137,30 +137,13 @@ pub(crate) fn run(command: &Command) -> ExitCode {
 }
 
 async fn list(args: &List, server: &Server) -> Result<(), Failure> {
-    const PAGE: usize = 500;
+    let filters = [("stream", args.stream.as_deref())];
     let wanted = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let mut dead: Vec<Value> = Vec::new();
-    let mut after = args.after.clone();
-    loop {
-        let limit = (wanted - dead.len()).min(PAGE).to_string();
-        let mut query = vec![("limit", limit.as_str())];
-        query.extend(args.stream.as_deref().map(|stream| ("stream", stream)));
-        query.extend(after.as_deref().map(|after| ("after", after)));
-        let page = server.get(&["dead"], &query).await?;
-        dead.extend(page["dead"].as_array().into_iter().flatten().cloned());
-        after = page["next"].as_str().map(str::to_owned);
-        if after.is_none() || dead.len() >= wanted {
-            break;
-        }
-    }
+    let dead = server.list("dead", "dead", &filters, args.after.as_deref(), wanted).await?;
     if args.json {
-        let mut told = json!({ "dead": dead });
-        if let Some(next) = after {
-            told["next"] = next.into();
-        }
-        return print_json(&told);
+        return dead.print_json("dead");
     }
-    if dead.is_empty() {
+    if dead.found.is_empty() {
         return print("there are no dead letters\n");
     }
     let row = |dead: &Value| {
@@ -168,11 +151,9 @@ async fn list(args: &List, server: &Server) -> Result<(), Failure> {
         let of = |name| text(dead, name).to_owned();
         vec![of("jti"), of("stream_id"), of("cause"), attempts, of("died_at"), of("reason")]
     };
-    let rows: Vec<Vec<String>> = dead.iter().map(row).collect();
+    let rows: Vec<Vec<String>> = dead.found.iter().map(row).collect();
     print(&table(&["JTI", "STREAM", "CAUSE", "ATTEMPTS", "DIED", "REASON"], &rows))?;
-    if let Some(next) = after {
-        note(&format!("there may be more: --limit {}, or --after {next}", args.limit.saturating_mul(10)));
-    }
+    dead.note_next(args.limit);
     Ok(())
 }
 

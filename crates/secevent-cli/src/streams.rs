@@ -47,6 +47,10 @@ enum Command {
     ///
     /// Its receiver is told, and cannot enable what its operator has paused.
     Pause(SetStatus),
+    /// Disable a stream: what it is owed is dropped, and nothing more is kept for it.
+    ///
+    /// Its receiver is told, and cannot enable what its operator has disabled.
+    Disable(SetStatus),
     /// Enable a stream again, whoever paused or disabled it. Its receiver is told.
     Enable(SetStatus),
 }
@@ -76,6 +80,9 @@ pub(crate) fn run(args: &Streams) -> ExitCode {
         Some(Command::Pause(args)) => {
             admin::run(&args.which, args.json, async |server| set_status(args, "paused", &server).await)
         }
+        Some(Command::Disable(args)) => {
+            admin::run(&args.which, args.json, async |server| set_status(args, "disabled", &server).await)
+        }
         Some(Command::Enable(args)) => {
             admin::run(&args.which, args.json, async |server| set_status(args, "enabled", &server).await)
         }
@@ -83,18 +90,8 @@ pub(crate) fn run(args: &Streams) -> ExitCode {
 }
 
 async fn list(json: bool, server: &Server) -> Result<(), Failure> {
-    let mut streams: Vec<Value> = Vec::new();
-    let mut after: Option<String> = None;
-    loop {
-        let mut query = vec![("limit", "100"), ("backlog", "true")];
-        query.extend(after.as_deref().map(|after| ("after", after)));
-        let page = server.get(&["streams"], &query).await?;
-        streams.extend(page["streams"].as_array().into_iter().flatten().cloned());
-        after = page["next"].as_str().map(str::to_owned);
-        if after.is_none() {
-            break;
-        }
-    }
+    let streams =
+        server.list("streams", "streams", &[("backlog", Some("true"))], None, usize::MAX).await?.found;
     if json {
         return print_json(&json!({ "streams": streams }));
     }

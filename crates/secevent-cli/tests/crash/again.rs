@@ -19,6 +19,12 @@ pub(crate) struct Taken {
     refused: bool,
 }
 
+impl Taken {
+    fn same_set(&self, other: &Self) -> bool {
+        (&self.stream, &self.jti) == (&other.stream, &other.jti)
+    }
+}
+
 /// A SET that was offered after it had been taken.
 #[derive(Clone, Debug)]
 pub(crate) struct Repeat {
@@ -40,18 +46,50 @@ pub(crate) struct Repeats {
     pub(crate) broken: Vec<Repeat>,
 }
 
+/// All that befell a SET: when it was offered, taken, and asked for again. For whoever looks for a failure.
+pub(crate) fn story(world: &World, offers: &[Offer], repeat: &Repeat) -> String {
+    let Taken { stream, jti, .. } = &repeat.taken;
+    let mut story = Vec::new();
+    for offer in offers.iter().filter(|offer| offer.jti == *jti) {
+        story.push((offer.at, format!("offered in life {}, answered {:?}", offer.life, offer.answer)));
+    }
+    for asked in world.poller.acks.iter().filter(|asked| asked.what.jtis.contains(jti)) {
+        let refused = asked.what.refused.as_ref() == Some(jti);
+        let told =
+            format!("acked in life {}, refused {refused}, answered {:?}", asked.what.life, asked.answered);
+        story.push((asked.begun, told));
+    }
+    for asked in world.operator.asked.iter().filter(|asked| asked.what.stream == stream) {
+        story.push((asked.begun, format!("{:?}, answered {:?}", asked.what, asked.answered)));
+    }
+    let posts = posts_by_event(world);
+    if let Some(post) = repeat.taken.event.as_ref().and_then(|event| posts.get(event)) {
+        story.push((post.begun, format!("posted, answered {:?}", post.answered)));
+    }
+    story.sort_by_key(|(at, _)| *at);
+    let story = story.into_iter().map(|(at, what)| format!("\n  {at:?} {what}"));
+    format!("{jti} on {stream}:{}", story.collect::<String>())
+}
+
 impl Repeats {
     pub(crate) fn of(world: &World, offers: &[Offer]) -> Self {
         let taken = taken(world, offers);
         let posts = posts_by_event(world);
-        // Each request explains one repeat of a SET.
+        // A dead letter stays what it is when a replay delivers it meanwhile.
+        let refused = |repeat: &Repeat| {
+            let mut same = taken.iter().filter(|taken| taken.same_set(&repeat.taken));
+            same.any(|taken| taken.refused && taken.at < repeat.at)
+        };
+        // Each request explains one repeat of a SET; the last that may, so that earlier ones are left for earlier
+        // repeats.
         let mut used: HashSet<(usize, String)> = HashSet::new();
         let mut explained = |repeat: &Repeat| {
             let post = repeat.taken.event.as_ref().and_then(|event| posts.get(event));
-            let mut asked = world.operator.asked.iter().enumerate();
+            let refused = refused(repeat);
+            let mut asked = world.operator.asked.iter().enumerate().rev();
             asked.any(|(place, asked)| {
                 let is_for_it = match asked.what.what {
-                    What::Redrive => repeat.taken.refused,
+                    What::Redrive => refused,
                     What::Replay { fresh, .. } => !fresh && post.is_some_and(|post| covers(asked, post)),
                 };
                 asked.what.stream == repeat.taken.stream
@@ -60,12 +98,15 @@ impl Repeats {
                     && used.insert((place, repeat.taken.jti.clone()))
             })
         };
-        // Nothing but a request explains what comes again in one life, so that these come first.
-        let (within, across): (Vec<Repeat>, Vec<Repeat>) =
-            repeats(&taken, offers).into_iter().partition(|repeat| repeat.taken.life == repeat.life);
-        let within: Vec<Repeat> = within.into_iter().filter(|repeat| !explained(repeat)).collect();
+        // Nothing but a request explains what comes again in one life, or after one that ended in order: these come
+        // first.
+        let (asked_for, across): (Vec<Repeat>, Vec<Repeat>) =
+            repeats(&taken, offers).into_iter().partition(|repeat| {
+                repeat.taken.life == repeat.life || world.in_order.contains(&repeat.taken.life)
+            });
+        let unasked: Vec<Repeat> = asked_for.into_iter().filter(|repeat| !explained(repeat)).collect();
         let undone = across.into_iter().filter(|repeat| !explained(repeat)).collect();
-        let (redone, broken) = within.into_iter().partition(|repeat| {
+        let (redone, broken) = unasked.into_iter().partition(|repeat| {
             let post = repeat.taken.event.as_ref().and_then(|event| posts.get(event));
             world.operator.asked.iter().any(|asked| {
                 matches!(asked.what.what, What::Replay { .. })

@@ -1,6 +1,6 @@
 //! What has to be true whatever happened: the promises of ARCHITECTURE.md, over everything that was seen.
 
-use crate::again::{Repeats, covers, posts_by_event};
+use crate::again::{Repeat, Repeats, Taken, covers, posts_by_event, story};
 use crate::clock::Instant;
 use crate::operator::{REPLAY_TURN, What, damaged};
 use crate::receiver::{EventName, Offer};
@@ -244,7 +244,10 @@ fn repeated(world: &World, offers: &[Offer]) -> Vec<String> {
     let mut broken: Vec<String> = repeats
         .broken
         .iter()
-        .map(|repeat| format!("repeated: {repeat:?} had been taken in the same life, and nobody asked"))
+        .map(|repeat| {
+            let story = story(world, offers, repeat);
+            format!("repeated: it had been taken in the same life or one that ended in order, and nobody asked: {story}")
+        })
         .collect();
     // A turn of a replay that was cut short is done again.
     let redone_max = world.logs.len() * REPLAY_TURN;
@@ -253,30 +256,35 @@ fn repeated(world: &World, offers: &[Offer]) -> Vec<String> {
     }
     let is_replayed = world.operator.asked.iter().any(|asked| matches!(asked.what.what, What::Replay { .. }));
     let turn = if is_replayed { REPLAY_TURN } else { 0 };
-    for (life, log) in world.logs.iter().enumerate() {
-        for polled in [false, true] {
-            let in_life = |stream: &str, in_life: usize| in_life == life && (stream == POLLED) == polled;
-            let taken = repeats.taken.iter().filter(|taken| in_life(&taken.stream, taken.life)).count();
+    for polled in [false, true] {
+        let mut again_max = 0;
+        for (life, log) in world.logs.iter().enumerate() {
+            let of_life = |taken: &&Taken| taken.life == life && (taken.stream == POLLED) == polled;
+            let taken = repeats.taken.iter().filter(of_life).count();
             let stored: usize = log.lock().iter().filter_map(|line| stored_outcomes(line, polled)).sum();
-            let again = repeats.undone.iter();
-            let again: Vec<_> =
-                again.filter(|repeat| in_life(&repeat.taken.stream, repeat.taken.life)).collect();
-            if world.in_order.contains(&life) && stored < taken {
-                broken.push(format!("not stored: of {taken} in life {life}, which ended in order, {stored}"));
+            match world.in_order.contains(&life) {
+                true if stored < taken => {
+                    broken.push(format!(
+                        "not stored: of {taken} in life {life}, which ended in order, {stored}"
+                    ));
+                }
+                true => {}
+                false => again_max += taken.saturating_sub(stored).min(UNSTORED_MAX) + turn,
             }
-            let again_max = match world.in_order.contains(&life) {
-                true => 0,
-                // What is known of a past that was cut goes on after the cut, and its outcomes are anybody's guess.
-                false if world.is_cut => continue,
-                false => taken.saturating_sub(stored).min(UNSTORED_MAX) + turn,
-            };
-            if again.len() > again_max {
-                let how = if polled { "polled" } else { "pushed" };
-                broken.push(format!(
-                    "repeated: of {taken} that were {how} in life {life} {stored} were stored, and yet these came again: \
-                     {again:?}"
-                ));
-            }
+        }
+        let again = repeats.undone.iter().filter(|repeat| (repeat.taken.stream == POLLED) == polled);
+        let again: Vec<&Repeat> = again.collect();
+        // What is known of a past that was cut goes on after the cut, and its outcomes are anybody's guess. Which of the
+        // crashes undid an outcome cannot be told from what came again, if there was a replay too.
+        if again.len() > again_max && !world.is_cut {
+            let stories: Vec<String> = again.iter().map(|repeat| story(world, offers, repeat)).collect();
+            let how = if polled { "polled" } else { "pushed" };
+            broken.push(format!(
+                "repeated: of those that were {how} {again_max} were not stored or owed again by a replay, and yet {} came \
+                 again: {}",
+                again.len(),
+                stories.join("\n")
+            ));
         }
     }
     broken

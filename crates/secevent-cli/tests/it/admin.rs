@@ -253,7 +253,7 @@ fn a_copy_that_was_made_while_serving_can_be_served() {
 }
 
 #[test]
-fn what_an_operator_paused_stays_paused() {
+fn what_an_operator_paused_or_disabled_stays_so() {
     let world = World::new();
     let stream = world.stream.as_str();
     let paused = world.run(&["streams", "pause", stream, "--reason", "maintenance"]).ok();
@@ -267,6 +267,15 @@ fn what_an_operator_paused_stays_paused() {
     let told = [world.sink.next().to_string(), world.sink.next().to_string()].concat();
     assert!(told.contains("stream-updated"), "{told}");
     assert!(told.contains("alice@example.com"), "it was kept: {told}");
+
+    let disabled = world.run(&["streams", "disable", stream]).ok();
+    assert_eq!(disabled, format!("stream {stream} is disabled\n"));
+    assert!(world.sink.next().to_string().contains("disabled"), "its receiver is told");
+    world.emit("bob@example.com");
+    world.run(&["streams", "enable", stream]).ok();
+    world.emit("carol@example.com");
+    let told = [world.sink.next().to_string(), world.sink.next().to_string()].concat();
+    assert!(told.contains("stream-updated") && told.contains("carol@example.com"), "nothing was kept: {told}");
     assert_eq!(world.server.stop(), 0);
 }
 
@@ -332,6 +341,7 @@ fn help() {
     for command in [
         "streams",
         "streams pause",
+        "streams disable",
         "dead",
         "dead list",
         "dead show",
