@@ -1,18 +1,92 @@
-//! Certificates of our listeners: read from files, and read again when the files change.
+//! Certificates of ours, of listeners and those that are shown to receivers: read from files, and read again when the
+//! files change.
 
-use crate::config::CertificateFiles;
+use crate::config::{CertificateFiles, ShownCredential};
 use anyhow::Context as _;
 use secevent::Timestamp;
+use secevent_http::{Credentialed, Identity, Proof};
 use secevent_server::ServerTls;
+use secevent_ssf::Secret;
 use std::path::Path;
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 use x509_parser::pem::Pem;
 
-/// A certificate in use, and what its files held when they were last looked at.
+/// A certificate of a listener.
 pub(crate) struct Certificate {
-    files: CertificateFiles,
     tls: ServerTls,
+    watch: Watch,
+}
+
+impl Certificate {
+    /// Reads it. At the start it has to be good.
+    pub(crate) fn read(files: CertificateFiles) -> anyhow::Result<Self> {
+        let watch = Watch::over(files)?;
+        let Held { certificate, key } = &watch.seen;
+        let tls = ServerTls::new(certificate, key).with_context(|| watch.files.to_string())?;
+        Ok(Self { tls, watch })
+    }
+
+    /// When the first certificate of the chain ends.
+    pub(crate) fn ends(&self) -> Option<Timestamp> {
+        ends(&self.watch.seen.certificate)
+    }
+
+    pub(crate) fn tls(&self) -> ServerTls {
+        self.tls.clone()
+    }
+
+    /// Keeps it up to date. Each new certificate is told to `renewed`.
+    pub(crate) async fn keep(self, renewed: impl Fn(&str)) {
+        let Self { tls, watch } = self;
+        let renew = |held: &Held| {
+            tls.renew(&held.certificate, &held.key)?;
+            renewed(&tls.certificate_pem());
+            Ok(())
+        };
+        watch.keep(renew).await;
+    }
+}
+
+/// A certificate that is shown to receivers.
+pub(crate) struct ShownCertificate {
+    /// Its number among the credentials.
+    credential: usize,
+    files: CertificateFiles,
+    /// What the files held at first.
+    identity: Identity,
+}
+
+impl ShownCertificate {
+    /// The certificates among these credentials.
+    pub(crate) fn among(shown: &[ShownCredential]) -> Vec<Self> {
+        let certificate = |(credential, shown): (usize, &ShownCredential)| match &shown.credential.proof {
+            Proof::Identity(identity) => {
+                Some(Self { credential, files: shown.files.clone()?, identity: Identity::clone(identity) })
+            }
+            Proof::OAuth(_) => None,
+        };
+        shown.iter().enumerate().filter_map(certificate).collect()
+    }
+}
+
+/// Keeps a certificate up to date that is shown to receivers.
+pub(crate) async fn keep_shown(shown: ShownCertificate, client: &Credentialed) {
+    let ShownCertificate { credential, files, identity } = shown;
+    let renew = |held: &Held| {
+        let text = |pem: &Vec<u8>| String::from_utf8(pem.clone());
+        let identity =
+            Identity { certificate_pem: text(&held.certificate)?, key_pem: Secret::new(text(&held.key)?) };
+        Ok(client.renew(credential, identity)?)
+    };
+    let certificate = identity.certificate_pem.into_bytes();
+    let seen = Held { certificate, key: identity.key_pem.expose().clone().into_bytes() };
+    Watch { files, seen, unread: None }.keep(renew).await;
+}
+
+/// The files of a certificate in use, and what they held when they were last looked at.
+struct Watch {
+    files: CertificateFiles,
     seen: Held,
     /// Why the files could not be read when they were last looked at.
     unread: Option<String>,
@@ -25,27 +99,14 @@ struct Held {
     key: Vec<u8>,
 }
 
-impl Certificate {
-    /// Reads it. At the start it has to be good.
-    pub(crate) fn read(files: CertificateFiles) -> anyhow::Result<Self> {
+impl Watch {
+    fn over(files: CertificateFiles) -> anyhow::Result<Self> {
         let seen = Held::read(&files)?;
-        let tls = ServerTls::new(&seen.certificate, &seen.key);
-        let tls =
-            tls.with_context(|| format!("{} with {}", files.certificate.display(), files.key.display()))?;
-        Ok(Self { files, tls, seen, unread: None })
+        Ok(Self { files, seen, unread: None })
     }
 
-    /// When the first certificate of the chain ends.
-    pub(crate) fn ends(&self) -> Option<Timestamp> {
-        ends(&self.seen.certificate)
-    }
-
-    pub(crate) fn tls(&self) -> ServerTls {
-        self.tls.clone()
-    }
-
-    /// Looks at the files again and again, and at once on SIGHUP. Each new certificate is told to `renewed`.
-    pub(crate) async fn keep(mut self, renewed: impl Fn(&str)) {
+    /// Looks at the files again and again, and at once on SIGHUP.
+    async fn keep(mut self, renew: impl Fn(&Held) -> anyhow::Result<()>) {
         let mut looks = tokio::time::interval(self.files.look_every);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         looks.tick().await;
@@ -55,15 +116,12 @@ impl Certificate {
                 _ = looks.tick() => {}
                 () = asked.next() => {}
             }
-            if self.look() {
-                renewed(&self.tls.certificate_pem());
-            }
+            self.look(&renew);
         }
     }
 
     /// Takes over what the files hold now, if it is new and good. What is not good is told once.
-    fn look(&mut self) -> bool {
-        let name = self.files.certificate.display().to_string();
+    fn look(&mut self, renew: impl Fn(&Held) -> anyhow::Result<()>) {
         let held = match Held::read(&self.files) {
             Ok(held) => held,
             Err(error) => {
@@ -72,22 +130,22 @@ impl Certificate {
                     warn!("The certificate cannot be read, the one before stays in use: {error}");
                 }
                 self.unread = Some(error);
-                return false;
+                return;
             }
         };
         self.unread = None;
         if held == self.seen {
-            return false;
+            return;
         }
-        let renewed = self.tls.renew(&held.certificate, &held.key);
-        match &renewed {
-            Ok(()) => info!(certificate = name, "A new certificate is in use"),
+        let certificate = self.files.certificate.display();
+        match renew(&held) {
+            Ok(()) => info!(%certificate, "A new certificate is in use"),
             Err(error) => {
-                warn!(certificate = name, %error, "The new certificate cannot be used, the one before stays in use");
+                let error = format!("{error:#}");
+                warn!(%certificate, error, "The new certificate cannot be used, the one before stays in use");
             }
         }
         self.seen = held;
-        renewed.is_ok()
     }
 }
 
@@ -134,6 +192,7 @@ impl Asked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
     use std::time::Duration;
     use tokio::sync::mpsc;
 
@@ -168,12 +227,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let files = files(folder.path());
         write(&files);
-        let mut certificate = Certificate::read(files.clone()).unwrap();
+        let mut watch = Watch::over(files.clone()).unwrap();
+        let renewed = Cell::new(0);
+        let look = |watch: &mut Watch| {
+            watch.look(|_| {
+                renewed.set(renewed.get() + 1);
+                Ok(())
+            });
+            renewed.get()
+        };
         std::fs::remove_file(&files.certificate).unwrap();
-        assert!(!certificate.look());
-        assert!(certificate.unread.as_ref().is_some_and(|told| told.contains("a.pem")));
+        assert_eq!(look(&mut watch), 0);
+        assert!(watch.unread.as_ref().is_some_and(|told| told.contains("a.pem")));
         write(&files);
-        assert!(certificate.look() && certificate.unread.is_none());
+        assert_eq!((look(&mut watch), look(&mut watch)), (1, 1));
+        assert_eq!(watch.unread, None);
     }
 
     #[test]

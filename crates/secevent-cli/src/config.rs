@@ -21,6 +21,7 @@ mod table;
 mod warn;
 
 pub(crate) use listen::{CertificateFiles, ListenSettings};
+pub(crate) use outgoing::ShownCredential;
 
 use anyhow::{Context as _, bail, ensure};
 use clients::{Authorization, AuthorizationServerEntry, ClientEntry};
@@ -28,7 +29,7 @@ use document::NotToml;
 use event_types::EventTypeEntry;
 use retention::Retention;
 use secevent::{Issuer, Vocabulary};
-use secevent_http::{ClientConfig as OutgoingConfig, PushCredential};
+use secevent_http::ClientConfig as OutgoingConfig;
 use secevent_jose::{Algorithm, RotationTimes};
 use secevent_server::{AuthorizationServerConfig, ClientConfig, ClientLimits, Limits, MetricsAccess};
 use secevent_transmitter::{
@@ -195,7 +196,7 @@ pub(crate) struct Settings {
     pub(crate) admin: Option<AdminSettings>,
     pub(crate) master_key: MasterKey,
     pub(crate) outgoing: OutgoingConfig,
-    pub(crate) push_credentials: Vec<PushCredential>,
+    pub(crate) push_credentials: Vec<ShownCredential>,
     pub(crate) transmitter: TransmitterConfig,
     pub(crate) clients: Vec<ClientConfig>,
     pub(crate) built_in_authorization: bool,

@@ -7,6 +7,7 @@ use crate::config::check::{Checked, Severity, check};
 use crate::config::given::Given;
 use crate::config::{
     AdminListen, CertificateFiles, DEFAULT_ADMIN_LISTEN, File, ListenSettings, MasterKey, Settings,
+    ShownCredential,
 };
 use crate::network::{is_loopback, on_loop, operator_client};
 use crate::output::{BAD, BOLD, DIM, EXIT_FAILED, Failure, GOOD, WARNING, print, print_json, safe, utc};
@@ -463,7 +464,7 @@ impl Findings {
             }
         };
         self.ok("outgoing", "certificates of others can be verified");
-        for credential in settings.push_credentials {
+        for ShownCredential { credential, .. } in settings.push_credentials {
             self.push_credential(&config, credential);
         }
         let ours = settings.transmitter.issuers.iter().map(|issuer| host_of(issuer.url.as_str()));

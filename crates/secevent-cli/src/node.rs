@@ -2,7 +2,7 @@
 //! `demo`.
 
 use crate::admin::file::AdminFile;
-use crate::certificates::Certificate;
+use crate::certificates::{Certificate, ShownCertificate, keep_shown};
 use crate::clock::SystemClock;
 use crate::config::{AdminSettings, ListenSettings, MasterKey, Settings, StoreLimits};
 use anyhow::Context as _;
@@ -69,9 +69,11 @@ impl Node {
         let store = open_store(&settings.database, settings.store)?;
         let vault = vault(&settings.master_key, &settings.database)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let client = Credentialed::new(&settings.outgoing, settings.push_credentials)
-            .context("the outgoing network cannot be set up")?;
-        let transport = between(Arc::new(client));
+        let shown = ShownCertificate::among(&settings.push_credentials);
+        let credentials = settings.push_credentials.into_iter().map(|shown| shown.credential);
+        let client = Credentialed::new(&settings.outgoing, credentials.collect());
+        let client = Arc::new(client.context("the outgoing network cannot be set up")?);
+        let transport = between(Arc::clone(&client) as Arc<dyn Transport>);
         // It sends nothing before it is known which streams are declared, and whose rest.
         let transmitter = Transmitter::open(
             settings.transmitter,
@@ -121,11 +123,15 @@ impl Node {
                 let _ = stopped.wait_for(|stop| *stop).await;
             }
         };
+        for certificate in shown {
+            let client = Arc::clone(&client);
+            until(stopped(), async move { keep_shown(certificate, &client).await });
+        }
         let router = transmitter_router(&config, &transmitter, &clients);
         let public = Listening { tls: certificate.as_ref().map(Certificate::tls), ..listening.clone() };
         let serving = tokio::spawn(serve_as(listener, router, public, stopped()));
         if let Some(certificate) = certificate {
-            keep(certificate, stopped(), |_| {});
+            until(stopped(), certificate.keep(|_| {}));
         }
         let admin = match admin.zip(settings.admin) {
             None => None,
@@ -139,11 +145,12 @@ impl Node {
                 let router = admin_router(config, &transmitter, &clients, clock);
                 if let Some(certificate) = admin_certificate {
                     let file = Arc::downgrade(&file);
-                    keep(certificate, stopped(), move |pem| {
+                    let renewed = move |pem: &str| {
                         if let Some(Err(error)) = file.upgrade().map(|file| file.write_with(Some(pem))) {
                             warn!("Commands do not know the new certificate: {error:#}");
                         }
-                    });
+                    };
+                    until(stopped(), certificate.keep(renewed));
                 }
                 let listening = Listening { tls, ..listening };
                 Some(AdminSide {
@@ -194,16 +201,15 @@ impl Node {
     }
 }
 
-/// Keeps a certificate up to date for as long as its listener is there.
-fn keep(
-    certificate: Certificate,
+/// Keeps something up to date for as long as the node is there.
+fn until(
     stopped: impl Future<Output = ()> + Send + 'static,
-    renewed: impl Fn(&str) + Send + 'static,
+    keeping: impl Future<Output = ()> + Send + 'static,
 ) {
     tokio::spawn(async move {
         tokio::select! {
             () = stopped => {}
-            () = certificate.keep(renewed) => {}
+            () = keeping => {}
         }
     });
 }

@@ -144,6 +144,9 @@ pub enum ConfigError {
         /// Why.
         reason: String,
     },
+    /// There is no certificate to be renewed.
+    #[error("the credential shows no certificate")]
+    NoCertificate,
     /// No certificate could ever be verified.
     #[error(
         "certificates cannot be verified: {0}; install the system's CA certificates or set `extra_ca_pem`"

@@ -16,7 +16,7 @@ use secevent_ssf::{BoxFuture, OnBehalfOf, ResponseTime, Secret, Transport, Trans
 use serde::Deserialize;
 use std::fmt;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -69,6 +69,10 @@ pub enum SecretPlace {
 /// A transport that shows receivers what they want to see.
 pub struct Credentialed {
     client: Client,
+    /// What all clients have in common.
+    config: ClientConfig,
+    resolver: Arc<dyn Resolve>,
+    room: Arc<Room>,
     /// How long a request may take that does not say so itself.
     request_timeout: Duration,
     rules: Vec<Rule>,
@@ -82,7 +86,9 @@ struct Rule {
 
 enum Way {
     Tokens(Box<Tokens>),
-    Client(Client),
+    /// It is another one when the certificate is renewed: what was connected, or agreed on to go on with, with the one
+    /// before is not used again.
+    Client(RwLock<Client>),
 }
 
 impl Credentialed {
@@ -104,9 +110,7 @@ impl Credentialed {
             let way = match credential.proof {
                 Proof::OAuth(oauth) => Way::Tokens(Box::new(Tokens { oauth, kept: Mutex::default() })),
                 Proof::Identity(identity) => {
-                    let mut config = config.clone();
-                    config.tls.identity = Some(*identity);
-                    Way::Client(Client::within(config, Arc::clone(resolver), Arc::clone(&room))?)
+                    Way::Client(RwLock::new(client_of(config, resolver, &room, Some(*identity))?))
                 }
             };
             Ok(Rule { client: credential.client, endpoint: credential.endpoint, way })
@@ -114,10 +118,25 @@ impl Credentialed {
         let rules = credentials.into_iter().map(rule).collect::<Result<_, ConfigError>>()?;
         let request_timeout = Duration::from_millis(config.request_timeout_ms.into());
         Ok(Self {
-            client: Client::within(config.clone(), Arc::clone(resolver), Arc::clone(&room))?,
+            client: client_of(config, resolver, &room, None)?,
+            config: config.clone(),
+            resolver: Arc::clone(resolver),
+            room,
             request_timeout,
             rules,
         })
+    }
+
+    /// Shows another certificate from now on: in the place of that of the credential with this number, counted from 0,
+    /// in the list that this was made with. One that cannot be used changes nothing. What is on its way ends as it
+    /// began.
+    pub fn renew(&self, credential: usize, identity: Identity) -> Result<(), ConfigError> {
+        let Some(Way::Client(client)) = self.rules.get(credential).map(|rule| &rule.way) else {
+            return Err(ConfigError::NoCertificate);
+        };
+        let renewed = client_of(&self.config, &self.resolver, &self.room, Some(identity))?;
+        *client.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+        Ok(())
     }
 
     async fn send_as_wanted(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
@@ -125,7 +144,10 @@ impl Credentialed {
             return self.client.send(request).await;
         };
         let tokens = match &rule.way {
-            Way::Client(client) => return client.send(request).await,
+            Way::Client(client) => {
+                let client = client.read().unwrap_or_else(PoisonError::into_inner).clone();
+                return client.send(request).await;
+            }
             Way::Tokens(tokens) => tokens,
         };
         // Whoever waits for the push must hear in time that it is not the receiver who keeps it waiting.
@@ -142,6 +164,17 @@ impl Credentialed {
         let response = self.client.send(authorized(request, &token)).await?;
         Ok(without(&token, response))
     }
+}
+
+fn client_of(
+    config: &ClientConfig,
+    resolver: &Arc<dyn Resolve>,
+    room: &Arc<Room>,
+    identity: Option<Identity>,
+) -> Result<Client, ConfigError> {
+    let mut config = config.clone();
+    config.tls.identity = identity.or(config.tls.identity);
+    Client::within(config, Arc::clone(resolver), Arc::clone(room))
 }
 
 impl Transport for Credentialed {

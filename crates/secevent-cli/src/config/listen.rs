@@ -3,7 +3,8 @@
 use anyhow::{Context as _, ensure};
 use secevent_server::{ListenLimits, Listening};
 use serde::Deserialize;
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// `server.tls` and `server.admin_tls`: a certificate and its key, as PEM files.
@@ -23,6 +24,27 @@ pub(crate) struct CertificateFiles {
     pub(crate) look_every: Duration,
 }
 
+impl CertificateFiles {
+    /// `name` is what the times are called in the file.
+    pub(super) fn new(
+        certificate: &Path,
+        key: &Path,
+        reload_seconds: Option<u64>,
+        name: &str,
+    ) -> anyhow::Result<Self> {
+        let seconds = reload_seconds.unwrap_or(60);
+        ensure!((1..=86_400).contains(&seconds), "{name} is {seconds}: it must be 1 to 86400 seconds");
+        let look_every = Duration::from_secs(seconds);
+        Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), look_every })
+    }
+}
+
+impl fmt::Display for CertificateFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} with {}", self.certificate.display(), self.key.display())
+    }
+}
+
 /// How the listeners listen, but for what their files hold.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ListenSettings {
@@ -33,13 +55,8 @@ pub(crate) struct ListenSettings {
 
 impl Tls {
     fn settle(&self, name: &str) -> anyhow::Result<CertificateFiles> {
-        let seconds = self.reload_seconds.unwrap_or(60);
-        ensure!(
-            (1..=86_400).contains(&seconds),
-            "server.{name}.reload_seconds is {seconds}: it must be 1 to 86400 seconds"
-        );
-        let look_every = Duration::from_secs(seconds);
-        Ok(CertificateFiles { certificate: self.certificate.clone(), key: self.key.clone(), look_every })
+        let name = format!("server.{name}.reload_seconds");
+        CertificateFiles::new(&self.certificate, &self.key, self.reload_seconds, &name)
     }
 }
 

@@ -1,6 +1,7 @@
 //! `[[push_credential]]`, and the proxy of `[outgoing]`.
 
 use super::SecretSource;
+use super::listen::CertificateFiles;
 use anyhow::{Context as _, bail, ensure};
 use secevent_http::{Identity, OAuth, Proof, ProxyConfig, PushCredential, SecretPlace};
 use secevent_ssf::Secret;
@@ -16,6 +17,14 @@ pub(super) struct Entry {
     oauth: Option<OAuthEntry>,
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
+    reload_seconds: Option<u64>,
+}
+
+/// What is shown to receivers, and where it stands if it is a certificate.
+#[derive(Clone, Debug)]
+pub(crate) struct ShownCredential {
+    pub(crate) credential: PushCredential,
+    pub(crate) files: Option<CertificateFiles>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -38,7 +47,7 @@ pub(super) struct ProxyEntry<'a> {
 }
 
 impl Entry {
-    pub(super) fn settle(self, plain_http: bool) -> anyhow::Result<PushCredential> {
+    pub(super) fn settle(self, plain_http: bool) -> anyhow::Result<ShownCredential> {
         let name = self.client.as_deref().or(self.endpoint.as_deref()).unwrap_or_default().to_owned();
         let at = |what: &str| format!("push_credential {name:?}: {what}");
         ensure!(!name.is_empty(), "push_credential: say for whom it is, with client, endpoint or both");
@@ -49,7 +58,11 @@ impl Entry {
             };
             uri.filter(scheme).with_context(|| at(&format!("{name} must be an https URL")))
         };
+        let mut files = None;
         let proof = match (&self.oauth, &self.certificate, &self.key) {
+            (Some(_), None, None) if self.reload_seconds.is_some() => {
+                bail!(at("reload_seconds belongs to certificate and key"))
+            }
             (Some(oauth), None, None) => Proof::OAuth(OAuth {
                 token_url: url("oauth.token_url", &oauth.token_url)?,
                 client_id: oauth.client_id.clone(),
@@ -66,6 +79,8 @@ impl Entry {
                     let what = || at(&format!("{name}: cannot read {}", path.display()));
                     std::fs::read_to_string(path).with_context(what)
                 };
+                let name = at("reload_seconds");
+                files = Some(CertificateFiles::new(certificate, key, self.reload_seconds, &name)?);
                 Proof::Identity(Box::new(Identity {
                     certificate_pem: read("certificate", certificate)?,
                     key_pem: Secret::new(read("key", key)?),
@@ -74,7 +89,7 @@ impl Entry {
             _ => bail!(at("it needs either oauth, or certificate and key")),
         };
         let endpoint = self.endpoint.as_deref().map(|text| url("endpoint", text)).transpose()?;
-        Ok(PushCredential { client: self.client, endpoint, proof })
+        Ok(ShownCredential { credential: PushCredential { client: self.client, endpoint, proof }, files })
     }
 }
 
@@ -102,7 +117,7 @@ impl ProxyEntry<'_> {
 mod tests {
     use super::*;
 
-    fn settle(toml: &str) -> Result<PushCredential, String> {
+    fn settle(toml: &str) -> Result<ShownCredential, String> {
         let entry: Entry = toml::from_str(toml).map_err(|error| error.to_string())?;
         entry.settle(false).map_err(|error| format!("{error:#}"))
     }
@@ -111,13 +126,19 @@ mod tests {
     fn credentials_are_read_and_wrong_ones_named() {
         let oauth = "oauth = { token_url = \"https://as.example/token\", client_id = \"us\", secret = \"hush-hush\" }";
         let good = settle(&format!("client = \"billing\"\n{oauth}")).unwrap();
-        assert_eq!(good.client.as_deref(), Some("billing"));
+        assert_eq!(good.credential.client.as_deref(), Some("billing"));
         assert!(!format!("{good:?}").contains("hush"), "{good:?}");
         for (toml, told) in [
             (oauth.to_owned(), "say for whom it is"),
             ("client = \"billing\"".to_owned(), "needs either oauth"),
             (format!("client = \"billing\"\nkey = \"k\"\n{oauth}"), "needs either oauth"),
             ("client = \"billing\"\ncertificate = \"absent.pem\"\nkey = \"k\"".to_owned(), "absent.pem"),
+            (format!("client = \"billing\"\nreload_seconds = 5\n{oauth}"), "reload_seconds belongs to"),
+            (
+                "client = \"b\"\ncertificate = \"Cargo.toml\"\nkey = \"Cargo.toml\"\nreload_seconds = 0"
+                    .to_owned(),
+                "reload_seconds is 0: it must be 1 to 86400 seconds",
+            ),
             (format!("endpoint = \"http://rp.example\"\n{oauth}"), "endpoint must be an https URL"),
             (format!("client = \"b\"\n{}", oauth.replace("https:", "http:")), "oauth.token_url must be"),
             (

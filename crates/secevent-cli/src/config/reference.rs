@@ -599,6 +599,13 @@ const PUSH_CREDENTIAL: &[Setting] = &[
     Setting::new("key", Kind::Text("name of a PEM file"), "Its private key.")
         .instead()
         .example("\"/etc/secevent/billing.key\""),
+    Setting::new(
+        "reload_seconds",
+        seconds(DAY),
+        "How often to look whether the files are new; SIGHUP has them looked at now.",
+    )
+    .instead()
+    .default("60"),
 ];
 
 const PUSH_OAUTH: &[Setting] = &[

@@ -275,7 +275,10 @@ fn what_an_operator_paused_or_disabled_stays_so() {
     world.run(&["streams", "enable", stream]).ok();
     world.emit("carol@example.com");
     let told = [world.sink.next().to_string(), world.sink.next().to_string()].concat();
-    assert!(told.contains("stream-updated") && told.contains("carol@example.com"), "nothing was kept: {told}");
+    assert!(
+        told.contains("stream-updated") && told.contains("carol@example.com"),
+        "nothing was kept: {told}"
+    );
     assert_eq!(world.server.stop(), 0);
 }
 

@@ -1,4 +1,5 @@
-//! Both listeners over TLS, with certificates that are renewed while the server is at work.
+//! Both listeners over TLS, and what is shown to receivers, with certificates that are renewed while the server is at
+//! work.
 
 use crate::program::Place;
 use crate::serve::{CONFIG, runtime};
@@ -14,6 +15,14 @@ const TLS: &str = r#"
 [server]
 tls = { certificate = "public.pem", key = "public.key", reload_seconds = 86400 }
 admin_tls = { certificate = "admin.pem", key = "admin.key", reload_seconds = 86400 }
+"#;
+
+const SHOWN: &str = r#"
+[[push_credential]]
+client = "shop"
+certificate = "shown.pem"
+key = "shown.key"
+reload_seconds = 86400
 "#;
 
 struct Server {
@@ -83,7 +92,8 @@ fn write_certificate(place: &Place, name: &str, of: &str) -> String {
 // spec: INTEROP-01
 #[test]
 fn certificates_are_renewed_without_a_restart_and_commands_find_the_server() {
-    let place = Place::new().with("secevent.toml", format!("{TLS}{CONFIG}"));
+    let place = Place::new().with("secevent.toml", format!("{TLS}{CONFIG}{SHOWN}"));
+    write_certificate(&place, "shown", "secevent");
     let first = write_certificate(&place, "public", "127.0.0.1");
     write_certificate(&place, "admin", "secevent.internal");
     let mut server = Server::start(&place);
@@ -114,6 +124,14 @@ fn certificates_are_renewed_without_a_restart_and_commands_find_the_server() {
     assert_eq!(listed.code, 0, "{listed:?}");
     let entrance = place.text("events.db.admin");
     assert!(entrance.contains("https://") && !entrance.contains("PRIVATE"), "{entrance}");
+
+    // And for what is shown to receivers.
+    write_certificate(&place, "shown", "secevent");
+    server.signal("-HUP");
+    assert!(server.log_until("A new certificate is in use").contains("shown.pem"));
+    place.write("shown.key", place.text("admin.key"));
+    server.signal("-HUP");
+    assert!(server.log_until("The new certificate cannot be used").contains("shown.pem"));
     server.signal("-TERM");
     assert!(server.child.wait().unwrap().success());
 }

@@ -6,7 +6,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use rcgen::generate_simple_self_signed;
 use secevent_http::{
-    ClientConfig, Credentialed, Identity, OAuth, Proof, PushCredential, SecretPlace, TlsConfig,
+    ClientConfig, ConfigError, Credentialed, Identity, OAuth, Proof, PushCredential, SecretPlace, TlsConfig,
 };
 use secevent_ssf::{OnBehalfOf, ResponseTime, Secret, Transport as _, TransportError};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -245,6 +245,20 @@ async fn a_receiver_that_asks_for_a_certificate_gets_it() {
     assert_eq!(transport.send(request("/a")).await.unwrap().status(), 202);
     let error = transport.send(request("-of-others")).await.unwrap_err();
     assert!(matches!(error, TransportError::Tls(_)), "{error}");
+
+    // One that the receiver does not know is shown at once, whatever was connected before; and the old one again.
+    let stranger = pair("secevent");
+    let told = |pair: &rcgen::CertifiedKey<rcgen::KeyPair>| Identity {
+        certificate_pem: pair.cert.pem(),
+        key_pem: Secret::new(pair.signing_key.serialize_pem()),
+    };
+    transport.renew(0, told(&stranger)).unwrap();
+    assert!(transport.send(request("/a")).await.is_err());
+    let torn = Identity { key_pem: told(&stranger).key_pem, ..told(&ours) };
+    assert!(matches!(transport.renew(0, torn), Err(ConfigError::Pem { setting: "key", .. })));
+    assert!(matches!(transport.renew(1, told(&ours)), Err(ConfigError::NoCertificate)));
+    transport.renew(0, told(&ours)).unwrap();
+    assert_eq!(transport.send(request("/a")).await.unwrap().status(), 202);
 }
 
 /// Whatever they show, all have the connections of one process; an idle one of another makes room.
