@@ -197,7 +197,7 @@ impl Transmitter {
     pub async fn redrive(&self, stream: &StreamId, jtis: Option<&[String]>) -> Result<u64, RecoverError> {
         self.entry(stream)?.may_be_owed_again()?;
         trace!(target: "secevent::step", step = "redrive");
-        let count = self.each_dead(stream, jtis, |this, entry, places| {
+        let redrive: ActOnDead = |this, entry, places| {
             Box::pin(async move {
                 let _alone = entry.changing.lock().await;
                 if entry.may_be_owed_again().is_err() {
@@ -209,19 +209,13 @@ impl Transmitter {
                 this.deliver_again(entry, count);
                 Ok(count)
             })
-        });
-        let count = count.await?;
-        let after = json!({ "jti": jtis, "count": count });
-        self.enter_change(self.recovery("dead.redrive", stream.as_str(), after)).await?;
-        Ok(count)
+        };
+        self.each_dead("dead.redrive", stream, jtis, redrive).await
     }
 
     /// Forgets dead letters of a stream: those that are named, or all. Returns how many.
     pub async fn discard(&self, stream: &StreamId, jtis: Option<&[String]>) -> Result<u64, RecoverError> {
-        let count = self.each_dead(stream, jtis, |this, _, places| this.store.discard(places)).await?;
-        let after = json!({ "jti": jtis, "count": count });
-        self.enter_change(self.recovery("dead.discard", stream.as_str(), after)).await?;
-        Ok(count)
+        self.each_dead("dead.discard", stream, jtis, |this, _, places| this.store.discard(places)).await
     }
 
     fn recovery(&self, action: &str, stream: &str, after: Value) -> Changed {
@@ -440,24 +434,31 @@ impl Transmitter {
         }
     }
 
-    /// Does something with dead letters of a stream, some at a time.
+    /// Does something with dead letters of a stream, some at a time. The log tells of it first: should it break off, what
+    /// was done is no secret.
     async fn each_dead(
         &self,
+        action: &str,
         stream: &StreamId,
         jtis: Option<&[String]>,
         act: ActOnDead,
     ) -> Result<u64, RecoverError> {
         let entry = self.entry(stream)?;
-        if let Some(jtis) = jtis {
-            let mut places = Vec::new();
-            for jti in jtis {
-                places.push(self.dead_place(stream, jti).await?);
-            }
-            return Ok(act(self, &entry, places).await?);
-        }
         let number = entry.settings().stream.number();
+        let mut named = Vec::new();
+        for jti in jtis.unwrap_or_default() {
+            named.push(self.dead_place(stream, jti).await?);
+        }
         // What dies again meanwhile is not taken up once more, or this might never end.
-        let mut left = usize::try_from(self.store.backlog(number).await?.dead).unwrap_or(usize::MAX);
+        let mut left = match jtis {
+            Some(_) => named.len(),
+            None => usize::try_from(self.store.backlog(number).await?.dead).unwrap_or(usize::MAX),
+        };
+        let after = json!({ "jti": jtis, "count": left });
+        self.enter_change(self.recovery(action, stream.as_str(), after)).await?;
+        if jtis.is_some() {
+            return Ok(act(self, &entry, named).await?);
+        }
         let mut count = 0;
         let mut after = None;
         while left > 0 {

@@ -4,7 +4,7 @@ use crate::network::{ACCEPT, Reply};
 use crate::world::{World, email, jtis, txns};
 use secevent::{Strictness, Subject};
 use secevent_ssf::StreamId;
-use secevent_store::Cause;
+use secevent_store::{Cause, ChangeFilter};
 use secevent_transmitter::{RecoverError, Replay, ReplayRequest, ReplayState};
 use serde_json::json;
 use std::sync::atomic::Ordering::SeqCst;
@@ -82,6 +82,28 @@ async fn what_is_refused_again_is_dead_again() {
     assert_eq!(world.transmitter.discard(&id, Some(&[dead[0].jti.clone()])).await, Ok(1));
     let gone = world.transmitter.dead_letter_of(&id, &dead[0].jti).await.unwrap_err();
     assert_eq!(gone, RecoverError::NoSuchSet(dead[0].jti.clone()));
+}
+
+/// The log tells of it first: nothing is done that leaves no trace.
+#[tokio::test(start_paused = true)]
+async fn dead_letters_stay_where_they_are_if_the_log_cannot_be_written() {
+    let (world, id) = with_dead(&["e1", "e2"]).await;
+    let dead = world.transmitter.dead_letters(Some(&id), None, 10).await.unwrap();
+    let named = [dead[0].jti.clone()];
+    world.store.enter_fails.store(true, SeqCst);
+    for jtis in [None, Some(&named[..])] {
+        assert!(world.transmitter.redrive(&id, jtis).await.is_err());
+        assert!(world.transmitter.discard(&id, jtis).await.is_err());
+    }
+    let backlog = world.store.backlog_of(1).await;
+    assert_eq!((backlog.dead, backlog.pending), (2, 0));
+    world.store.enter_fails.store(false, SeqCst);
+    assert_eq!(world.transmitter.discard(&id, Some(&named)).await, Ok(1));
+    let told = world.transmitter.changes(ChangeFilter::default(), None, 1).await.unwrap();
+    let told = &told[0].change;
+    assert_eq!(told.action, "dead.discard");
+    let after = told.after.as_deref().unwrap();
+    assert!(after.contains(&named[0]) && after.contains("\"count\":1"), "{after}");
 }
 
 /// I6: to deliver all of them again ends, although they die again as fast.
