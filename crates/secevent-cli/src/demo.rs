@@ -77,6 +77,7 @@ pub(crate) async fn run(args: Demo) -> anyhow::Result<()> {
     title(1, "The receiver knows one address. It finds the transmitter, and asks to be pushed to.");
     let (shop, mut told) = shop.start().await?;
     let pushed = subscribe(&shop.receiver, "push").await?;
+    settled(&node, &issuer, &pushed).await?;
     done(&format!(
         "stream {} is verified: the transmitter reaches us, and we can check what it signs",
         short(&pushed)
@@ -84,6 +85,7 @@ pub(crate) async fn run(args: Demo) -> anyhow::Result<()> {
 
     title(2, "The same receiver wants a second stream, one that it polls.");
     let polled = subscribe(&shop.receiver, "poll").await?;
+    settled(&node, &issuer, &polled).await?;
     done(&format!("stream {} is verified", short(&polled)));
 
     title(3, "Somebody stole Alice's laptop. Her identity provider ends her sessions, and says so once.");
@@ -111,33 +113,38 @@ pub(crate) async fn run(args: Demo) -> anyhow::Result<()> {
         streams.contains(&"push".to_owned()) && streams.contains(&"poll".to_owned()),
         "one stream delivered twice"
     );
-    let settled = async {
-        for stream in [&pushed, &polled] {
-            node.all_settled(&issuer, SHOP, stream).await?;
-        }
-        anyhow::Ok(())
-    };
-    timeout(STEP_MAX, settled).await.context("a SET was not acknowledged in time")??;
+    for stream in [&pushed, &polled] {
+        settled(&node, &issuer, stream).await?;
+    }
     done("pushed: answered 202. polled: acknowledged. Nothing is owed to the receiver any more");
 
+    let stopping = async {
+        // The receiver first: its long poll ends with the transmitter otherwise.
+        shop.stop().await?;
+        node.stop().await
+    };
     if args.exit {
         println!("\n{GOOD}The story is told.{GOOD:#}");
-    } else {
-        let mut ending = Ending::listen()?;
-        go_on_by_hand(&issuer, &secrets);
-        let watched = async {
-            while let Some(Handed { source, set }) = told.recv().await {
-                tell_handed(&source, &set);
-            }
-        };
-        tokio::select! {
-            () = ending.asked() => println!(),
-            () = watched => {}
-        }
+        return stopping.await;
     }
-    // The receiver first: its long poll ends with the transmitter otherwise.
-    shop.stop().await?;
-    node.stop().await
+    let mut ending = Ending::listen()?;
+    go_on_by_hand(&issuer, &secrets);
+    let watched = async {
+        while let Some(Handed { source, set }) = told.recv().await {
+            tell_handed(&source, &set);
+        }
+    };
+    tokio::select! {
+        () = ending.asked() => println!(),
+        () = watched => {}
+    }
+    ending.stop(stopping).await
+}
+
+/// Waits until the transmitter owes nothing to a stream: what went over the network by then is told.
+async fn settled(node: &Node, issuer: &Issuer, stream: &StreamId) -> anyhow::Result<()> {
+    let settled = timeout(STEP_MAX, node.all_settled(issuer, SHOP, stream)).await;
+    settled.context("a SET was not acknowledged in time")?
 }
 
 /// The secrets that a configuration would hold; the demo draws its own.

@@ -323,10 +323,13 @@ impl Ending {
         }
     }
 
-    /// Ends a node in order, or at once if that is wished for meanwhile: nothing that was promised is lost by that.
-    pub(crate) async fn stop(mut self, node: Node) -> anyhow::Result<()> {
+    /// Lets everything end in order, or at once if that is wished for meanwhile: nothing that was promised is lost by that.
+    pub(crate) async fn stop(
+        mut self,
+        stopping: impl Future<Output = anyhow::Result<()>>,
+    ) -> anyhow::Result<()> {
         tokio::select! {
-            stopped = node.stop() => stopped,
+            stopped = stopping => stopped,
             () = self.asked() => anyhow::bail!("asked to end once more: what was on its way is cut"),
         }
     }

@@ -86,7 +86,7 @@ pub(crate) async fn run(args: Serve) -> anyhow::Result<()> {
     info!(listen = %node.address(), store = %database.display(), ?issuers, "The transmitter is ready");
     ending.asked().await;
     info!("Ending: nothing new is taken, what is on its way ends");
-    ending.stop(node).await
+    ending.stop(node.stop()).await
 }
 
 /// Binds the listener for operators. Where nothing is said about it, a server beside another one finds a port too.
