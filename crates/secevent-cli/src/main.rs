@@ -22,11 +22,13 @@ mod network;
 mod node;
 mod output;
 mod replay;
+mod rule;
 mod serve;
 mod set;
 mod stream;
 mod streams;
 mod subject;
+mod types;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use std::io::IsTerminal as _;
@@ -80,6 +82,8 @@ enum Command {
     #[command(subcommand)]
     Config(config::command::Command),
     Doctor(doctor::Doctor),
+    Types(types::Types),
+    Rule(rule::Rule),
     /// Make, sign, verify, decode and lint tokens; no server needed.
     #[command(subcommand)]
     Set(set::Command),
@@ -105,6 +109,8 @@ fn main() -> ExitCode {
         Command::Key(command) => key::run(&command),
         Command::Config(command) => config::command::run(&command, &matches),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Types(args) => types::run(&args),
+        Command::Rule(args) => rule::run(&args),
         Command::Set(command) => set::run(command),
     }
 }
