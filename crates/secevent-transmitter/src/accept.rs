@@ -144,6 +144,11 @@ impl Incoming {
         &self.subject
     }
 
+    /// What it says: the JSON object under the event type's URI.
+    pub fn data(&self) -> &str {
+        self.data.get()
+    }
+
     /// The claims that all SETs of this event share, as the inside of a JSON object. `txn` comes first if the
     /// producer named one, which is how [`render::claims`] tells.
     pub(crate) fn body(&self, accepted_at: Timestamp) -> Bytes {

@@ -55,6 +55,11 @@ impl Registered {
             let detail = "the client may not send events about this subject";
             return Err(Problem::forbidden_by("client.subjects", member("subject"), detail));
         }
+        // A receiver may read the subject there, and a legacy stream keeps what is there (LEGACY-14).
+        if !rights.authority.covers_payload(event.event_type(), event.data()) {
+            let detail = "the data of the event names a subject about which the client may not send events";
+            return Err(Problem::forbidden_by("client.subjects", member("data"), detail));
+        }
         Ok(())
     }
 
