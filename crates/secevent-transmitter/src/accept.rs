@@ -40,7 +40,6 @@ pub struct Accepted {
 
 /// Why an event was not accepted. Nothing of it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum AcceptError {
     /// An event breaks a rule.
     #[error("event {place}: {breach}")]

@@ -17,7 +17,6 @@ use tracing::{info, trace, warn};
 
 /// Why a poll gets no answer of its own.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum PollError {
     /// The client has no such stream that is polled.
     #[error("there is no such stream")]

@@ -100,8 +100,16 @@ impl From<ManageError> for NotChanged {
     fn from(error: ManageError) -> Self {
         match error {
             ManageError::Ours(error) => Self::Ours(error),
-            // What else there is about a stream that is to go: somebody changes it at this moment.
-            _ => TransmitterError::from(StoreError::Conflict).into(),
+            ManageError::Invalid(breach) => Self::Invalid(breach),
+            // About a stream that is to go with its client: somebody changes it at this moment.
+            ManageError::NoSuchStream
+            | ManageError::TooManyStreams(_)
+            | ManageError::TooManySubjects
+            | ManageError::Held
+            | ManageError::Declared(_)
+            | ManageError::Changed
+            | ManageError::Busy
+            | ManageError::TooOften(_) => TransmitterError::from(StoreError::Conflict).into(),
         }
     }
 }

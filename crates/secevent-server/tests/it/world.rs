@@ -277,7 +277,14 @@ impl Answer {
         assert_eq!(self.header("cache-control"), Some("no-store"), "{self:?}");
         let problem = self.json();
         assert_eq!((&problem["status"], &problem["err"]), (&json!(status), &json!(err)));
-        assert!(problem["title"].is_string() && problem["detail"].is_string(), "{problem}");
+        assert!(problem["detail"].is_string(), "{problem}");
+        // finding: D4. A problem without a type is titled as its status is (RFC 9457 section 4.2.1).
+        let phrase = match status {
+            413 => "Content Too Large",
+            422 => "Unprocessable Content",
+            other => http::StatusCode::from_u16(other).unwrap().canonical_reason().unwrap(),
+        };
+        assert_eq!((&problem["title"], problem.get("type")), (&json!(phrase), None), "{problem}");
         if status == 401 {
             assert!(self.header("www-authenticate").unwrap().starts_with("Bearer"));
         }
