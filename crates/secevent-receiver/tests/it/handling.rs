@@ -173,8 +173,8 @@ async fn an_event_with_a_critical_member_that_is_not_understood_is_discarded() {
     assert_eq!(world.receiver.counts().ignored, 1);
 }
 
-// spec: SSF-151
 // finding: D3
+// spec: SSF-151
 #[tokio::test(start_paused = true)]
 async fn events_about_subjects_that_were_removed_are_taken() {
     let world = World::pushed().await;
