@@ -117,9 +117,8 @@ impl From<RecoverError> for Problem {
             RecoverError::NoSuchStream => Self::not_found("there is no such stream"),
             RecoverError::NoSuchSet(_) => Self::not_found("the stream has no such SET, or has forgotten it"),
             RecoverError::NoSuchReplay => Self::not_found("there is no such replay"),
-            RecoverError::TooManyReplays(_) => Self::conflict(error.to_string()),
+            RecoverError::Disabled | RecoverError::TooManyReplays(_) => Self::conflict(error.to_string()),
             RecoverError::Ours(error) => Self::ours(&error),
-            other => Self::conflict(other.to_string()),
         }
     }
 }

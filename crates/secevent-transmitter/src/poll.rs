@@ -9,15 +9,14 @@ use bytes::Bytes;
 use secevent::Timestamp;
 use secevent_ssf::poll::{self, PollRequest};
 use secevent_ssf::{Status, StreamId};
-use secevent_store::{Delivery, Jti, Settlement, StoreError, Verdict};
-use std::collections::HashSet;
+use secevent_store::{Delivery, Jti, Sequence, Settlement, StoreError, UnsettledDelivery, Verdict};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tracing::{info, trace, warn};
 
 /// Why a poll gets no answer of its own.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum PollError {
     /// The client has no such stream that is polled.
     #[error("there is no such stream")]
@@ -117,17 +116,53 @@ impl Transmitter {
         });
         let number = entry.settings().stream.number();
         let at = self.clock.now();
-        let mut reported = Reported { transmitter: self, entry, settlements: Vec::new() };
+        let mut reported = Reported { transmitter: self, entry, at, settlements: Vec::new() };
+        let mut forgotten = entry.outgoing().forgotten();
+        let mut unknown = Vec::new();
         for (jti, verdict) in acked.chain(refused) {
             let Some(named) = self.codec.decode(jti, number) else { continue };
-            let Some((queue, sequence)) = self.settle_named(entry, &named).await? else { continue };
-            if let Verdict::Rejected(reason) = &verdict {
-                info!(stream.id = %entry.settings().stream.id, %jti, %reason, "Receiver rejected a SET");
-                entry.counts.rejected.add(1);
-            } else {
-                entry.counts.delivered.add(1);
+            let mut outgoing = entry.outgoing();
+            match outgoing.place(named.epoch, named.sequence, named.generation) {
+                Some(place) if outgoing.settle(place, 0) => {
+                    drop(outgoing);
+                    reported.add(place, jti, verdict);
+                }
+                Some(_) => {}
+                None => unknown.push((named, jti, verdict)),
             }
-            reported.settlements.push(Settlement { sequence, stream: number, queue, at, verdict });
+        }
+        // Those that are not in memory were settled long ago, or handed out before a restart. One of another epoch is
+        // another delivery that had the same place before the store was restored from a backup (SEM-1).
+        while !unknown.is_empty() {
+            let mut sequences: Vec<Sequence> = unknown.iter().map(|(named, _, _)| named.sequence).collect();
+            sequences.sort_unstable();
+            sequences.dedup();
+            let mut stored: HashMap<Jti, Vec<UnsettledDelivery>> = HashMap::new();
+            for one in self.store.unsettled(number, sequences).await? {
+                let UnsettledDelivery { place, epoch, generation, .. } = one;
+                let named = Jti { epoch, sequence: place.sequence, stream: number, generation };
+                stored.entry(named).or_default().push(one);
+            }
+            unknown.retain(|(named, _, _)| stored.contains_key(named));
+            let mut settled = Vec::new();
+            {
+                let mut outgoing = entry.outgoing();
+                if outgoing.forgotten() != forgotten {
+                    // Somebody else may have settled them since the store was asked.
+                    forgotten = outgoing.forgotten();
+                    continue;
+                }
+                for (named, jti, verdict) in std::mem::take(&mut unknown) {
+                    let mut found = stored[&named].iter().filter_map(|one| {
+                        let place = (one.place.queue, one.place.sequence);
+                        outgoing.settle(place, one.body_bytes).then_some(place)
+                    });
+                    settled.extend(found.next().map(|place| (place, jti, verdict)));
+                }
+            }
+            for (place, jti, verdict) in settled {
+                reported.add(place, jti, verdict);
+            }
         }
         Ok(())
     }
@@ -156,34 +191,6 @@ impl Transmitter {
                 this.were_stored(&entry, &batch).await;
             }
         });
-    }
-
-    /// Settles the delivery that an identifier names, if it is not settled yet: it may have been handed out before a
-    /// restart. One of another epoch is another delivery that had the same place before the store was restored from a
-    /// backup (SEM-1).
-    async fn settle_named(&self, entry: &Entry, named: &Jti) -> Result<Option<Place>, TransmitterError> {
-        loop {
-            let forgotten = {
-                let mut outgoing = entry.outgoing();
-                if let Some(place) = outgoing.place(named.epoch, named.sequence, named.generation) {
-                    return Ok(outgoing.settle(place, 0).then_some(place));
-                }
-                outgoing.forgotten()
-            };
-            let stored = self.store.deliveries(named.stream, named.sequence).await?;
-            let mut outgoing = entry.outgoing();
-            if outgoing.forgotten() != forgotten {
-                // Somebody else may have settled it since the store was asked.
-                continue;
-            }
-            let same =
-                |stored: &&Delivery| stored.epoch == named.epoch && stored.generation == named.generation;
-            let mut settled = stored.iter().filter(same).filter_map(|stored| {
-                let place = (stored.queue, stored.sequence);
-                outgoing.settle(place, stored.body.len()).then_some(place)
-            });
-            return Ok(settled.next());
-        }
     }
 
     async fn hand_out(
@@ -287,7 +294,23 @@ impl Transmitter {
 struct Reported<'a> {
     transmitter: &'a Transmitter,
     entry: &'a Arc<Entry>,
+    at: Timestamp,
     settlements: Vec<Settlement>,
+}
+
+impl Reported<'_> {
+    /// Takes up what became of a delivery that was settled in memory just now.
+    fn add(&mut self, (queue, sequence): Place, jti: &str, verdict: Verdict) {
+        let settings = self.entry.settings();
+        let stream = &settings.stream;
+        if let Verdict::Rejected(reason) = &verdict {
+            info!(stream.id = %stream.id, %jti, %reason, "Receiver rejected a SET");
+            self.entry.counts.rejected.add(1);
+        } else {
+            self.entry.counts.delivered.add(1);
+        }
+        self.settlements.push(Settlement { sequence, stream: stream.number(), queue, at: self.at, verdict });
+    }
 }
 
 impl Drop for Reported<'_> {

@@ -1,7 +1,7 @@
 //! Who is let in: the right address, no foreign web page, and a token.
 
 use super::{Admin, MetricsAccess};
-use crate::clients::{Scope, bearer};
+use crate::clients::{Scope, authorization, bearer};
 use crate::peer::Peer;
 use crate::problem::Problem;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -86,6 +86,7 @@ impl Admin {
         if open {
             return Ok(String::new());
         }
+        authorization(headers)?;
         let local = self.config.local_token.as_ref();
         if local.is_some_and(|local| bearer(headers).is_some_and(|token| local.is_of(token))) {
             return Ok(COMMAND_LINE.to_owned());

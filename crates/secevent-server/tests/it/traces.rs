@@ -200,10 +200,13 @@ async fn a_person_is_erased_and_what_is_left_is_told() {
     let begun = post(&world, "/admin/v1/erasures", &json!({"subject": alice()})).await.is_answer(201);
     let path = format!("/admin/v1/erasures/{}", begun["id"].as_str().unwrap());
     let mut told = begun;
-    while told["state"] == "running" {
-        tokio::task::yield_now().await;
-        told = get(&world, &path).await;
-    }
+    let ending = async {
+        while told["state"] == "running" {
+            tokio::task::yield_now().await;
+            told = get(&world, &path).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), ending).await.expect("the erasure ends");
     assert_eq!((&told["erased"]["events"], &told["erased"]["dropped"]), (&json!(1), &json!(1)));
     let left = &told["left"];
     assert_eq!(
