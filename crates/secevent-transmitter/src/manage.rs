@@ -163,6 +163,7 @@ impl Transmitter {
         };
         let version = self.write(None, &stream, Version(0)).await?;
         let settings = self.settings(stream, version);
+        warn_if_empty(&settings);
         let entry = self.table.insert(settings, self.config.pushes_per_stream_max);
         let now = self.clock.now();
         entry.activity.begin(now, now);
@@ -413,7 +414,9 @@ impl Transmitter {
         if silent {
             entry.outgoing().be_silent(true);
         }
-        self.table.replace(entry, self.settings(stream, version));
+        let settings = self.settings(stream, version);
+        warn_if_empty(&settings);
+        self.table.replace(entry, settings);
         entry.outgoing().be_silent(silent);
         self.wake(entry);
         Ok(self.configuration(&entry.settings()))
@@ -506,6 +509,14 @@ fn seconds(duration: Duration) -> Option<u64> {
 
 fn issuer_of(url: &str) -> Issuer {
     Issuer::parse_insecure(url).expect("a stream's issuer was one that configuration declared")
+}
+
+/// Such a stream can be verified and then sends nothing, which nobody means.
+fn warn_if_empty(settings: &Settings) {
+    if settings.events_delivered.is_empty() {
+        let (stream, client) = (&settings.stream.id, &settings.stream.client);
+        warn!(stream.id = %stream, client.id = %client, "Stream carries no event types");
+    }
 }
 
 fn status_of(stream: &Stream) -> StreamStatus {

@@ -67,6 +67,8 @@ struct StreamTold {
     stream_id: String,
     client: String,
     issuer: String,
+    /// How many event types it carries: with none of them it sends nothing but verification and status events.
+    event_types: usize,
     /// `enabled`, `paused` or `disabled`.
     status: &'static str,
     reason: Option<String>,
@@ -199,6 +201,7 @@ fn tell(figures: &StreamFigures) -> StreamTold {
         stream_id: figures.stream.to_string(),
         client: figures.client.clone(),
         issuer: figures.issuer.clone(),
+        event_types: figures.event_types,
         status: figures.status.as_str(),
         reason: figures.reason.clone(),
         held: figures.held,

@@ -141,7 +141,8 @@ async fn an_event_is_explained_before_it_is_sent_and_afterwards() {
     let world = World::new().await;
     let (receiver, producer) = (world.token("rp").await, world.token("producer").await);
     let stream = world.stream(&receiver, "/tenant-a").await["stream_id"].clone();
-    let other = world.post(&receiver, "/tenant-a/ssf/stream", &json!({})).await.is_answer(201);
+    let nothing = json!({ "events_requested": [] });
+    let other = world.post(&receiver, "/tenant-a/ssf/stream", &nothing).await.is_answer(201);
     let event = json!({"type": "caep:session-revoked", "subject": alice()});
     let ask = json!({"issuer": "https://tr.example/tenant-a", "event": event});
     let told = post(&world, "/admin/v1/explain", &ask).await.is_answer(200);
