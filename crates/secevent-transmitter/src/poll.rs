@@ -2,6 +2,7 @@
 
 use crate::outgoing::Place;
 use crate::push::{STORE_PAUSE, signature_of};
+use crate::render::{EventNames, event_names};
 use crate::stream::Target;
 use crate::table::{Entry, Settings};
 use crate::transmitter::{Transmitter, TransmitterError};
@@ -13,7 +14,7 @@ use secevent_store::{Delivery, Jti, Settlement, StoreError, Verdict};
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use tracing::{info, trace, warn};
+use tracing::{trace, warn};
 
 /// Why a poll gets no answer of its own.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -111,18 +112,25 @@ impl Transmitter {
         request: &PollRequest,
     ) -> Result<(), TransmitterError> {
         let acked = request.ack.iter().map(|jti| (jti, Verdict::Acked));
-        let refused = request.set_errs.iter().map(|(jti, error)| {
-            let reason = format!("{}: {}", error.err.as_str(), error.description);
-            (jti, Verdict::Rejected(reason))
-        });
+        let refused = request.set_errs.iter().map(|(jti, error)| (jti, Verdict::Rejected(error.to_string())));
         let number = entry.settings().stream.number();
         let at = self.clock.now();
         let mut reported = Reported { transmitter: self, entry, settlements: Vec::new() };
         for (jti, verdict) in acked.chain(refused) {
             let Some(named) = self.codec.decode(jti, number) else { continue };
+            // Once it is settled, nobody may remember what it said.
+            let rejected = match verdict {
+                Verdict::Rejected(_) => self.delivery_named(entry, &named).await?,
+                _ => None,
+            };
             let Some((queue, sequence)) = self.settle_named(entry, &named).await? else { continue };
             if let Verdict::Rejected(reason) = &verdict {
-                info!(stream.id = %entry.settings().stream.id, %jti, %reason, "Receiver rejected a SET");
+                let EventNames { txn, event_type } =
+                    rejected.map(|delivery| event_names(&delivery, &self.codec)).unwrap_or_default();
+                warn!(
+                    stream.id = %entry.settings().stream.id, %jti, %txn, event.type = %event_type, error = %reason,
+                    "Receiver rejected SET"
+                );
                 entry.counts.rejected.add(1);
             } else {
                 entry.counts.delivered.add(1);
@@ -161,11 +169,22 @@ impl Transmitter {
     /// Settles the delivery that an identifier names, if it is not settled yet: it may have been handed out before a
     /// restart. One of another epoch is another delivery that had the same place before the store was restored from a
     /// backup (SEM-1).
+    /// What was delivered under this identifier, if it is not forgotten.
+    async fn delivery_named(&self, entry: &Entry, named: &Jti) -> Result<Option<Delivery>, TransmitterError> {
+        let held = entry.outgoing().find(named.epoch, named.sequence, named.generation).cloned();
+        if held.is_some() {
+            return Ok(held);
+        }
+        let mut stored = self.store.deliveries(named.stream, named.sequence).await?.into_iter();
+        Ok(stored.find(|stored| stored.epoch == named.epoch && stored.generation == named.generation))
+    }
+
     async fn settle_named(&self, entry: &Entry, named: &Jti) -> Result<Option<Place>, TransmitterError> {
         loop {
             let forgotten = {
                 let mut outgoing = entry.outgoing();
-                if let Some(place) = outgoing.place(named.epoch, named.sequence, named.generation) {
+                let held = outgoing.find(named.epoch, named.sequence, named.generation);
+                if let Some(place) = held.map(|held| (held.queue, held.sequence)) {
                     return Ok(outgoing.settle(place, 0).then_some(place));
                 }
                 outgoing.forgotten()
