@@ -4,7 +4,7 @@ use super::caller::Said;
 use super::scope::Scope;
 use super::secret::is_one_of;
 use super::{Client, Clients};
-use secevent::Timestamp;
+use secevent::{Timestamp, escape};
 use secevent_jose::{Algorithm, Compact, IssuerKeys, JwkSet, KeyError, Signer, SigningKey, TypRule};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -140,7 +140,7 @@ impl Clients {
             }
             None => {
                 self.count_stranger(id, now)?;
-                info!(client = ?id.chars().take(64).collect::<String>(), "A client is given no access token");
+                info!(client.id = ?escape(id, 64), "A client is given no access token");
                 Err(TokenError::InvalidClient)
             }
         }

@@ -8,7 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use secevent::{Audience, Timestamp};
+use secevent::{Audience, Timestamp, escape};
 use secevent_jose::{Compact, TypRule};
 use secevent_store::{Store, StoreError, Version};
 use serde::Deserialize;
@@ -50,7 +50,7 @@ impl Clients {
         let now = self.now();
         let refused = |client: &str, reason: &str| match self.count_stranger(client, now) {
             Ok(()) => {
-                info!(client = ?client.chars().take(64).collect::<String>(), reason, "A client's assertion is refused");
+                info!(client.id = ?escape(client, 64), reason, "A client's assertion is refused");
                 TokenError::InvalidClient
             }
             Err(too_often) => too_often,
