@@ -383,9 +383,9 @@ impl Events {
         let Some((uri, payload)) = self.iter().find(|(uri, _)| is_it(uri)) else { return Ok(None) };
         let within = |error: Invalid| error.within(uri).within("events");
         Definition::of::<E>().check(payload, Strictness::Lenient).map_err(within)?;
-        serde_json::from_str(payload)
-            .map(Some)
-            .map_err(|error| within(Invalid::new("", "PUSH-18", format!("does not fit its type: {error}"))))
+        serde_json::from_str(payload).map(Some).map_err(|error| {
+            within(Invalid::new("", "PUSH-18", format!("does not fit its type: {}", json::problem(&error))))
+        })
     }
 }
 
