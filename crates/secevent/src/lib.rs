@@ -68,6 +68,7 @@ pub mod caep;
 pub mod lint;
 pub mod logout;
 pub mod oauth;
+pub mod quirks;
 pub mod risc;
 pub mod scim;
 pub mod ssf;

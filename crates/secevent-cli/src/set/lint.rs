@@ -148,7 +148,9 @@ fn to_text(report: &Report<'_>) -> String {
                 if finding.member.is_empty() { "the token".to_owned() } else { safe(&finding.member) };
             let _ =
                 writeln!(text, "  {BOLD}{:<11}{BOLD:#} {member} {}", finding.rule, message(&finding.message));
-            let _ = writeln!(text, "  {:<11} {DIM}fix: {}{DIM:#}", "", message(&finding.fix));
+            if !finding.fix.is_empty() {
+                let _ = writeln!(text, "  {:<11} {DIM}fix: {}{DIM:#}", "", message(&finding.fix));
+            }
         }
         if !group.is_empty() {
             text.push('\n');

@@ -112,7 +112,7 @@ pub(crate) fn fix(
 ) -> Option<String> {
     let found = lint::check(None, claims, ruleset(profile), now);
     let same = |finding: &Finding| finding.rule == breach.rule() && finding.member == breach.member();
-    found.into_iter().find(same).map(|finding| finding.fix)
+    found.into_iter().find(same).map(|finding| finding.fix).filter(|fix| !fix.is_empty())
 }
 
 /// The refusal of claims that were going to be written: the breach, how to mend it, and what else is wrong.
