@@ -9,6 +9,7 @@ use bytes::Bytes;
 use clap::Args;
 use http::header::CONTENT_TYPE;
 use http::{Request, StatusCode};
+use secevent::json::problem;
 use secevent::{Subject, Vocabulary};
 use secevent_receiver::ClientError;
 use serde_json::{Value, json};
@@ -81,7 +82,7 @@ async fn emit(args: &Emit) -> Result<(), Failure> {
         });
     }
     let answer: Value = serde_json::from_slice(answered.body())
-        .map_err(|error| Failure::failed(format!("the answer is no JSON: {error}")))?;
+        .map_err(|error| Failure::failed(format!("the answer is not JSON: {}", problem(&error))))?;
     if args.access.json {
         return print_json(&answer);
     }
@@ -97,7 +98,7 @@ async fn emit(args: &Emit) -> Result<(), Failure> {
 
 fn event(args: &Emit) -> Result<Value, Failure> {
     let data: Value = serde_json::from_str(&args.data)
-        .map_err(|error| Failure::misuse(format!("--data is no JSON: {error}")))?;
+        .map_err(|error| Failure::misuse(format!("--data is not JSON: {}", problem(&error))))?;
     if !data.is_object() {
         return Err(Failure::misuse("--data must be a JSON object"));
     }

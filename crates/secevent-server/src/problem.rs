@@ -4,7 +4,7 @@ use crate::clients::invalid_token;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
-use secevent::Invalid;
+use secevent::{Invalid, escape_json, escape_message};
 use secevent_store::StoreError;
 use secevent_transmitter::{AcceptError, ManageError, PollError, TransmitterError};
 use serde::Serialize;
@@ -33,8 +33,12 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
+    /// How much of a detail is sent, in characters.
+    const DETAIL_CHARS_MAX: usize = 1_000;
+
     fn new(status: StatusCode, err: &'static str, detail: impl Into<String>) -> Self {
-        let detail = detail.into();
+        // It may repeat what the request says.
+        let detail = escape_message(&detail.into(), Self::DETAIL_CHARS_MAX).to_string();
         Self {
             status,
             // A problem without a `type` is one of its status, and is titled so (RFC 9457 section 4.2.1).
@@ -201,7 +205,8 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&self).expect("a problem is text and numbers");
+        let body = serde_json::to_string(&self).expect("a problem is text and numbers");
+        let body = escape_json(&body).into_owned();
         let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

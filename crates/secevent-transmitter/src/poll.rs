@@ -1,7 +1,8 @@
 //! Poll delivery (RFC 8936): the same deliveries, handed out to whoever asks for the stream.
 
-use crate::outgoing::Place;
+use crate::outgoing::{Place, place_of};
 use crate::push::{STORE_PAUSE, signature_of};
+use crate::render::{EventNames, event_names};
 use crate::stream::Target;
 use crate::table::{Entry, Settings};
 use crate::transmitter::{Transmitter, TransmitterError};
@@ -13,7 +14,7 @@ use secevent_store::{Delivery, Jti, Sequence, Settlement, StoreError, UnsettledD
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use tracing::{info, trace, warn};
+use tracing::{trace, warn};
 
 /// Why a poll gets no answer of its own.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -110,10 +111,7 @@ impl Transmitter {
         request: &PollRequest,
     ) -> Result<(), TransmitterError> {
         let acked = request.ack.iter().map(|jti| (jti, Verdict::Acked));
-        let refused = request.set_errs.iter().map(|(jti, error)| {
-            let reason = format!("{}: {}", error.err.as_str(), error.description);
-            (jti, Verdict::Rejected(reason))
-        });
+        let refused = request.set_errs.iter().map(|(jti, error)| (jti, Verdict::Rejected(error.to_string())));
         let number = entry.settings().stream.number();
         let at = self.clock.now();
         let mut reported = Reported { transmitter: self, entry, at, settlements: Vec::new() };
@@ -122,10 +120,13 @@ impl Transmitter {
         for (jti, verdict) in acked.chain(refused) {
             let Some(named) = self.codec.decode(jti, number) else { continue };
             let mut outgoing = entry.outgoing();
-            match outgoing.place(named.epoch, named.sequence, named.generation) {
-                Some(place) if outgoing.settle(place, 0) => {
+            let held = outgoing.find(named.epoch, named.sequence, named.generation);
+            // Once it is settled, nobody may remember what it said.
+            let held = held.map(|held| (place_of(held), self.names_if_rejected(&verdict, held)));
+            match held {
+                Some((place, names)) if outgoing.settle(place, 0) => {
                     drop(outgoing);
-                    reported.add(place, jti, verdict);
+                    reported.add(place, jti, verdict, names);
                 }
                 Some(_) => {}
                 None => unknown.push((named, jti, verdict)),
@@ -157,14 +158,31 @@ impl Transmitter {
                         let place = (one.place.queue, one.place.sequence);
                         outgoing.settle(place, one.body_bytes).then_some(place)
                     });
-                    settled.extend(found.next().map(|place| (place, jti, verdict)));
+                    settled.extend(found.next().map(|place| (place, named, jti, verdict)));
                 }
             }
-            for (place, jti, verdict) in settled {
-                reported.add(place, jti, verdict);
+            for (place, named, jti, verdict) in settled {
+                let names = match verdict {
+                    Verdict::Rejected(_) => {
+                        let stored =
+                            self.store.deliveries(named.stream, named.sequence).await.unwrap_or_default();
+                        let it = stored.iter().find(|one| one.epoch == named.epoch && place_of(one) == place);
+                        it.map(|one| event_names(one, &self.codec)).unwrap_or_default()
+                    }
+                    _ => EventNames::default(),
+                };
+                reported.add(place, jti, verdict, names);
             }
         }
         Ok(())
+    }
+
+    /// The names of the event of a delivery, for the log line of its rejection.
+    fn names_if_rejected(&self, verdict: &Verdict, delivery: &Delivery) -> EventNames {
+        match verdict {
+            Verdict::Rejected(_) => event_names(delivery, &self.codec),
+            _ => EventNames::default(),
+        }
     }
 
     /// Has settlements stored without keeping anybody waiting. A crash may undo them, as it may undo what was stored in
@@ -300,11 +318,15 @@ struct Reported<'a> {
 
 impl Reported<'_> {
     /// Takes up what became of a delivery that was settled in memory just now.
-    fn add(&mut self, (queue, sequence): Place, jti: &str, verdict: Verdict) {
+    fn add(&mut self, (queue, sequence): Place, jti: &str, verdict: Verdict, names: EventNames) {
         let settings = self.entry.settings();
         let stream = &settings.stream;
         if let Verdict::Rejected(reason) = &verdict {
-            info!(stream.id = %stream.id, %jti, %reason, "Receiver rejected a SET");
+            let EventNames { txn, event_type } = names;
+            warn!(
+                stream.id = %stream.id, %jti, %txn, event.type = %event_type, error = %reason,
+                "Receiver rejected SET"
+            );
             self.entry.counts.rejected.add(1);
         } else {
             self.entry.counts.delivered.add(1);

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Uri};
+use secevent::escape;
 use secevent_transmitter::Actor;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -51,17 +52,27 @@ pub(crate) async fn admit(State(admin): State<Arc<Admin>>, mut request: Request,
     };
     let peer = request.extensions().get().map(|Peer(address)| *address);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let user = claimed_user(request.headers()).filter(|_| operator == COMMAND_LINE);
     let actor = match operator.as_str() {
-        COMMAND_LINE => Actor::CommandLine,
+        COMMAND_LINE => Actor::CommandLine(user.clone()),
         client => Actor::Operator(client.to_owned()),
     };
     request.extensions_mut().insert(actor);
     let response = next.run(request).await;
     if method != Method::GET && method != Method::HEAD {
         let status = response.status().as_u16();
-        info!(operator, peer = peer.map(display), %method, path, status, "An operator asked for a change");
+        info!(operator, user, peer = peer.map(display), %method, path, status, "Operator requested a change");
     }
     response
+}
+
+/// The header in which the command line says which user of the operating system runs it. It proves nothing.
+const USER: &str = "secevent-user";
+const USER_CHARS_MAX: usize = 128;
+
+fn claimed_user(headers: &HeaderMap) -> Option<String> {
+    let user = headers.get(USER)?.to_str().ok()?.trim();
+    (!user.is_empty()).then(|| escape(user, USER_CHARS_MAX).to_string())
 }
 
 impl Admin {

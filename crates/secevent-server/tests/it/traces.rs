@@ -52,8 +52,8 @@ async fn every_change_is_in_the_log_with_who_asked_and_no_secret() {
         json!(seen),
         json!([
             ["stream.delete", "client", "rp", stream],
-            ["backup.post", "command-line", null, "backup"],
-            ["stream.status", "operator", "operator", stream],
+            ["backup.write", "command-line", null, "backup"],
+            ["stream.pause", "operator", "operator", stream],
             ["stream.create", "client", "rp", stream],
         ])
     );
@@ -69,7 +69,7 @@ async fn every_change_is_in_the_log_with_who_asked_and_no_secret() {
         ("client=other", 0),
         (&format!("stream={id}"), 3),
         ("action=stream.", 3),
-        ("action=backup.post", 1),
+        ("action=backup.write", 1),
         ("since=2026-11-18T11:06:40Z", 4),
         ("since=2099-01-01T00:00:00Z", 0),
     ] {
