@@ -110,6 +110,7 @@ struct Store {
     url: Option<String>,
     log_pages_max: Option<usize>,
     bytes_max: Option<u64>,
+    reserve_bytes: Option<u64>,
 }
 
 /// A secret: where to take it from, or (for a client's) the secret itself.
@@ -215,6 +216,8 @@ pub(crate) struct StoreLimits {
     pub(crate) log_pages_max: Option<usize>,
     /// Bytes of all.
     pub(crate) bytes_max: Option<u64>,
+    /// Bytes of disk space that new work may not use.
+    pub(crate) reserve_bytes: Option<u64>,
 }
 
 /// How the server is administered.
@@ -464,7 +467,15 @@ impl Store {
                 "store.bytes_max is {bytes}: it must be {bytes_min} to {bytes_max} bytes"
             );
         }
-        Ok(StoreLimits { log_pages_max: self.log_pages_max, bytes_max: self.bytes_max })
+        if let Some(bytes) = self.reserve_bytes {
+            let max = 1_u64 << 40;
+            ensure!(bytes <= max, "store.reserve_bytes is {bytes}: it must be 0 to {max} bytes");
+        }
+        Ok(StoreLimits {
+            log_pages_max: self.log_pages_max,
+            bytes_max: self.bytes_max,
+            reserve_bytes: self.reserve_bytes,
+        })
     }
 }
 

@@ -6,6 +6,7 @@
 
 use crate::checkpoint::Checkpoints;
 use crate::failure::Failure;
+use crate::open::Held;
 use crate::outbox::{clamp, number, read_lanes, tally};
 use crate::writer::Known;
 use crate::{audit, open};
@@ -160,8 +161,9 @@ fn read(row: &Row<'_>) -> Result<Kept, Failure> {
 /// Looks through the files of a store.
 pub(crate) struct Traces {
     path: PathBuf,
-    /// Held open for as long as the store is: closing any handle of the database would drop SQLite's own locks.
-    database: Arc<Mutex<File>>,
+    database: Arc<Held>,
+    /// Held by whoever reads the files: a handle has one place at which it reads.
+    reading: Arc<Mutex<()>>,
     checkpoints: Arc<Checkpoints>,
 }
 
@@ -169,9 +171,8 @@ impl Traces {
     /// How much is read at once.
     const PART_BYTES: usize = 1 << 20;
 
-    pub(crate) fn open(path: &Path, checkpoints: Arc<Checkpoints>) -> io::Result<Self> {
-        let database = Arc::new(Mutex::new(File::open(path)?));
-        Ok(Self { path: path.to_owned(), database, checkpoints })
+    pub(crate) fn new(path: &Path, database: Arc<Held>, checkpoints: Arc<Checkpoints>) -> Self {
+        Self { path: path.to_owned(), database, reading: Arc::default(), checkpoints }
     }
 
     /// Cuts the log off, and counts the texts that are in the files, on a thread of its own.
@@ -179,9 +180,11 @@ impl Traces {
         let (caller, answer) = oneshot::channel();
         let (path, database, checkpoints) =
             (self.path.clone(), Arc::clone(&self.database), Arc::clone(&self.checkpoints));
+        let reading = Arc::clone(&self.reading);
         let thread = std::thread::Builder::new().name("secevent-traces".to_owned()).spawn(move || {
+            let _alone = reading.lock().unwrap_or_else(PoisonError::into_inner);
             // Who does not wait any more need not be told.
-            let _ = caller.send(count(&path, &database, &checkpoints, &texts));
+            let _ = caller.send(count(&path, &database.database, &checkpoints, &texts));
         });
         Box::pin(async move {
             thread.map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;
@@ -193,7 +196,7 @@ impl Traces {
 
 fn count(
     path: &Path,
-    database: &Mutex<File>,
+    mut database: &File,
     checkpoints: &Checkpoints,
     texts: &Texts,
 ) -> Result<u64, StoreError> {
@@ -201,8 +204,7 @@ fn count(
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     let failed = |error: io::Error| StoreError::Unavailable(format!("the files cannot be read: {error}"));
-    let mut database = database.lock().unwrap_or_else(PoisonError::into_inner);
-    let found = database.seek(SeekFrom::Start(0)).and_then(|_| count_in(&mut *database, texts));
+    let found = database.seek(SeekFrom::Start(0)).and_then(|_| count_in(&mut database, texts));
     let mut found = found.map_err(failed)?;
     found += File::open(log).and_then(|mut log| count_in(&mut log, texts)).map_err(failed)?;
     Ok(found)

@@ -100,6 +100,12 @@ pub enum NotReady {
     Store(String),
     /// A delivery that could be attempted is not, and nothing is in its way.
     #[error("stream {0} has something to send and does not send it")]
+    /// The store answers and takes nothing new in.
+    #[error("new events are rejected: {0}")]
+    Intake(String),
+    /// What is stored was found to be damaged since the process started.
+    #[error("the store is damaged: stop the server and restore a backup")]
+    Damaged,
     Stalled(StreamId),
     /// It is ending.
     #[error("the transmitter is ending")]
@@ -163,8 +169,11 @@ impl Transmitter {
         if self.is_closing() {
             return Err(NotReady::Closing);
         }
-        match tokio::time::timeout(STORE_PATIENCE, self.store.get(Self::STORE_KEY)).await {
-            Ok(Ok(_)) => {}
+        match tokio::time::timeout(STORE_PATIENCE, self.store_takes_events()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error @ (StoreError::Full | StoreError::DiskFull))) => {
+                return Err(NotReady::Intake(error.to_string()));
+            }
             Ok(Err(error)) => return Err(NotReady::Store(error.to_string())),
             Err(_) => return Err(NotReady::Store(format!("not within {STORE_PATIENCE:?}"))),
         }
@@ -175,6 +184,9 @@ impl Transmitter {
         for entry in self.table.all() {
             let stalled = entry
                 .outgoing()
+        if self.store.figures().damaged > 0 {
+            return Err(NotReady::Damaged);
+        }
                 .stands_still_since(now)
                 .is_some_and(|since| now.since(since) > STALLED_AFTER);
             if stalled && self.may_push_to(&entry) {
@@ -192,6 +204,18 @@ fn figures_of(entry: &Arc<Entry>) -> StreamFigures {
     StreamFigures {
         stream: stream.stream_id(),
         client: stream.client.clone(),
+impl Transmitter {
+    /// Whether a reader answers, and the writer accepts events: none at all go the way that events go.
+    async fn store_takes_events(&self) -> Result<(), StoreError> {
+        self.store.get(Self::STORE_KEY).await?;
+        match self.store.record(Vec::new()).await {
+            // It has much to do, and does it.
+            Ok(_) | Err(StoreError::Busy) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
         issuer: stream.issuer.clone(),
         status: stream.status,
         reason: stream.reason.clone(),

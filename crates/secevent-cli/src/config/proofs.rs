@@ -191,6 +191,7 @@ fn the_example_is_good_and_what_it_leaves_commented_out_is_the_default() {
     let store = secevent_sqlite::Options::new(secevent_store::Epoch(1));
     assert_eq!(spelled.store.log_pages_max, Some(store.log_pages_max));
     assert_eq!(spelled.store.bytes_max, store.bytes_max);
+    assert_eq!(spelled.store.reserve_bytes, Some(store.reserve_bytes));
     assert_eq!(spelled.transmitter.push_timeout, Duration::from_secs(10));
     // A default that the file does not change was not written down.
     for setting in SECTIONS.iter().flat_map(|section| section.settings) {

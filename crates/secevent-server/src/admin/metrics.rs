@@ -103,6 +103,12 @@ impl Text {
     fn streams(&mut self, streams: &[StreamFigures], now: Timestamp) {
         type Read<'a> = &'a dyn Fn(&StreamFigures) -> Option<String>;
         let age = |figures: &StreamFigures| {
+        self.counter("secevent_store_damaged_total", "Calls that found the store damaged.", commits.damaged);
+        self.gauge(
+            "secevent_store_log_pages",
+            "Pages of 4 KiB in the write-ahead log. It grows while a backup or another program reads the store.",
+            u64::try_from(commits.log_pages).unwrap_or(u64::MAX),
+        );
             let backlog = figures.backlog?;
             let age = backlog.oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64());
             Some(age.to_string())

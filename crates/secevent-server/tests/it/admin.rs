@@ -509,6 +509,27 @@ async fn metrics_have_these_names_and_name_nobody() {
     let metrics = text(&refused.admin(Method::GET, "/metrics", Value::Null).await);
     let kinds: Vec<&str> = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
     insta::assert_snapshot!("metrics", kinds.join("\n"));
+/// A server that accepts no events, or found its store damaged, is not ready and says why.
+// finding: B5
+#[tokio::test]
+async fn a_server_that_rejects_events_is_not_ready() {
+    let world = World::new().await;
+    for (trouble, reason) in [
+        (StoreError::DiskFull, "new events are rejected: the disk is full"),
+        (StoreError::Full, "new events are rejected: the store holds as much as it may"),
+    ] {
+        world.store.fail(Some(trouble));
+        let answer = world.admin(Method::GET, "", "/readyz", &Value::Null).await;
+        let problem = answer.is_problem(503, "not_ready");
+        assert!(problem["detail"].as_str().unwrap().starts_with(reason), "{problem}");
+    }
+    world.store.fail(None);
+    world.admin(Method::GET, "", "/readyz", &Value::Null).await.is_answer(200);
+    world.store.damaged.store(1, std::sync::atomic::Ordering::Relaxed);
+    let answer = world.admin(Method::GET, "", "/readyz", &Value::Null).await;
+    assert_eq!(answer.is_problem(503, "not_ready")["err"], "not_ready");
+}
+
     let stream = refused.id();
     for line in [
         "secevent_events_accepted_total 1".to_owned(),
