@@ -37,6 +37,8 @@ pub struct Figures {
     pub in_flight: u64,
     /// What the store's writer did.
     pub commits: CommitFigures,
+    /// How far the system clock is ahead of elapsed time, and not used for deletion. Zero: it is used.
+    pub clock_ahead: Duration,
 }
 
 /// Figures of one stream.
@@ -98,14 +100,14 @@ pub enum NotReady {
     /// The store does not answer.
     #[error("the store does not answer: {0}")]
     Store(String),
-    /// A delivery that could be attempted is not, and nothing is in its way.
-    #[error("stream {0} has something to send and does not send it")]
     /// The store answers and takes nothing new in.
     #[error("new events are rejected: {0}")]
     Intake(String),
     /// What is stored was found to be damaged since the process started.
     #[error("the store is damaged: stop the server and restore a backup")]
     Damaged,
+    /// A delivery that could be attempted is not, and nothing is in its way.
+    #[error("stream {0} has something to send and does not send it")]
     Stalled(StreamId),
     /// It is ending.
     #[error("the transmitter is ending")]
@@ -121,7 +123,12 @@ impl Transmitter {
     /// Figures of all streams together.
     pub fn figures(&self) -> Figures {
         let accepted = self.accepted.load(Ordering::Relaxed);
-        let mut figures = Figures { accepted, commits: self.store.figures(), ..Figures::default() };
+        let mut figures = Figures {
+            accepted,
+            commits: self.store.figures(),
+            clock_ahead: self.clock_state().expiry.ahead.unwrap_or_default(),
+            ..Figures::default()
+        };
         let entries = self.table.all();
         // What streams did that are gone since stays counted: totals only grow.
         for counts in entries.iter().map(|entry| &entry.counts).chain([&self.gone]) {
@@ -177,16 +184,16 @@ impl Transmitter {
             Ok(Err(error)) => return Err(NotReady::Store(error.to_string())),
             Err(_) => return Err(NotReady::Store(format!("not within {STORE_PATIENCE:?}"))),
         }
-        if self.shares.are_used_up() {
-            return Ok(());
-        }
-        let now = self.clock.now();
-        for entry in self.table.all() {
-            let stalled = entry
-                .outgoing()
         if self.store.figures().damaged > 0 {
             return Err(NotReady::Damaged);
         }
+        if self.shares.are_used_up() {
+            return Ok(());
+        }
+        let now = self.steady_now();
+        for entry in self.table.all() {
+            let stalled = entry
+                .outgoing()
                 .stands_still_since(now)
                 .is_some_and(|since| now.since(since) > STALLED_AFTER);
             if stalled && self.may_push_to(&entry) {
@@ -197,13 +204,6 @@ impl Transmitter {
     }
 }
 
-fn figures_of(entry: &Arc<Entry>) -> StreamFigures {
-    let settings = entry.settings();
-    let stream = &settings.stream;
-    let outgoing = entry.outgoing();
-    StreamFigures {
-        stream: stream.stream_id(),
-        client: stream.client.clone(),
 impl Transmitter {
     /// Whether a reader answers, and the writer accepts events: none at all go the way that events go.
     async fn store_takes_events(&self) -> Result<(), StoreError> {
@@ -216,6 +216,13 @@ impl Transmitter {
     }
 }
 
+fn figures_of(entry: &Arc<Entry>) -> StreamFigures {
+    let settings = entry.settings();
+    let stream = &settings.stream;
+    let outgoing = entry.outgoing();
+    StreamFigures {
+        stream: stream.stream_id(),
+        client: stream.client.clone(),
         issuer: stream.issuer.clone(),
         status: stream.status,
         reason: stream.reason.clone(),

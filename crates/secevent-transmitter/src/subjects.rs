@@ -127,7 +127,7 @@ impl Transmitter {
             None if default == DefaultSubjects::None => return Ok(()),
             None => false,
         };
-        let (now, grace) = (self.clock.now(), self.config.subjects.removal_grace);
+        let (now, grace) = (self.expiry_now(), self.config.subjects.removal_grace);
         let until = (!grace.is_zero()).then(|| now.plus(grace));
         if default == DefaultSubjects::None && until.is_none() {
             let forgotten = self.store.forget_subjects(number(&entry), vec![print.whole]).await?;
@@ -337,7 +337,7 @@ impl Transmitter {
             let page = self.store.list_subjects(number(entry), listing, after, PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.fingerprint);
-            let now = self.clock.now();
+            let now = self.expiry_now();
             self.subjects.change(entry, |said| {
                 for stored in page {
                     let print = self.print_of(&stored)?;
@@ -368,7 +368,7 @@ impl Transmitter {
         const STEP: usize = 256;
         let default = entry.settings().stream.default_subjects;
         loop {
-            entry.subjects.end(&self.subjects.held, default, self.clock.now());
+            entry.subjects.end(&self.subjects.held, default, self.expiry_now());
             let some = entry.subjects.take_ended(STEP);
             if some.is_empty() {
                 return Ok(());

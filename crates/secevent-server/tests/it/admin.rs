@@ -26,6 +26,8 @@ pub(crate) fn endpoints(stream: &str) -> Vec<(Method, String, Value)> {
         (Method::GET, format!("/admin/v1/replays/{:032x}", 1), Value::Null),
         (Method::DELETE, format!("/admin/v1/replays/{:032x}", 1), Value::Null),
         (Method::POST, "/admin/v1/backup".to_owned(), json!({"path": "/backups/copy.db"})),
+        (Method::GET, "/admin/v1/clock".to_owned(), Value::Null),
+        (Method::POST, "/admin/v1/clock/confirm".to_owned(), Value::Null),
         (Method::GET, "/admin/v1/keys".to_owned(), Value::Null),
         (Method::POST, "/admin/v1/keys/publish".to_owned(), json!({"issuer": "https://tr.example"})),
         (Method::POST, "/admin/v1/keys/rotate".to_owned(), json!({"issuer": "https://tr.example"})),
@@ -496,19 +498,6 @@ async fn a_server_whose_store_does_not_answer_lives_and_is_not_ready() {
     world.admin(Method::GET, "", "/readyz", &Value::Null).await.is_answer(200);
 }
 
-fn text(answer: &Answer) -> String {
-    assert_eq!(answer.status, 200, "{answer:?}");
-    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    String::from_utf8(answer.body.to_vec()).unwrap()
-}
-
-/// Names are what dashboards are built on: they are as they were.
-#[tokio::test]
-async fn metrics_have_these_names_and_name_nobody() {
-    let refused = Refused::new(&["alice"]).await;
-    let metrics = text(&refused.admin(Method::GET, "/metrics", Value::Null).await);
-    let kinds: Vec<&str> = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-    insta::assert_snapshot!("metrics", kinds.join("\n"));
 /// A server that accepts no events, or found its store damaged, is not ready and says why.
 // finding: B5
 #[tokio::test]
@@ -530,6 +519,19 @@ async fn a_server_that_rejects_events_is_not_ready() {
     assert_eq!(answer.is_problem(503, "not_ready")["err"], "not_ready");
 }
 
+fn text(answer: &Answer) -> String {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    String::from_utf8(answer.body.to_vec()).unwrap()
+}
+
+/// Names are what dashboards are built on: they are as they were.
+#[tokio::test]
+async fn metrics_have_these_names_and_name_nobody() {
+    let refused = Refused::new(&["alice"]).await;
+    let metrics = text(&refused.admin(Method::GET, "/metrics", Value::Null).await);
+    let kinds: Vec<&str> = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    insta::assert_snapshot!("metrics", kinds.join("\n"));
     let stream = refused.id();
     for line in [
         "secevent_events_accepted_total 1".to_owned(),
