@@ -11,8 +11,8 @@ use secevent_store::{
     Audit, Backlog, BoxFuture, Change, ChangeFilter, CommitFigures, CommitObserver, Dead, Delivery, Document,
     Documents, Entered, Epoch, Erase, Erased, History, Inbox, Keep, Kept, Listing, MemoryStore, NewEvent,
     Outbox, Owing, Page, Queue, Receipt, Received, Recorded, Records, Recovery, Sequence, Settlement,
-    Standing, StoreError, Stored, StreamNumber, SubjectEntry, SubjectFingerprint, Subjects, Texts, Version,
-    Write, Written,
+    Standing, StoreError, Stored, StreamNumber, SubjectEntry, SubjectFingerprint, Subjects, Texts, Traces,
+    Version, Write, Written,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -751,7 +751,7 @@ impl Records for SimStore {
         })
     }
 
-    fn clear_traces(&self, texts: Texts, rewrite: bool) -> BoxFuture<'_, Result<u64, StoreError>> {
+    fn clear_traces(&self, texts: Texts, rewrite: bool) -> BoxFuture<'_, Result<Traces, StoreError>> {
         self.read(move |store| at_once(store.clear_traces(texts, rewrite)))
     }
 }

@@ -55,14 +55,14 @@ use checkpoint::{Checkpointer, Checkpoints};
 use failure::Failure;
 use log_file::LogFile;
 use readers::Readers;
-use records::Traces;
+use records::Search;
 use reserve::Reserve;
 use secevent::Timestamp;
 use secevent_store::{
     Audit, Backlog, Backup, BoxFuture, Change, ChangeFilter, CommitFigures, CommitObserver, Dead, Delivery,
     Document, Documents, Entered, Erase, Erased, GroupCommit, History, Inbox, Keep, Kept, NewEvent, Outbox,
     Owing, Page, Place, Queue, Receipt, Received, Recorded, Records, Recovery, Sequence, Settlement,
-    StoreError, Stored, StreamNumber, Texts, Version,
+    StoreError, Stored, StreamNumber, Texts, Traces, Version,
 };
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -83,7 +83,7 @@ pub struct SqliteStore {
     _checkpointer: Checkpointer,
     writer: GroupCommit,
     // Holds a handle of the database, which must be the last to be closed.
-    traces: Traces,
+    search: Search,
 }
 
 impl SqliteStore {
@@ -111,7 +111,7 @@ impl SqliteStore {
         let (path, held) = open::take(path)?;
         let held = Arc::new(held);
         let checkpoints = Arc::new(Checkpoints::new(options.log_pages_max));
-        let traces = Traces::new(&path, Arc::clone(&held), checkpoints.clone());
+        let search = Search::new(&path, Arc::clone(&held), checkpoints.clone());
         let mut connection = open::connect(&path, open::WRITER_CACHE_KIB)?;
         migrations::migrate(&mut connection, migrations::MIGRATIONS)?;
         let log = LogFile::open(&path, options.log_pages_max)
@@ -128,7 +128,7 @@ impl SqliteStore {
             Checkpointer::start(open::connect(&path, open::CHECKPOINT_CACHE_KIB)?, checkpoints.clone())?;
         let writer =
             GroupCommit::start(writer, options.group).map_err(|error| Failure::System(error.to_string()))?;
-        Ok(Self { path, readers, backups, checkpoints, reserve, _checkpointer: checkpointer, writer, traces })
+        Ok(Self { path, readers, backups, checkpoints, reserve, _checkpointer: checkpointer, writer, search })
     }
 
     /// Frees the disk space that is kept back, for files that the server needs beside the store. New work is refused until it can be kept back again.
@@ -270,13 +270,13 @@ impl Records for SqliteStore {
         self.writer.erase(erase)
     }
 
-    fn clear_traces(&self, texts: Texts, rewrite: bool) -> BoxFuture<'_, Result<u64, StoreError>> {
+    fn clear_traces(&self, texts: Texts, rewrite: bool) -> BoxFuture<'_, Result<Traces, StoreError>> {
         Box::pin(async move {
             let mut more = self.writer.clear_traces(rewrite).await?;
             while more {
                 more = self.writer.clear_traces(false).await?;
             }
-            self.traces.count(texts).await
+            self.search.run(texts).await
         })
     }
 }

@@ -45,7 +45,7 @@ pub use outbox::{
     PAGE_BYTES_MAX, Page, Place, Queue, Recorded, Rendering, Sequence, Settlement, Signed, StreamNumber,
     Verdict,
 };
-pub use records::{Erase, Erased, Kept, Records, Texts};
+pub use records::{Erase, Erased, Kept, Records, Texts, Traces};
 pub use recovery::{Cause, Dead, History, Past, Recovery};
 pub use subjects::{Listing, Standing, SubjectEntry, SubjectFingerprint, Subjects};
 pub use vault::{Unsealable, Vault};

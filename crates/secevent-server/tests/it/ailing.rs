@@ -6,7 +6,7 @@ use secevent_store::{
     Document, Documents, Entered, Epoch, Erase, Erased, History, Inbox, Keep, Kept, Listing, MemoryStore,
     NewEvent, Outbox, Owing, Page, Place, Queue, Receipt, Received, Recorded, Records, Recovery, Sequence,
     Settlement, Standing, StoreError, Stored, StreamNumber, SubjectEntry, SubjectFingerprint, Subjects,
-    Texts, Verdict, Version,
+    Texts, Traces, Verdict, Version,
 };
 use std::future::ready;
 use std::path::PathBuf;
@@ -278,7 +278,7 @@ impl Records for Ailing {
         self.store.erase(erase)
     }
 
-    fn clear_traces(&self, texts: Texts, rewrite: bool) -> BoxFuture<'_, Result<u64, StoreError>> {
+    fn clear_traces(&self, texts: Texts, rewrite: bool) -> BoxFuture<'_, Result<Traces, StoreError>> {
         self.store.clear_traces(texts, rewrite)
     }
 }

@@ -7,8 +7,8 @@ use secevent_store::{
     Audit, Backlog, BoxFuture, Change, ChangeFilter, CommitFigures, CommitObserver, Dead, Delivery, Document,
     Documents, Entered, Epoch, Erase, Erased, History, Inbox, Keep, Kept, Listing, MemoryStore, NewEvent,
     Outbox, Owing, Page, Place, Queue, Receipt, Received, Recorded, Records, Recovery, Sequence, Settlement,
-    Standing, StoreError, Stored, StreamNumber, SubjectEntry, SubjectFingerprint, Subjects, Texts, Verdict,
-    Version,
+    Standing, StoreError, Stored, StreamNumber, SubjectEntry, SubjectFingerprint, Subjects, Texts, Traces,
+    Verdict, Version,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -444,7 +444,7 @@ impl Records for TestStore {
         self.inner.erase(erase)
     }
 
-    fn clear_traces(&self, texts: Texts, rewrite: bool) -> BoxFuture<'_, Result<u64, StoreError>> {
+    fn clear_traces(&self, texts: Texts, rewrite: bool) -> BoxFuture<'_, Result<Traces, StoreError>> {
         if rewrite {
             self.rewrites.send_modify(|rewrites| *rewrites += 1);
             if self.rewrite_hangs.load(SeqCst) {
