@@ -286,7 +286,16 @@ impl File {
         let Some(database) = store.strip_prefix("sqlite:").filter(|path| !path.is_empty()) else {
             bail!("store.url is {store:?}: write sqlite: and the path of a file, such as sqlite:secevent.db");
         };
-        Ok(PathBuf::from(database))
+        // What other programs write so is no file of that name.
+        let because = match database {
+            database if database.starts_with(':') => "a store in memory would lose what it accepted",
+            database if database.starts_with("//") && !database.starts_with("///") => "it names a host",
+            database if database.contains('?') => "it has parameters, which are not supported",
+            _ => return Ok(PathBuf::from(database.strip_prefix("//").unwrap_or(database))),
+        };
+        bail!(
+            "store.url is {store:?}: {because}; write sqlite: and the path of a file, such as sqlite:secevent.db"
+        )
     }
 
     /// Checks everything, and turns it into settings. The server starts whole or not at all.

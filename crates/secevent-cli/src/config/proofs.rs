@@ -345,3 +345,27 @@ fn samples_are_values_that_may_be_written() {
         parse_value(setting.sample());
     }
 }
+
+// finding: B22
+#[test]
+fn a_store_is_a_file_on_this_machine() {
+    let database = |url: &str| File::default().database(Some(url));
+    for (url, path) in [
+        ("sqlite:secevent.db", "secevent.db"),
+        ("sqlite:/var/lib/secevent.db", "/var/lib/secevent.db"),
+        ("sqlite:///var/lib/secevent.db", "/var/lib/secevent.db"),
+    ] {
+        assert_eq!(database(url).unwrap(), std::path::Path::new(path), "{url}");
+    }
+    for (url, because) in [
+        ("sqlite::memory:", "in memory"),
+        ("sqlite://x", "host"),
+        ("sqlite://x/secevent.db", "host"),
+        ("sqlite:secevent.db?mode=memory", "parameters"),
+        ("sqlite:", "path of a file"),
+        ("postgres://x", "path of a file"),
+    ] {
+        let refused = database(url).unwrap_err().to_string();
+        assert!(refused.contains(because), "{url}: {refused}");
+    }
+}
