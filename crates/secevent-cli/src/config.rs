@@ -112,6 +112,7 @@ struct Store {
     url: Option<String>,
     log_pages_max: Option<usize>,
     bytes_max: Option<u64>,
+    reserve_bytes: Option<u64>,
 }
 
 /// A secret: where to take it from, or (for a client's) the secret itself.
@@ -217,6 +218,8 @@ pub(crate) struct StoreLimits {
     pub(crate) log_pages_max: Option<usize>,
     /// Bytes of all.
     pub(crate) bytes_max: Option<u64>,
+    /// Bytes of disk space that new work may not use.
+    pub(crate) reserve_bytes: Option<u64>,
 }
 
 /// How the server is administered.
@@ -285,7 +288,16 @@ impl File {
         let Some(database) = store.strip_prefix("sqlite:").filter(|path| !path.is_empty()) else {
             bail!("store.url is {store:?}: write sqlite: and the path of a file, such as sqlite:secevent.db");
         };
-        Ok(PathBuf::from(database))
+        // What other programs write so is no file of that name.
+        let because = match database {
+            database if database.starts_with(':') => "a store in memory would lose what it accepted",
+            database if database.starts_with("//") && !database.starts_with("///") => "it names a host",
+            database if database.contains('?') => "it has parameters, which are not supported",
+            _ => return Ok(PathBuf::from(database.strip_prefix("//").unwrap_or(database))),
+        };
+        bail!(
+            "store.url is {store:?}: {because}; write sqlite: and the path of a file, such as sqlite:secevent.db"
+        )
     }
 
     /// Checks everything, and turns it into settings. The server starts whole or not at all.
@@ -466,7 +478,15 @@ impl Store {
                 "store.bytes_max is {bytes}: it must be {bytes_min} to {bytes_max} bytes"
             );
         }
-        Ok(StoreLimits { log_pages_max: self.log_pages_max, bytes_max: self.bytes_max })
+        if let Some(bytes) = self.reserve_bytes {
+            let max = 1_u64 << 40;
+            ensure!(bytes <= max, "store.reserve_bytes is {bytes}: it must be 0 to {max} bytes");
+        }
+        Ok(StoreLimits {
+            log_pages_max: self.log_pages_max,
+            bytes_max: self.bytes_max,
+            reserve_bytes: self.reserve_bytes,
+        })
     }
 }
 

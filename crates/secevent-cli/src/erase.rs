@@ -24,7 +24,7 @@ Examples:
   secevent erase --subject '{{\"format\":\"opaque\",\"id\":\"0d4f0c8e-alice\"}}' --yes --json
 
 JSON: with --dry-run {{found, documents}}; else {{id, state, started_at, person, rewrite, not_rewritten,
-erased, left: {{nothing, found, documents, traces}}}}.
+erased, left: {{nothing, found, documents, traces, traces_in}}}}.
 {WHICH}
 
 Exit codes: 0 nothing is left; 1 not erased, or something is left; 2 misuse."))]
@@ -89,6 +89,12 @@ async fn erase(args: &Erase, server: &Server) -> Result<(), Failure> {
                     many(traces, "trace")
                 ))?;
                 documents(left);
+                for place in left["traces_in"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                    note(&format!(
+                        "the person's identifiers are found in {}, perhaps within other words",
+                        safe(place)
+                    ));
+                }
                 if traces > 0 && ended["rewrite"] == false {
                     note("--rewrite writes the files anew, which clears traces");
                 }

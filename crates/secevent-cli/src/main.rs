@@ -73,6 +73,9 @@ enum Command {
     Audit(audit::Audit),
     Erase(erase::Erase),
     Backup(backup::Backup),
+    /// Show or confirm the clock of a running server.
+    #[command(subcommand)]
+    Clock(clock::Command),
     /// Look after the keys that issuers sign with, and the master key.
     #[command(subcommand)]
     Key(key::Command),
@@ -115,6 +118,7 @@ fn main() -> ExitCode {
         Command::Audit(args) => audit::run(&args),
         Command::Erase(args) => erase::run(&args),
         Command::Backup(args) => backup::run(&args),
+        Command::Clock(command) => clock::run(&command),
         Command::Key(command) => key::run(&command),
         Command::Config(command) => config::command::run(&command, &matches),
         Command::Doctor(args) => doctor::run(&args),

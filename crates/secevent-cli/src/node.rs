@@ -137,11 +137,18 @@ impl Node {
             None => None,
             Some((listener, settings_of_admin)) => {
                 let token = local_token();
-                let config = admin_config(settings_of_admin, &listener, &token, store)?;
+                let config = admin_config(settings_of_admin, &listener, &token, Arc::clone(&store))?;
                 let tls = admin_certificate.as_ref().map(Certificate::tls);
                 let pem = tls.as_ref().map(ServerTls::certificate_pem);
-                let file = AdminFile::write(&settings.database, config.address, &token, pem.as_deref())?;
-                let file = Arc::new(file);
+                let write = || AdminFile::write(&settings.database, config.address, &token, pem.as_deref());
+                let file = write().or_else(|error| {
+                    if !is_disk_full(&error) {
+                        return Err(error);
+                    }
+                    store.release_reserve();
+                    write()
+                });
+                let file = Arc::new(file?);
                 let router = admin_router(config, &transmitter, &clients, clock);
                 if let Some(certificate) = admin_certificate {
                     let file = Arc::downgrade(&file);
@@ -201,6 +208,12 @@ impl Node {
     }
 }
 
+fn is_disk_full(error: &anyhow::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    matches!(kind, Some(StorageFull | QuotaExceeded))
+}
+
 /// Keeps something up to date for as long as the node is there.
 fn until(
     stopped: impl Future<Output = ()> + Send + 'static,
@@ -240,6 +253,7 @@ pub(crate) fn open_store(path: &Path, limits: StoreLimits) -> anyhow::Result<Arc
     let mut options = secevent_sqlite::Options::new(secevent_store::Epoch(rand::rng().random()));
     options.log_pages_max = limits.log_pages_max.unwrap_or(options.log_pages_max);
     options.bytes_max = limits.bytes_max.or(options.bytes_max);
+    options.reserve_bytes = limits.reserve_bytes.unwrap_or(options.reserve_bytes);
     SqliteStore::open(path, options).with_context(|| format!("the store {} cannot be opened", path.display()))
 }
 

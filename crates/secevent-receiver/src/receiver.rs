@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use secevent::{Clock, Invalid};
 use secevent_ssf::{CreateStream, Endpoint, Method, StreamConfiguration, StreamId, Transport};
-use secevent_store::{Documents, Inbox, StoreError, Version};
+use secevent_store::{Documents, ExpiryClock, Inbox, StoreError, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fmt;
@@ -178,7 +178,10 @@ struct Noted {
 const HOUSEKEEPING_PERIOD: Duration = Duration::from_secs(60);
 
 /// Lets the inbox forget, in small steps, which SETs came long ago.
+///
+/// A wall clock that jumps ahead while this runs forgets nothing (SEM-30).
 async fn keep_house(ports: Ports, remembered: Duration, mut stop: watch::Receiver<bool>) {
+    let mut expiry = ExpiryClock::new(ports.clock.now(), ports.clock.elapsed(), None);
     loop {
         tokio::select! {
             biased;
@@ -186,7 +189,8 @@ async fn keep_house(ports: Ports, remembered: Duration, mut stop: watch::Receive
             () = tokio::time::sleep(HOUSEKEEPING_PERIOD) => {}
         }
         loop {
-            match ports.inbox.forget(ports.clock.now().minus(remembered)).await {
+            let now = expiry.read(ports.clock.now(), ports.clock.elapsed()).now;
+            match ports.inbox.forget(now.minus(remembered)).await {
                 Ok(true) if !*stop.borrow() => {}
                 Ok(_) => break,
                 Err(error) => {

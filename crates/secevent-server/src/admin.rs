@@ -6,6 +6,7 @@
 mod audit;
 mod backup;
 mod clients;
+mod clock;
 mod dead;
 mod erasures;
 mod events;
@@ -109,6 +110,7 @@ pub(crate) fn routes(metrics: MetricsAccess) -> Vec<Route> {
     routes.extend(clients::routes());
     routes.extend(keys::routes());
     routes.extend(backup::routes());
+    routes.extend(clock::routes());
     if metrics != MetricsAccess::Off {
         routes.extend(metrics::routes(metrics));
     }

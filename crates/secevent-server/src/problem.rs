@@ -177,6 +177,11 @@ impl Problem {
                 warn!("A request is turned away: the store holds as much as it may");
                 Self::for_a_while(30, "the store is full, try again later")
             }
+            TransmitterError::Store(StoreError::DiskFull) => {
+                // The store has logged it, once.
+                debug!("Request rejected: disk is full");
+                Self::for_a_while(30, "the store is full, try again later")
+            }
             TransmitterError::Store(StoreError::Conflict) => {
                 Self::conflict("it was changed by somebody else at this moment")
             }

@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     fn store(directory: &Path) -> PathBuf {
-        let (path, _) = open::take(&directory.join("secevent.db")).unwrap();
+        let (path, _held) = open::take(&directory.join("secevent.db")).unwrap();
         let mut connection = open::connect(&path, 1_024).unwrap();
         crate::migrations::migrate(&mut connection, crate::migrations::MIGRATIONS).unwrap();
         let documents =

@@ -1,11 +1,11 @@
 //! A look at a store's file from outside, for `doctor`: nothing is written, and no schema is brought up to date.
 
 use crate::failure::Failure;
-use crate::{documents, migrations};
+use crate::{documents, migrations, open};
 use bytes::Bytes;
 use rusqlite::{Connection, OpenFlags};
 use secevent_store::StoreError;
-use std::fs::{OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 
@@ -27,24 +27,23 @@ pub enum Inspection {
 
 /// Looks at the store in this file, which has to be there, and reads these documents of it.
 pub fn inspect(path: &Path, names: &[&str]) -> Result<Inspection, StoreError> {
-    look(path, names).map_err(|failure| crate::open::name_the_file(failure.into(), path))
+    look(path, names).map_err(|failure| open::name_the_file(failure.into(), path))
 }
 
 fn look(path: &Path, names: &[&str]) -> Result<Inspection, Failure> {
-    let system = |error: io::Error| Failure::System(error.to_string());
-    let path = path.canonicalize().map_err(system)?;
-    let mut lock = path.clone().into_os_string();
-    lock.push(".lock");
+    let path = path.canonicalize().map_err(|error| Failure::of_system("find it", &error))?;
     // Held until this has looked, so that no server begins meanwhile.
-    let lock = match OpenOptions::new().read(true).write(true).open(lock) {
+    let lock = match OpenOptions::new().read(true).write(true).open(open::lock_of(&path)) {
         Ok(lock) => Some(lock),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(system(error)),
+        Err(error) => return Err(Failure::of_system("open its lock", &error)),
     };
-    match lock.as_ref().map(std::fs::File::try_lock) {
-        None | Some(Ok(())) => {}
-        Some(Err(TryLockError::WouldBlock)) => return Ok(Inspection::Held),
-        Some(Err(TryLockError::Error(error))) => return Err(system(error)),
+    if lock.as_ref().is_some_and(is_held) {
+        return Ok(Inspection::Held);
+    }
+    let database = File::open(&path).map_err(|error| Failure::of_system("open it", &error))?;
+    if cfg!(target_os = "linux") && is_held(&database) {
+        return Ok(Inspection::Held);
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(&path, flags)?;
@@ -56,7 +55,14 @@ fn look(path: &Path, names: &[&str]) -> Result<Inspection, Failure> {
         0 => vec![None; names.len()],
         _ => names.iter().map(read).collect::<Result<_, _>>()?,
     };
+    drop(connection);
+    // SQLite's own locks go with the first handle of the database that is closed.
+    drop(database);
     Ok(Inspection::Free { schema, newest, documents })
+}
+
+fn is_held(file: &File) -> bool {
+    matches!(open::lock(file), Err(Failure::Unusable(_)))
 }
 
 #[cfg(test)]

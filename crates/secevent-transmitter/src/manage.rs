@@ -165,8 +165,7 @@ impl Transmitter {
         let settings = self.settings(stream, version);
         warn_if_empty(&settings);
         let entry = self.table.insert(settings, self.config.pushes_per_stream_max);
-        let now = self.clock.now();
-        entry.activity.begin(now, now);
+        entry.activity.begin(self.steady_now(), self.expiry_now());
         entry.switch(self.client_is_on(&client.id));
         // Some receivers wait for it before they trust the stream; it carries no state (SSF 1.0 section 8.1.4.2).
         // The stream is there without it, and its receiver can ask for another one.
@@ -361,7 +360,7 @@ impl Transmitter {
             return Err(ManageError::TooOften(WAIT));
         }
         let interval = self.config.verification_interval_min;
-        entry.activity.verify(self.clock.now(), interval).map_err(ManageError::TooOften)?;
+        entry.activity.verify(self.steady_now(), interval).map_err(ManageError::TooOften)?;
         self.record_control(&entry, &Verification { state: request.state }).await?;
         Ok(())
     }
@@ -391,7 +390,7 @@ impl Transmitter {
             }
         };
         let entry = entry.ok_or(ManageError::NoSuchStream)?;
-        entry.activity.heard(self.clock.now());
+        entry.activity.heard(self.expiry_now());
         Ok(entry)
     }
 

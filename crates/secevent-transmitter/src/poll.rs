@@ -53,7 +53,7 @@ impl Transmitter {
         if entry.is_off() {
             return Err(PollError::SwitchedOff);
         }
-        entry.activity.heard(self.clock.now());
+        entry.activity.heard(self.expiry_now());
         if entry.has_much_to_settle() {
             return Err(TransmitterError::Store(StoreError::Busy).into());
         }
@@ -67,7 +67,7 @@ impl Transmitter {
             tokio::pin!(changed);
             changed.as_mut().enable();
 
-            let now = self.clock.now();
+            let now = self.steady_now();
             if entry.is_off() {
                 return Err(PollError::SwitchedOff);
             }
@@ -94,7 +94,7 @@ impl Transmitter {
                 return Ok(poll::write(pairs, more));
             }
             let due =
-                entry.outgoing().next_poll_at(now).map_or(Duration::MAX, |due| due.since(self.clock.now()));
+                entry.outgoing().next_poll_at(now).map_or(Duration::MAX, |due| due.since(self.steady_now()));
             tokio::select! {
                 biased;
                 () = changed => {}
@@ -231,7 +231,7 @@ impl Transmitter {
         }
         // Reading takes a while. A stream that was paused, disabled or deleted meanwhile is sent nothing (SEM-16).
         let Some(settings) = may_send() else { return Ok(Vec::new()) };
-        let now = self.clock.now();
+        let now = self.steady_now();
         let again_at = now.plus(self.config.poll_visibility);
         let mut taken: Vec<Delivery> = {
             let mut outgoing = entry.outgoing();

@@ -105,7 +105,7 @@ impl Transmitter {
             // by the next process: there is a bound to it.
             let takes_more = settlements.len() + under_way < Settling::WAITING_MAX;
             let failed = takes_more && self.may_push_to(&entry) && self.read_ahead(&entry).await.is_err();
-            let now = self.clock.now();
+            let now = self.steady_now();
             let granted = permit.take();
             let lacking =
                 takes_more.then(|| self.send_what_may(&entry, now, granted, &returned_to)).flatten();
@@ -130,7 +130,7 @@ impl Transmitter {
                 return;
             }
             let due = entry.outgoing().next_push_at(now).filter(|_| self.may_push_to(&entry));
-            let pause = if failed { Some(STORE_PAUSE) } else { due.map(|due| due.since(self.clock.now())) };
+            let pause = if failed { Some(STORE_PAUSE) } else { due.map(|due| due.since(self.steady_now())) };
             tokio::select! {
                 biased;
                 Some(back) = returned.recv() => {
@@ -160,7 +160,7 @@ impl Transmitter {
     /// Reads the store where the memory ends.
     pub(crate) async fn read_ahead(&self, entry: &Entry) -> Result<(), StoreError> {
         loop {
-            let Some(started) = entry.outgoing().start_reading(self.clock.now()) else { return Ok(()) };
+            let Some(started) = entry.outgoing().start_reading(self.steady_now()) else { return Ok(()) };
             let mut unread = Unread { entry, reading: Some(started) };
             let number = entry.settings().stream.number();
             let page = self.store.page(number, started.queue, started.after, started.limit).await;
@@ -171,7 +171,7 @@ impl Transmitter {
                     if self.config.poll_order == PollOrder::Batched && entry.is_polled() {
                         page.deliveries.iter_mut().for_each(|delivery| delivery.lanes = [].into());
                     }
-                    entry.outgoing().read(started, page, self.clock.now());
+                    entry.outgoing().read(started, page, self.steady_now());
                     if found {
                         // There may be enough for another poller too.
                         entry.changed.notify_waiters();
@@ -307,7 +307,7 @@ impl Transmitter {
             entry.outgoing().called_off(place, delivery.attempts, delivery.signed);
             return None;
         };
-        let now = self.clock.now();
+        let now = self.steady_now();
         let settings = entry.settings();
         let id = &settings.stream.id;
         let attempts = delivery.attempts + 1;
@@ -341,7 +341,7 @@ impl Transmitter {
                         format!("nothing could be delivered for long: {}", trouble.detail),
                     );
                 }
-                if self.is_too_old(delivery.queue, delivery.accepted_at, now) {
+                if self.is_too_old(delivery.queue, delivery.accepted_at) {
                     self.log_dead(id, &delivery, attempts, &trouble.detail, "SET expired before delivery");
                     entry.counts.abandoned.add(1);
                     entry.outgoing().settle(place, delivery.body.len());
@@ -361,7 +361,7 @@ impl Transmitter {
             sequence: delivery.sequence,
             stream: delivery.stream,
             queue: delivery.queue,
-            at: now,
+            at: self.clock.now(),
             verdict,
         })
     }
@@ -374,8 +374,8 @@ impl Transmitter {
     }
 
     fn was_answered(&self, entry: &Entry, place: Place) {
-        let now = self.clock.now();
-        entry.activity.heard(now);
+        let now = self.steady_now();
+        entry.activity.heard(self.expiry_now());
         if entry.outgoing().pushed(place, now) {
             info!(stream.id = %entry.settings().stream.id, "The receiver is back");
         }

@@ -3,6 +3,7 @@
 use crate::clients::ClientRules;
 use crate::config::{PollOrder, TransmitterConfig};
 use crate::counts::Counts;
+use crate::expiry_clock::Expiry;
 use crate::issuer::{IssuerConfig, IssuerState, in_one_place};
 use crate::share::Shares;
 use crate::sign::SigningPool;
@@ -10,7 +11,7 @@ use crate::stream::{Stream, Target};
 use crate::subjects::SubjectIndex;
 use crate::table::{Entry, Settings, Table};
 use bytes::Bytes;
-use secevent::{Clock, Vocabulary};
+use secevent::{Clock, Timestamp, Vocabulary};
 use secevent_jose::JwkSet;
 use secevent_ssf::{Status, Transport, TransportError};
 use secevent_store::{
@@ -51,6 +52,9 @@ pub struct Transmitter {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) expiry: Expiry,
+    /// What the clock said when this began: the time, and elapsed time.
+    began: (Timestamp, Duration),
     pub(crate) vault: Vault,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) codec: JtiCodec,
@@ -113,10 +117,12 @@ impl Transmitter {
         let mut chance = rand::rngs::StdRng::from_seed(seed);
         let key = store_key(store.as_ref(), &vault, &mut chance).await?;
         let codec = JtiCodec::new(&key);
+        let expiry = Expiry::open(store.as_ref(), clock.as_ref()).await?;
+        let began = (clock.now(), clock.elapsed());
         let mut issuers = BTreeMap::new();
         for issuer in &config.issuers {
             let algorithms: Vec<_> = config.client_algorithms.values().copied().collect();
-            let keys = (&algorithms[..], config.key_times, clock.now());
+            let keys = (&algorithms[..], config.key_times, expiry.now(clock.as_ref()));
             let state =
                 IssuerState::open(issuer.clone(), &vocabulary, keys, (store.as_ref(), &vault)).await?;
             issuers.insert(issuer.url.to_string(), state);
@@ -140,6 +146,8 @@ impl Transmitter {
             store,
             transport,
             clock,
+            expiry,
+            began,
             vault,
             vocabulary,
             codec,
@@ -165,6 +173,10 @@ impl Transmitter {
             // What has begun ends.
             self.closing.send_replace(true);
             return Err(error);
+        }
+        if let Err(error) = self.store_time().await {
+            // Housekeeping tries again.
+            tracing::warn!(%error, "Time not stored, will retry");
         }
         self.has_begun.store(true, Ordering::SeqCst);
         for entry in self.table.all() {
@@ -216,6 +228,13 @@ impl Transmitter {
     /// Whether it has begun to send, and does not end.
     pub(crate) fn is_at_work(&self) -> bool {
         self.has_begun.load(Ordering::SeqCst) && !self.is_closing()
+    }
+
+    /// The time as it was at the start, and what has elapsed since. What is due in memory (retries, rests, what is hidden
+    /// from pollers) goes by it, so that nobody who sets the clock holds it up (SEM-30).
+    pub(crate) fn steady_now(&self) -> Timestamp {
+        let (at, elapsed) = self.began;
+        at.plus(self.clock.elapsed().saturating_sub(elapsed))
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -324,7 +343,7 @@ impl CommitObserver for Observer {
         let Some(transmitter) = self.0.upgrade() else { return };
         let mut woken: Vec<Arc<Entry>> = Vec::new();
         let batched = transmitter.config.poll_order == PollOrder::Batched;
-        let now = transmitter.clock.now();
+        let now = transmitter.steady_now();
         for (mut delivery, previous) in deliveries {
             let number = delivery.stream;
             let Some(entry) = transmitter.table.by_number(number).filter(|entry| entry.keeps(delivery.queue))
@@ -407,6 +426,9 @@ async fn keep_house(transmitter: Weak<Transmitter>, mut closing: watch::Receiver
             () = tokio::time::sleep(period) => {}
         }
         let Some(this) = transmitter.upgrade() else { return };
+        if let Err(error) = this.store_time().await {
+            tracing::warn!(%error, "Time not stored, will retry");
+        }
         if let Err(error) = this.look_for_what_was_missed().await {
             tracing::warn!(%error, "What is owed could not be looked at, it is tried again later");
         }
@@ -429,7 +451,7 @@ async fn keep_house(transmitter: Weak<Transmitter>, mut closing: watch::Receiver
         drop(this);
         loop {
             let Some(transmitter) = transmitter.upgrade() else { return };
-            let before = transmitter.clock.now().minus(transmitter.config.audit_kept);
+            let before = transmitter.expiry_now().minus(transmitter.config.audit_kept);
             match transmitter.store.forget_changes(before).await {
                 Ok(true) if !transmitter.is_closing() => {}
                 Ok(_) => break,
@@ -441,7 +463,7 @@ async fn keep_house(transmitter: Weak<Transmitter>, mut closing: watch::Receiver
         }
         loop {
             let Some(transmitter) = transmitter.upgrade() else { return };
-            let now = transmitter.clock.now();
+            let now = transmitter.expiry_now();
             let keep = Keep {
                 history: now.minus(transmitter.config.history),
                 dead: now.minus(transmitter.config.dead_kept),

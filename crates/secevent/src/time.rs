@@ -93,6 +93,12 @@ impl Timestamp {
 pub trait Clock: Send + Sync {
     /// What time it is.
     fn now(&self) -> Timestamp;
+
+    /// How much time has passed since some fixed moment: monotonic time, which nobody sets. Of a clock that is never set
+    /// that is how far it has come, and such a clock need not implement this.
+    fn elapsed(&self) -> Duration {
+        self.now().since(Timestamp::from_micros(0))
+    }
 }
 
 impl fmt::Debug for Timestamp {

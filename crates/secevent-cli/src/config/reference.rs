@@ -156,6 +156,14 @@ const STORE: &[Setting] = &[
         "What the store may hold. At the bound nothing new is accepted (503) until there is room again.",
     )
     .default("68719476736"),
+    Setting::new(
+        "reserve_bytes",
+        Kind::Amount { unit: "bytes", min: 0, max: 1 << 40 },
+        "Disk space that is kept back in a file beside the store, in addition to the length of the store's log. When the \
+         disk is full, new events are rejected (503, not ready), and this space serves to settle what was accepted and to \
+         start the server.",
+    )
+    .default("16777216"),
 ];
 
 const SECRETS: &[Setting] = &[

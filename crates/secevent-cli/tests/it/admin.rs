@@ -352,6 +352,8 @@ fn help() {
         "replay start",
         "replay list",
         "replay cancel",
+        "clock show",
+        "clock confirm",
         "backup",
     ] {
         let args: Vec<&str> = command.split(' ').chain(["--help"]).collect();

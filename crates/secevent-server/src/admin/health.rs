@@ -33,21 +33,29 @@ pub(crate) fn routes() -> Vec<Route> {
 struct Health {
     /// `alive` or `ready`.
     status: &'static str,
+    /// What an operator should look at, although the server works.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
-fn told(status: &'static str) -> Response {
-    answer(StatusCode::OK, serde_json::to_vec(&Health { status }).expect("it is a text"))
+fn told(status: &'static str, warnings: Vec<String>) -> Response {
+    answer(StatusCode::OK, serde_json::to_vec(&Health { status, warnings }).expect("texts are JSON"))
 }
 
 /// `GET /healthz`: it answers, so it lives.
 pub(crate) async fn alive() -> Response {
-    told("alive")
+    told("alive", Vec::new())
 }
 
 /// `GET /readyz`: the store answers and the engine moves.
 pub(crate) async fn ready(State(admin): State<Arc<Admin>>) -> Result<Response, Problem> {
     match admin.transmitter.ready().await {
-        Ok(()) => Ok(told("ready")),
+        Ok(()) => {
+            let ahead = admin.transmitter.clock_state().expiry.ahead.map(|ahead| {
+                format!("the system clock is {} s ahead and not used for deletion", ahead.as_secs())
+            });
+            Ok(told("ready", ahead.into_iter().collect()))
+        }
         Err(reason) => {
             warn!(%reason, "The server is not ready");
             Err(Problem::not_ready(match reason {

@@ -69,6 +69,11 @@ struct Text(String);
 impl Text {
     fn whole(&mut self, figures: &Figures) {
         let commits = &figures.commits;
+        self.gauge(
+            "secevent_clock_ahead_seconds",
+            "How far the system clock is ahead of elapsed time, and not used for deletion.",
+            figures.clock_ahead.as_secs(),
+        );
         self.counter("secevent_events_accepted_total", "Events that were accepted.", figures.accepted);
         self.counter("secevent_sets_delivered_total", "SETs that receivers have.", figures.delivered);
         self.counter("secevent_sets_rejected_total", "SETs that receivers refused.", figures.rejected);
@@ -100,6 +105,12 @@ impl Text {
             commits.time.as_secs_f64(),
         );
         self.counter("secevent_commit_failed_total", "Groups that failed as a whole.", commits.failed);
+        self.counter("secevent_store_damaged_total", "Calls that found the store damaged.", commits.damaged);
+        self.gauge(
+            "secevent_store_log_pages",
+            "Pages of 4 KiB in the write-ahead log. It grows while a backup or another program reads the store.",
+            u64::try_from(commits.log_pages).unwrap_or(u64::MAX),
+        );
     }
 
     /// Clients without a failure have no line, and only so many have one.

@@ -26,6 +26,8 @@ pub(crate) fn endpoints(stream: &str) -> Vec<(Method, String, Value)> {
         (Method::GET, format!("/admin/v1/replays/{:032x}", 1), Value::Null),
         (Method::DELETE, format!("/admin/v1/replays/{:032x}", 1), Value::Null),
         (Method::POST, "/admin/v1/backup".to_owned(), json!({"path": "/backups/copy.db"})),
+        (Method::GET, "/admin/v1/clock".to_owned(), Value::Null),
+        (Method::POST, "/admin/v1/clock/confirm".to_owned(), Value::Null),
         (Method::GET, "/admin/v1/keys".to_owned(), Value::Null),
         (Method::POST, "/admin/v1/keys/publish".to_owned(), json!({"issuer": "https://tr.example"})),
         (Method::POST, "/admin/v1/keys/rotate".to_owned(), json!({"issuer": "https://tr.example"})),
@@ -494,6 +496,27 @@ async fn a_server_whose_store_does_not_answer_lives_and_is_not_ready() {
     assert_eq!(world.admin(Method::GET, LOCAL, "/metrics", &Value::Null).await.status, 200);
     world.store.fail(None);
     world.admin(Method::GET, "", "/readyz", &Value::Null).await.is_answer(200);
+}
+
+/// A server that accepts no events, or found its store damaged, is not ready and says why.
+// finding: B5
+#[tokio::test]
+async fn a_server_that_rejects_events_is_not_ready() {
+    let world = World::new().await;
+    for (trouble, reason) in [
+        (StoreError::DiskFull, "new events are rejected: the disk is full"),
+        (StoreError::Full, "new events are rejected: the store holds as much as it may"),
+    ] {
+        world.store.fail(Some(trouble));
+        let answer = world.admin(Method::GET, "", "/readyz", &Value::Null).await;
+        let problem = answer.is_problem(503, "not_ready");
+        assert!(problem["detail"].as_str().unwrap().starts_with(reason), "{problem}");
+    }
+    world.store.fail(None);
+    world.admin(Method::GET, "", "/readyz", &Value::Null).await.is_answer(200);
+    world.store.damaged.store(1, std::sync::atomic::Ordering::Relaxed);
+    let answer = world.admin(Method::GET, "", "/readyz", &Value::Null).await;
+    assert_eq!(answer.is_problem(503, "not_ready")["err"], "not_ready");
 }
 
 fn text(answer: &Answer) -> String {
