@@ -134,6 +134,7 @@ impl Transmitter {
         }
         // Those that are not in memory were settled long ago, or handed out before a restart. One of another epoch is
         // another delivery that had the same place before the store was restored from a backup (SEM-1).
+        let mut names: HashMap<Jti, EventNames> = HashMap::new();
         while !unknown.is_empty() {
             let mut sequences: Vec<Sequence> = unknown.iter().map(|(named, _, _)| named.sequence).collect();
             sequences.sort_unstable();
@@ -145,6 +146,15 @@ impl Transmitter {
                 stored.entry(named).or_default().push(one);
             }
             unknown.retain(|(named, _, _)| stored.contains_key(named));
+            for (named, _, verdict) in &unknown {
+                if matches!(verdict, Verdict::Acked) || names.contains_key(named) {
+                    continue;
+                }
+                let is_it = |one: &&Delivery| one.epoch == named.epoch && one.generation == named.generation;
+                let rejected = self.store.deliveries(number, named.sequence).await.unwrap_or_default();
+                let rejected = rejected.iter().find(is_it).map(|one| event_names(one, &self.codec));
+                names.insert(*named, rejected.unwrap_or_default());
+            }
             let mut settled = Vec::new();
             {
                 let mut outgoing = entry.outgoing();
@@ -158,19 +168,12 @@ impl Transmitter {
                         let place = (one.place.queue, one.place.sequence);
                         outgoing.settle(place, one.body_bytes).then_some(place)
                     });
-                    settled.extend(found.next().map(|place| (place, named, jti, verdict)));
+                    let names = names.remove(&named).unwrap_or_default();
+                    settled.extend(found.next().map(|place| (place, jti, verdict, names)));
                 }
             }
-            for (place, named, jti, verdict) in settled {
-                let names = match verdict {
-                    Verdict::Rejected(_) => {
-                        let stored =
-                            self.store.deliveries(named.stream, named.sequence).await.unwrap_or_default();
-                        let it = stored.iter().find(|one| one.epoch == named.epoch && place_of(one) == place);
-                        it.map(|one| event_names(one, &self.codec)).unwrap_or_default()
-                    }
-                    _ => EventNames::default(),
-                };
+            // Nothing is waited for in between: what is settled in memory must be stored, whoever hangs up.
+            for (place, jti, verdict, names) in settled {
                 reported.add(place, jti, verdict, names);
             }
         }
