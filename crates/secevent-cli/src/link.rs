@@ -9,7 +9,9 @@ use http::{HeaderName, HeaderValue};
 use secevent::{Invalid, Issuer};
 use secevent_http::Client;
 use secevent_jose::Signer;
-use secevent_receiver::{AuthorizationServer, ClientError, Credentials, Discovery, Peer, TransmitterClient};
+use secevent_receiver::{
+    AuthorizationServer, ClientError, Credentials, Discovery, Peer, Purpose, TransmitterClient,
+};
 use secevent_ssf::{Endpoint, Secret, StreamId, Tolerance, TransmitterMetadata, Transport};
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -193,11 +195,11 @@ impl Access {
         let known = || {
             let server = server.as_ref()?;
             let scope = match need {
-                Need::Read => server.scope_for(false),
-                Need::Manage => server.scope_for(true),
-                Need::Emit => Some(WRITE),
+                Need::Read => server.scope_for(Purpose::Read),
+                Need::Manage => server.scope_for(Purpose::Manage),
+                Need::Emit => WRITE.to_owned(),
             };
-            scope.map(str::to_owned)
+            Some(scope)
         };
         let scope = self.scope.clone().or_else(known);
         if let Some(path) = &self.client_key {

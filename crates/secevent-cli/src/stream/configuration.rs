@@ -5,7 +5,7 @@ use crate::link::{ACCESS, Access, EXIT_CODES, Link, Need, stream_id};
 use crate::output::{BOLD, Failure, note, print, print_json, safe, table};
 use clap::Args;
 use secevent::Audience;
-use secevent_receiver::{Answer, ClientError};
+use secevent_receiver::{Answer, ClientError, PushCredential};
 use secevent_ssf::{
     Change, CreateStream, Method, ReplaceStream, StreamConfiguration, StreamId, Supplied, UpdateStream,
 };
@@ -200,7 +200,7 @@ pub(crate) async fn create(args: &Create) -> Result<(), Failure> {
         supplied: Supplied { aud: args.audience.clone().map(Audience::One), ..Supplied::default() },
     };
     let created = match args.adopt {
-        true => link.client.create_or_adopt(&create).await,
+        true => link.client.create_or_adopt(&create, PushCredential::Compare).await,
         false => link.client.create(&create).await,
     };
     let created = created.map_err(|error| {
