@@ -21,7 +21,6 @@ use tracing::warn;
 
 /// Why a stream is not what the receiver asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum ManageError {
     /// The request breaks a rule.
     #[error(transparent)]
@@ -271,6 +270,11 @@ impl Transmitter {
             warn!(stream.id = %settings.stream.id, %error, "What was owed to a deleted stream is not dropped yet");
         }
         Ok(())
+    }
+
+    /// Refuses a stream that the client does not have. Whether somebody else has it is not told.
+    pub fn require_stream(&self, issuer: &str, client: &str, id: &StreamId) -> Result<(), ManageError> {
+        self.stream_of(issuer, client, id).map(drop)
     }
 
     /// The status of a client's stream.

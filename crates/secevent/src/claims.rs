@@ -383,7 +383,9 @@ impl Events {
         let Some((uri, payload)) = self.iter().find(|(uri, _)| is_it(uri)) else { return Ok(None) };
         let within = |error: Invalid| error.within(uri).within("events");
         Definition::of::<E>().check(payload, Strictness::Lenient).map_err(within)?;
-        let misfit = |error| within(Invalid::new("", "PUSH-18", format!("does not fit its type: {error}")));
+        let misfit = |error: serde_json::Error| {
+            within(Invalid::new("", "PUSH-18", format!("does not fit its type: {}", json::problem(&error))))
+        };
         let read = serde_json::from_str(payload).or_else(|error| {
             // A known peer may write it in another shape.
             let Ok(Value::Object(members)) = serde_json::from_str(payload) else { return Err(error) };

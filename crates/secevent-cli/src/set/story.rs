@@ -1,6 +1,6 @@
 //! What a token tells, in words: its events, its subject, its times, and what is wrong with it.
 
-use crate::output::{BOLD, DIM, Failure, pretty, safe, utc};
+use crate::output::{BOLD, DIM, Failure, message, pretty, safe, utc};
 use secevent::lint::{self, Finding, Ruleset, Severity};
 use secevent::{Claims, Definition, EventStatus, Events, Invalid, Profile, Subject, Timestamp, Vocabulary};
 use serde::Serialize;
@@ -152,6 +152,6 @@ pub(crate) fn write_claims(text: &mut String, claims: &Claims, subject_found: Op
         line("subject", subject(found));
     }
     for (name, value) in &claims.other {
-        line(&safe(name), safe(value.get()));
+        line(&safe(name), message(value.get()));
     }
 }

@@ -2,9 +2,8 @@
 
 use super::request::{Members, Query, RULE, if_match, no_such_stream, stream_of, with_etag};
 use super::route::{Operation, Route};
-use super::{Admin, time};
+use super::{Admin, answer, time};
 use crate::problem::Problem;
-use crate::ssf::answer;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
