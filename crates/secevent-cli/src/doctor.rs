@@ -472,7 +472,7 @@ impl Findings {
         let servers = settings.authorization_servers.iter().map(|server| server.issuer.as_str());
         let endpoints = settings.streams.iter().filter_map(|stream| match &stream.delivery.by {
             DeliverBy::Push { endpoint_url, .. } => Some(endpoint_url.as_str()),
-            DeliverBy::Poll => None,
+            DeliverBy::Poll { .. } => None,
         });
         self.clock(&client, &clocks(servers.chain(endpoints), &ours)).await;
         for issuer in &settings.transmitter.issuers {

@@ -4,9 +4,10 @@ use crate::credentials::Caller;
 use crate::intake::{Intake, Taken};
 use crate::retry::RetryPolicy;
 use crate::{ClientError, stopped};
+use http::HeaderValue;
 use secevent::json::Limits;
 use secevent_ssf::poll::{PollRequest, PollResponse, request};
-use secevent_ssf::{Endpoint, ResponseLimit, ResponseTime, push};
+use secevent_ssf::{Endpoint, ResponseLimit, ResponseTime, Secret, push};
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,7 @@ pub struct PollSettings {
     /// we know holds it.
     pub held_max: Duration,
     /// How long to wait at least between polls that bring nothing, because some transmitters answer at once
-    /// although they were asked to wait. Default: 1 s.
+    /// although they were asked to wait, and sources with [`crate::Source::short_polls`] ask for that. Default: 1 s.
     pub empty_pause: Duration,
     /// How long to wait after a failure.
     pub retry: RetryPolicy,
@@ -54,6 +55,8 @@ pub(crate) struct Poller {
     pub(crate) intake: Arc<Intake>,
     pub(crate) caller: Arc<Caller>,
     pub(crate) endpoint: Endpoint,
+    /// What each poll carries instead of our own credentials, if the transmitter handed that out.
+    pub(crate) authorization: Option<Secret<HeaderValue>>,
     pub(crate) settings: PollSettings,
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -108,7 +111,7 @@ impl Poller {
             true => PollRequest::acknowledge_only(ack, set_errs),
             false => PollRequest {
                 max_events: Some(self.settings.sets_max),
-                return_immediately: false,
+                return_immediately: !self.intake.source.holds_polls(),
                 ack,
                 set_errs,
             },
@@ -143,9 +146,11 @@ impl Poller {
     }
 
     async fn send(&self, poll: &PollRequest) -> Result<PollResponse, PollError> {
-        let mut request = request(&self.endpoint, poll, None);
+        let mut request = request(&self.endpoint, poll, self.authorization.as_ref());
         request.extensions_mut().insert(ResponseLimit(self.settings.answer.bytes_max));
-        request.extensions_mut().insert(ResponseTime(self.settings.held_max));
+        if !poll.return_immediately {
+            request.extensions_mut().insert(ResponseTime(self.settings.held_max));
+        }
         let response = self.caller.send(request).await?;
         if !response.status().is_success() {
             return Err(ClientError::refused(&response).into());

@@ -72,7 +72,7 @@ pub use secret::Secret;
 pub use status::{Status, StreamStatus, UpdateStatus};
 pub use stream::{
     CreateStream, DESCRIPTION_CHARS_MAX, EVENT_CHARS_MAX, EVENTS_MAX, ReplaceStream, StreamConfiguration,
-    StreamId, Supplied, UpdateStream,
+    StreamId, Supplied, Unreadable, UpdateStream,
 };
 pub use subjects::{AddSubject, RemoveSubject};
 pub use tolerance::Tolerance;

@@ -213,7 +213,7 @@ impl Transmitter {
     /// each time, so it is opened.
     fn is_delivered_like(&self, settings: &Settings, asked: &DeliveryRequest) -> bool {
         match (&settings.stream.target, &asked.by) {
-            (Target::Poll { .. }, DeliverBy::Poll) => true,
+            (Target::Poll { .. }, DeliverBy::Poll { .. }) => true,
             (Target::Push { .. }, DeliverBy::Push { endpoint_url, authorization_header }) => {
                 let Ok(target) = settings.push_target(&self.vault) else { return false };
                 let wanted = match authorization_header {

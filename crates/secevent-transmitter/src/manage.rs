@@ -445,7 +445,7 @@ impl Transmitter {
     pub(crate) fn target(&self, id: &str, asked: &DeliveryRequest, stored: Option<&str>) -> Target {
         let words = asked.spelling.into();
         match &asked.by {
-            DeliverBy::Poll => Target::Poll { words },
+            DeliverBy::Poll { .. } => Target::Poll { words },
             DeliverBy::Push { endpoint_url, authorization_header } => Target::Push {
                 endpoint_url: endpoint_url.as_str().to_owned(),
                 authorization: match authorization_header {
