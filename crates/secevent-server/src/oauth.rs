@@ -2,6 +2,7 @@
 
 use crate::clients::{ASSERTION_TYPE, Clients, Scope, Shown, TokenError};
 use crate::context::{form_pairs, is_type};
+use crate::listen::prove;
 use crate::problem::Problem;
 use crate::ssf::{answer, metadata};
 use axum::extract::State;
@@ -11,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use secevent_jose::{Algorithm, Algorithms};
 use serde_json::json;
 use std::collections::HashSet;
@@ -40,6 +41,7 @@ pub(crate) const FORM_BYTES_MAX: usize = 64 * 1024;
 pub(crate) async fn token(
     State(clients): State<Arc<Clients>>,
     headers: HeaderMap,
+    extensions: Extensions,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let body = match body {
@@ -47,7 +49,7 @@ pub(crate) async fn token(
         Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
             return Problem::too_large(FORM_BYTES_MAX).into_response();
         }
-        Err(rejection) => return rejection.into_response(),
+        Err(_) => return refusal("invalid_request", "the body could not be read"),
     };
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !is_type(kind, "application/x-www-form-urlencoded") {
@@ -85,6 +87,7 @@ pub(crate) async fn token(
     let Some(shown) = shown else { return unknown_client() };
     match clients.grant(shown, value("scope")).await {
         Ok(granted) => {
+            prove(&extensions);
             let granted = json!({
                 "access_token": granted.token,
                 "token_type": "Bearer",
