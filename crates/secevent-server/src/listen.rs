@@ -7,6 +7,7 @@
 mod bodies;
 mod connections;
 mod counts;
+mod host;
 
 pub(crate) use bodies::prove;
 pub use counts::{ListenCounts, ListenFigures};
@@ -421,6 +422,9 @@ async fn answer(
     body_timeout: Duration,
 ) -> Response {
     let version = request.version();
+    if let Err(problem) = host::check(&request) {
+        return closing(problem.into_response(), version);
+    }
     let standing = &asking.0;
     request.extensions_mut().insert(Arc::clone(standing));
     let (head, body) = request.into_parts();

@@ -518,6 +518,36 @@ async fn small_pieces_are_counted_with_what_they_cost() {
     server.end().await;
 }
 
+/// Requests say which host they are for, exactly once.
+// finding: B15
+#[tokio::test]
+async fn a_request_without_a_host_or_with_two_is_refused() {
+    let server = Server::start(Listening::default()).await;
+    for hosts in ["", "host: a\r\nhost: a\r\n", "host: a\r\nhost: b\r\n", "host: a@b\r\n", "host:\r\n"] {
+        let answer = server.says(&format!("GET / HTTP/1.1\r\n{hosts}\r\n")).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 400") && answer.contains("application/problem+json"),
+            "{answer}"
+        );
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+    assert!(server.says("GET / HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 200"));
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(server.connect().await))
+            .await
+            .unwrap();
+    let connection = tokio::spawn(connection);
+    for (host, status) in [(None, 200), (Some("a"), 200), (Some("b"), 400)] {
+        let mut request = Request::get("http://a/").body(Empty::<bytes::Bytes>::new()).unwrap();
+        if let Some(host) = host {
+            request.headers_mut().insert("host", host.parse().unwrap());
+        }
+        assert_eq!(sender.send_request(request).await.unwrap().status(), status, "{host:?}");
+    }
+    connection.abort();
+    server.end().await;
+}
+
 /// A body whose framing is broken is answered as everything else is.
 // finding: B22
 #[tokio::test]
