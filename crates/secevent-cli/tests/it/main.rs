@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod foreign;
 mod key;
+mod listeners;
 mod program;
 mod secrets;
 mod serve;
