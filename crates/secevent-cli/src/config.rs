@@ -95,6 +95,10 @@ struct Server {
     #[serde(default)]
     trusted_proxies: Vec<String>,
     connections_max: Option<u32>,
+    first_head_seconds: Option<u64>,
+    bodies_bytes_max: Option<u64>,
+    #[serde(default)]
+    public_health: bool,
 }
 
 /// Where operators are listened to, if they are.
@@ -196,6 +200,8 @@ pub(crate) struct Settings {
     pub(crate) database: PathBuf,
     pub(crate) store: StoreLimits,
     pub(crate) listen: ListenSettings,
+    /// Whether the public listener serves `/healthz` and `/readyz` too.
+    pub(crate) public_health: bool,
     pub(crate) admin: Option<AdminSettings>,
     pub(crate) master_key: MasterKey,
     pub(crate) outgoing: OutgoingConfig,
@@ -326,8 +332,7 @@ impl File {
         };
         issuer_url(&public_url).map_err(|error| anyhow::anyhow!("server.public_url: {}", error.problem()))?;
 
-        let Server { tls, admin_tls, trusted_proxies, connections_max, .. } = &self.server;
-        let listening = listen::settle(tls.as_ref(), admin_tls.as_ref(), trusted_proxies, *connections_max)?;
+        let listening = listen::settle(&self.server)?;
         let database = self.database(overrides.store.as_deref())?;
         let store = self.store.limits()?;
         let master_key = match (self.secrets, dev) {
@@ -413,6 +418,7 @@ impl File {
             database,
             store,
             listen: listening,
+            public_health: self.server.public_health,
             admin,
             master_key,
             outgoing,

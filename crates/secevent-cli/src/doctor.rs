@@ -9,6 +9,7 @@ use crate::config::{
     AdminListen, CertificateFiles, DEFAULT_ADMIN_LISTEN, File, ListenSettings, MasterKey, Settings,
     ShownCredential,
 };
+use crate::descriptors;
 use crate::network::{is_loopback, on_loop, operator_client};
 use crate::output::{BAD, BOLD, DIM, EXIT_FAILED, Failure, GOOD, WARNING, message, print, print_json, utc};
 use bytes::Bytes;
@@ -186,6 +187,7 @@ impl Findings {
 
     async fn all(&mut self, settings: Settings, listen: SocketAddr, admin_listen: Option<AdminListen>) {
         self.disk(&settings.database);
+        self.open_files(&settings, descriptors::attainable());
         let is_running = self.store(&settings);
         self.permissions(&settings.database, is_running);
         if is_running {
@@ -244,6 +246,21 @@ impl Findings {
                 self.fail("fsync", what, "give the directory of the store to the server's user");
             }
         }
+    }
+
+    /// Whether as many connections can be open as the settings allow.
+    fn open_files(&mut self, settings: &Settings, limit: Option<u64>) {
+        let wanted = settings.listen.listening.limits.connections_max;
+        let shares = descriptors::share(limit, wanted, settings.outgoing.connections_max);
+        if !shares.is_reduced(wanted) {
+            return self.ok("open files", shares.to_string());
+        }
+        let what = format!("server.connections_max is {wanted}, but {shares}");
+        let fix = format!(
+            "raise the hard limit to {} (LimitNOFILE= in systemd), or set server.connections_max to {}",
+            shares.enough, shares.public
+        );
+        self.warn("open files", what, fix);
     }
 
     /// Whether a server can open the store, or has. Returns whether one has.

@@ -9,6 +9,7 @@ mod clock;
 mod config;
 mod dead;
 mod demo;
+mod descriptors;
 mod doctor;
 mod emit;
 mod erase;

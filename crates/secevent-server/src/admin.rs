@@ -12,7 +12,7 @@ mod erasures;
 mod events;
 mod figures;
 mod guard;
-mod health;
+pub(crate) mod health;
 mod keys;
 mod metrics;
 mod openapi;
@@ -25,6 +25,7 @@ mod time;
 pub use guard::TokenDigest;
 
 use crate::clients::Clients;
+use crate::listen::ListenCounts;
 use crate::problem::Problem;
 use crate::router::bounded;
 use crate::ssf;
@@ -54,6 +55,8 @@ pub struct AdminConfig {
     pub metrics: MetricsAccess,
     /// How the store is copied, if it can be.
     pub backup: Option<Arc<dyn Backup>>,
+    /// The counters of listeners that `/metrics` shows, each with the name of its listener.
+    pub listeners: Vec<(&'static str, ListenCounts)>,
 }
 
 /// Who may read `/metrics`.

@@ -88,8 +88,8 @@ const SERVER: &[Setting] = &[
     Setting::new(
         "admin_names",
         Kind::Texts("host name"),
-        "More names under which the admin listener may be addressed. Others are turned away, so that no web page \
-         reaches it by a name of its own.",
+        "More names under which the admin listener may be addressed. Requests to other names get 421, so that no web \
+         page reaches it by a name of its own.",
     )
     .default("[]")
     .example("[\"secevent.internal\"]"),
@@ -117,7 +117,34 @@ const SERVER: &[Setting] = &[
     )
     .default("[]")
     .example("[\"10.0.0.0/8\"]"),
-    Setting::new("connections_max", count(1_000_000), "Connections of one listener at once.").default("16384"),
+    Setting::new(
+        "connections_max",
+        count(1_000_000),
+        "Connections of the public listener at once. The limit of open files may allow fewer: the server raises it as \
+         far as it may, logs what is left at start-up, and `secevent doctor` reports it. At the limit, connections that \
+         do nothing are closed for new ones.",
+    )
+    .default("16384"),
+    Setting::new(
+        "first_head_seconds",
+        seconds(75),
+        "How long the first request head on a connection may take. Slower connections are closed.",
+    )
+    .default("10"),
+    Setting::new(
+        "bodies_bytes_max",
+        Kind::Amount { unit: "bytes", min: 8 << 20, max: 64 << 30 },
+        "Request bodies that one listener holds in memory. Requests without an accepted token may take a quarter of it. At \
+         the limit, the request that has waited longest for the rest of its body is answered with 503.",
+    )
+    .default("67108864"),
+    Setting::new(
+        "public_health",
+        Kind::Switch,
+        "Whether the public listener serves /healthz and /readyz too, to anybody, for load balancers that cannot reach \
+         the admin listener.",
+    )
+    .default("false"),
 ];
 
 const TLS: &[Setting] = &[

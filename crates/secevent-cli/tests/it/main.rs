@@ -10,6 +10,7 @@ mod doctor;
 mod foreign;
 mod hostile;
 mod key;
+mod listeners;
 mod program;
 mod secrets;
 mod serve;

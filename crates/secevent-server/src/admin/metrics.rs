@@ -4,6 +4,7 @@
 use super::route::{Operation, Route};
 use super::{Admin, MetricsAccess};
 use crate::clients::FailedAuthentications;
+use crate::listen::{ListenCounts, ListenFigures};
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -32,6 +33,7 @@ pub(crate) async fn read(State(admin): State<Arc<Admin>>) -> Response {
     let mut text = Text::default();
     text.whole(&figures);
     text.failed_authentications(&admin.clients.failed_authentications());
+    text.listeners(&admin.config.listeners);
     if figures.streams < STREAMS_MAX {
         let streams = admin.streams().await;
         text.streams(&streams, admin.clock.now());
@@ -128,6 +130,54 @@ impl Text {
             "Requests with an access token that is not valid.",
             failed.tokens,
         );
+    }
+
+    fn listeners(&mut self, listeners: &[(&'static str, ListenCounts)]) {
+        type Read = fn(&ListenFigures) -> u64;
+        let each: [(&str, &str, &str, Read); 9] = [
+            ("secevent_connections", "gauge", "Open connections.", |of| of.connections),
+            (
+                "secevent_connections_without_head",
+                "gauge",
+                "Open connections on which no complete request head has arrived.",
+                |of| of.without_head,
+            ),
+            (
+                "secevent_connections_evicted_total",
+                "counter",
+                "Connections closed to make room for new ones.",
+                |of| of.evicted,
+            ),
+            (
+                "secevent_connections_accept_failed_total",
+                "counter",
+                "Failures to accept a connection, mostly for lack of file descriptors.",
+                |of| of.accept_failed,
+            ),
+            ("secevent_handshakes", "gauge", "TLS handshakes under way.", |of| of.handshakes),
+            ("secevent_handshakes_failed_total", "counter", "TLS handshakes that failed.", |of| {
+                of.handshakes_failed
+            }),
+            ("secevent_handshakes_timed_out_total", "counter", "TLS handshakes that took too long.", |of| {
+                of.handshakes_timed_out
+            }),
+            ("secevent_request_body_bytes", "gauge", "Bytes of request bodies held in memory.", |of| {
+                of.body_bytes
+            }),
+            (
+                "secevent_request_bodies_refused_total",
+                "counter",
+                "Requests answered with 503 because too many bytes of request bodies were held.",
+                |of| of.bodies_refused,
+            ),
+        ];
+        let figures: Vec<_> = listeners.iter().map(|(name, counts)| (name, counts.figures())).collect();
+        for (name, kind, help, read) in each.into_iter().filter(|_| !figures.is_empty()) {
+            self.head(name, kind, help);
+            for (listener, figures) in &figures {
+                let _ = writeln!(self.0, "{name}{{listener=\"{listener}\"}} {}", read(figures));
+            }
+        }
     }
 
     fn streams(&mut self, streams: &[StreamFigures], now: Timestamp) {

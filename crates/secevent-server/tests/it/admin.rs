@@ -183,7 +183,9 @@ async fn requests_that_a_browser_was_tricked_into_are_refused() {
         for host in
             ["rebound.example:8081", "127.0.0.1.rebound.example", "10.0.0.1:8081", "localhost.", "tr.example"]
         {
-            call(path, &[("host", host)]).await.is_problem(421, "misdirected");
+            let problem = call(path, &[("host", host)]).await.is_problem(421, "misdirected");
+            // finding: C14
+            assert!(problem["detail"].as_str().unwrap().contains("server.admin_names"), "{problem}");
         }
         for hosts in [&[][..], &[("host", "localhost"), ("host", "rebound.example")], &[("host", "a b")]] {
             call(path, hosts).await.is_problem(400, "invalid_request");
