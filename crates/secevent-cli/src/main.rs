@@ -24,6 +24,7 @@ mod network;
 mod node;
 mod output;
 mod replay;
+mod restore;
 mod rule;
 mod serve;
 mod set;
@@ -74,6 +75,7 @@ enum Command {
     Audit(audit::Audit),
     Erase(erase::Erase),
     Backup(backup::Backup),
+    Restore(restore::Restore),
     /// Show or confirm the clock of a running server.
     #[command(subcommand)]
     Clock(clock::Command),
@@ -119,6 +121,7 @@ fn main() -> ExitCode {
         Command::Audit(args) => audit::run(&args),
         Command::Erase(args) => erase::run(&args),
         Command::Backup(args) => backup::run(&args),
+        Command::Restore(args) => restore::run(&args),
         Command::Clock(command) => clock::run(&command),
         Command::Key(command) => key::run(&command),
         Command::Config(command) => config::command::run(&command, &matches),

@@ -46,7 +46,7 @@ mod reserve;
 mod subjects;
 mod writer;
 
-pub use inspect::{Inspection, inspect};
+pub use inspect::{Contents, DAMAGE_MAX, Inspection, inspect, inspect_backup};
 pub use open::Options;
 
 use backup::Backups;
@@ -292,6 +292,10 @@ impl Records for SqliteStore {
 impl Backup for SqliteStore {
     fn backup(&self, to: PathBuf) -> BoxFuture<'_, Result<(), StoreError>> {
         self.backups.start(to)
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
+        self.backups.check()
     }
 }
 

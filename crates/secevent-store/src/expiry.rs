@@ -123,6 +123,14 @@ impl ExpiryClock {
         ExpiryReading { now: expected, ahead: Some(now.since(expected)), needs_confirmation }
     }
 
+    /// What the wall clock is expected to say at elapsed time zero, while it is believed and does what is expected: as
+    /// long as it differs from that by [`ExpiryClock::TOLERANCE`] at most, [`ExpiryClock::read`] returns the wall clock
+    /// and changes nothing.
+    pub fn steady_offset(&self) -> Option<Timestamp> {
+        let is_steady = matches!(self.state, State::Steady) && self.behind_since.is_none();
+        is_steady.then(|| self.believed.0.minus(self.believed.1))
+    }
+
     /// An operator says that the wall clock is right.
     pub fn confirm(&mut self, now: Timestamp, elapsed: Duration) {
         *self = Self { believed: (now, elapsed), state: State::Steady, behind_since: None };
@@ -177,9 +185,11 @@ mod tests {
     fn a_jump_is_not_believed_until_it_is_confirmed_or_time_has_passed() {
         let mut clock = started(0, None);
         assert_eq!(read(&mut clock, 10, 10), (at(10), false, false));
+        assert_eq!(clock.steady_offset(), Some(START));
         assert_eq!(read(&mut clock, 10 + HOUR, 10), (at(10 + HOUR), false, false), "that is within bounds");
         for days in [8, 400] {
             assert_eq!(read(&mut clock, days * DAY, 20), (at(20), true, true));
+            assert_eq!(clock.steady_offset(), None);
             assert_eq!(read(&mut clock, 30, 30), (at(30), false, false), "it is right again");
         }
         assert_eq!(read(&mut clock, 8 * DAY, 40), (at(40), true, true));

@@ -68,4 +68,8 @@ pub trait Backup: Send + Sync {
     /// returns the copy survives a crash. A server that is started on it draws another epoch, so that it never gives
     /// identifiers again that the original gave after the copy (SEM-1).
     fn backup(&self, to: std::path::PathBuf) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Reads the whole store, without holding up anybody. Returns what is damaged, in some lines; none are good.
+    /// [`StoreError::Busy`] while it is copied or read already.
+    fn check(&self) -> BoxFuture<'_, Result<Vec<String>, StoreError>>;
 }

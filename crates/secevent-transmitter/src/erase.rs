@@ -589,7 +589,7 @@ impl Erasure {
         format!("erasure/{id}")
     }
 
-    fn read(document: &Document) -> Result<Self, StoreError> {
+    pub(crate) fn read(document: &Document) -> Result<Self, StoreError> {
         serde_json::from_slice(&document.body)
             .map_err(|error| StoreError::Corrupt(format!("{}: {error}", document.name)))
     }

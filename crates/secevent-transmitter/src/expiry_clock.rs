@@ -6,6 +6,7 @@ use bytes::Bytes;
 use secevent::{Clock, Timestamp};
 use secevent_store::{ExpiryClock, ExpiryReading, SeenTime, Store, StoreError, Version};
 use serde_json::json;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tracing::{info, warn};
@@ -14,6 +15,8 @@ use tracing::{info, warn};
 #[derive(Debug)]
 pub(crate) struct Expiry {
     clock: Mutex<ExpiryClock>,
+    /// [`ExpiryClock::steady_offset`] in microseconds: nearly always the time is told without the lock.
+    steady_offset: AtomicI64,
     /// Held by whoever stores the time.
     stored: tokio::sync::Mutex<Stored>,
 }
@@ -29,6 +32,7 @@ impl Expiry {
     const DOCUMENT: &str = "expiry-clock";
     /// The time is stored this often.
     const STORE_EVERY: Duration = Duration::from_secs(600);
+    const NOT_STEADY: i64 = i64::MIN;
 
     /// Reads what was stored last.
     pub(crate) async fn open(store: &dyn Store, clock: &dyn Clock) -> Result<Self, TransmitterError> {
@@ -40,7 +44,11 @@ impl Expiry {
         });
         let expiry = ExpiryClock::new(clock.now(), clock.elapsed(), seen.transpose()?);
         let stored = Stored { version, last: None };
-        Ok(Self { clock: Mutex::new(expiry), stored: tokio::sync::Mutex::new(stored) })
+        Ok(Self {
+            clock: Mutex::new(expiry),
+            steady_offset: AtomicI64::new(Self::NOT_STEADY),
+            stored: tokio::sync::Mutex::new(stored),
+        })
     }
 
     /// The time by which records are deleted.
@@ -50,8 +58,25 @@ impl Expiry {
 
     fn read(&self, clock: &dyn Clock) -> ClockState {
         let (now, elapsed) = (clock.now(), clock.elapsed());
-        let expiry = self.clock.lock().unwrap_or_else(PoisonError::into_inner).read(now, elapsed);
+        let offset = self.steady_offset.load(Ordering::Relaxed);
+        if offset != Self::NOT_STEADY {
+            let expected = Timestamp::from_micros(offset).plus(elapsed);
+            let apart = now.since(expected).max(expected.since(now));
+            if apart <= ExpiryClock::TOLERANCE {
+                let expiry = ExpiryReading { now, ahead: None, needs_confirmation: false };
+                return ClockState { now, expiry };
+            }
+        }
+        let expiry = self.change(|clock| clock.read(now, elapsed));
         ClockState { now, expiry }
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut ExpiryClock) -> T) -> T {
+        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = change(&mut clock);
+        let offset = clock.steady_offset().map_or(Self::NOT_STEADY, Timestamp::as_micros);
+        self.steady_offset.store(offset, Ordering::Relaxed);
+        changed
     }
 }
 
@@ -86,7 +111,7 @@ impl Transmitter {
         })
         .await?;
         let (now, elapsed) = (self.clock.now(), self.clock.elapsed());
-        self.expiry.clock.lock().unwrap_or_else(PoisonError::into_inner).confirm(now, elapsed);
+        self.expiry.change(|clock| clock.confirm(now, elapsed));
         info!("System clock confirmed, used for deletion");
         self.store_time().await?;
         Ok(self.clock_state())

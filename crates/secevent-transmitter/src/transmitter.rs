@@ -3,8 +3,10 @@
 use crate::clients::ClientRules;
 use crate::config::{PollOrder, TransmitterConfig};
 use crate::counts::Counts;
+use crate::erase::Erasure;
 use crate::expiry_clock::Expiry;
 use crate::issuer::{IssuerConfig, IssuerState, in_one_place};
+use crate::recover::Replay;
 use crate::share::Shares;
 use crate::sign::SigningPool;
 use crate::stream::{Stream, Target};
@@ -15,8 +17,8 @@ use secevent::{Clock, Timestamp, Vocabulary};
 use secevent_jose::JwkSet;
 use secevent_ssf::{Status, Transport, TransportError};
 use secevent_store::{
-    CommitObserver, Delivery, JtiCodec, Keep, Queue, Sequence, Store, StoreError, StoreKey, StreamNumber,
-    Unsealable, Vault, Version,
+    CommitObserver, Delivery, Document, JtiCodec, Keep, Queue, Sequence, Store, StoreError, StoreKey,
+    StreamNumber, Unsealable, Vault, Version,
 };
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -507,6 +509,19 @@ impl Transmitter {
     /// The document that every store has once a transmitter has started on it. It is sealed: whoever can open it has the
     /// right master key.
     pub const STORE_KEY: &str = "store-key";
+
+    /// Whether a start can read this document of a store, as far as that can be said without the master key.
+    pub fn check_document(document: &Document) -> Result<(), StoreError> {
+        let kind = document.name.split_once('/').map_or("", |(kind, _)| kind);
+        match kind {
+            "stream" => serde_json::from_slice::<Stream>(&document.body)
+                .map(drop)
+                .map_err(|error| StoreError::Corrupt(format!("{}: {error}", document.name))),
+            "replay" => Replay::read(document).map(drop),
+            "erasure" => Erasure::read(document).map(drop),
+            _ => Ok(()),
+        }
+    }
 
     pub(crate) fn random_id(&self) -> String {
         use rand::RngExt as _;

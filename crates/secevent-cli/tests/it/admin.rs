@@ -222,6 +222,24 @@ fn a_copy_that_was_made_while_serving_can_be_served() {
     assert_eq!(again.code, 1, "{again:?}");
     assert!(again.stderr.contains("something of this name already"), "{again:?}");
 
+    // finding: C4
+    let (whole, files) = (std::fs::read(place.path("copy.db")).unwrap(), place.files());
+    let check = ["restore", "--check", "copy.db", "--dev", "--config", "secevent.toml", "--json"];
+    let told = place.run(&check);
+    assert_eq!(told.code, 0, "{told:?}");
+    let told = told.json();
+    assert_eq!(
+        (&told["usable"], &told["master_key"], &told["damage"]),
+        (&json!(true), &json!("fits"), &json!([]))
+    );
+    assert_eq!((&told["counts"]["streams"], &told["counts"]["pending"]), (&json!(1), &json!(2)), "{told}");
+    place.write("other.toml", CONFIG.replace("key = \"00", "key = \"ff"));
+    let told = place.run(&[&check[..4], &["--config", "other.toml"]].concat());
+    assert_eq!(told.code, 1, "{told:?}");
+    std::fs::remove_file(place.path("other.toml")).unwrap();
+    assert_eq!(place.run(&["restore", "copy.db"]).code, 2, "it only checks");
+    assert!(std::fs::read(place.path("copy.db")).unwrap() == whole && place.files() == files);
+
     // The original is killed, and the copy takes its place.
     let address = server.kill();
     let server = Server::start_with(&place, &address, &["--store", "sqlite:copy.db"]);
@@ -354,6 +372,7 @@ fn help() {
         "replay cancel",
         "clock show",
         "clock confirm",
+        "restore",
         "backup",
     ] {
         let args: Vec<&str> = command.split(' ').chain(["--help"]).collect();

@@ -26,6 +26,7 @@ pub(crate) fn endpoints(stream: &str) -> Vec<(Method, String, Value)> {
         (Method::GET, format!("/admin/v1/replays/{:032x}", 1), Value::Null),
         (Method::DELETE, format!("/admin/v1/replays/{:032x}", 1), Value::Null),
         (Method::POST, "/admin/v1/backup".to_owned(), json!({"path": "/backups/copy.db"})),
+        (Method::GET, "/admin/v1/store/check".to_owned(), Value::Null),
         (Method::GET, "/admin/v1/clock".to_owned(), Value::Null),
         (Method::POST, "/admin/v1/clock/confirm".to_owned(), Value::Null),
         (Method::GET, "/admin/v1/keys".to_owned(), Value::Null),
@@ -482,6 +483,16 @@ async fn a_copy_is_written_where_there_is_nothing() {
         let problem = ask().await.is_problem(status, err);
         assert!(problem["detail"].as_str().unwrap().contains(told), "{problem}");
     }
+}
+
+// finding: C5
+#[tokio::test]
+async fn what_is_damaged_is_told_to_operators() {
+    let world = World::new().await;
+    let check = async || world.admin(Method::GET, LOCAL, "/admin/v1/store/check", &Value::Null).await;
+    assert_eq!(check().await.is_answer(200), json!({"damage": ["Tree 7 page 9: out of order"]}));
+    *world.copies.trouble.lock().unwrap() = Some(StoreError::Busy);
+    check().await.is_problem(409, "conflict");
 }
 
 #[tokio::test]

@@ -50,10 +50,10 @@ async fn a_hard_link_and_a_removed_lock_file_let_nobody_in() {
     let link = directory.path().join("link.db");
     std::fs::hard_link(&path, &link).unwrap();
     assert!(matches!(refused(&link), StoreError::Unusable(_)));
-    assert_eq!(secevent_sqlite::inspect(&link, &[]), Ok(secevent_sqlite::Inspection::Held));
+    assert_eq!(secevent_sqlite::inspect(&link, &mut |_| Ok(())), Ok(secevent_sqlite::Inspection::Held));
     std::fs::remove_file(directory.path().join("secevent.db.lock")).unwrap();
     assert!(matches!(refused(&path), StoreError::Unusable(_)));
-    assert_eq!(secevent_sqlite::inspect(&path, &[]), Ok(secevent_sqlite::Inspection::Held));
+    assert_eq!(secevent_sqlite::inspect(&path, &mut |_| Ok(())), Ok(secevent_sqlite::Inspection::Held));
     first.put("a", Version::default(), Some("b".into())).await.unwrap();
     assert_eq!(first.backlog(StreamNumber(1)).await.unwrap().pending, 0);
     drop(first);
