@@ -13,7 +13,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Incoming};
-use secevent_ssf::{BoxFuture, ResponseLimit, ResponseTime, Transport, TransportError};
+use secevent_ssf::{BoxFuture, OnBehalfOf, ResponseLimit, ResponseTime, Transport, TransportError};
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -112,9 +112,10 @@ impl Client {
         let agent = HeaderValue::from_static(concat!("secevent/", env!("CARGO_PKG_VERSION")));
         request.headers_mut().entry(USER_AGENT).or_insert(agent);
         let head_only = request.method() == http::Method::HEAD;
+        let client = request.extensions().get().map(|OnBehalfOf(client)| client.as_str());
         for _ in 0..SENDINGS_MAX {
             stage.store(CONNECTING, Ordering::Relaxed);
-            let mut lease = self.pool.lease(destination).await?;
+            let mut lease = self.pool.lease(destination, client).await?;
             stage.store(ANSWERING, Ordering::Relaxed);
             match lease.send(wire_form(&request, lease.speaks_http2())).await {
                 Ok(response) => {

@@ -30,11 +30,15 @@ pub(crate) struct Connector {
 
 impl Connector {
     /// A connection that is ready for HTTP. Not a byte is sent before the guard and the certificate agree.
-    pub(crate) async fn connect(&self, destination: &Destination) -> Result<Socket, TransportError> {
+    pub(crate) async fn connect(
+        &self,
+        destination: &Destination,
+        client: Option<&str>,
+    ) -> Result<Socket, TransportError> {
         let tcp = match self.proxy.as_ref().filter(|proxy| !proxy.passes_by(destination)) {
-            Some(proxy) => self.through(proxy, destination).await?,
+            Some(proxy) => self.through(proxy, destination, client).await?,
             None => {
-                let addresses = self.vetted(destination).await?;
+                let addresses = self.vetted(destination, client).await?;
                 self.connect_one_of(&addresses, destination).await?
             }
         };
@@ -57,7 +61,12 @@ impl Connector {
     }
 
     /// A connection through the proxy, to an address that the guard has admitted; or past it, to one that it is not for.
-    async fn through(&self, proxy: &Proxy, destination: &Destination) -> Result<TcpStream, TransportError> {
+    async fn through(
+        &self,
+        proxy: &Proxy,
+        destination: &Destination,
+        client: Option<&str>,
+    ) -> Result<TcpStream, TransportError> {
         let targets = match &destination.host {
             Host::Name(name) if proxy.resolves => {
                 if !self.guard.ports.admits(destination.port) {
@@ -67,7 +76,7 @@ impl Connector {
                 vec![format!("{name}:{}", destination.port)]
             }
             _ => {
-                let addresses = self.vetted(destination).await?;
+                let addresses = self.vetted(destination, client).await?;
                 if proxy.pass_by(&addresses) {
                     return self.connect_one_of(&addresses, destination).await;
                 }
@@ -109,7 +118,7 @@ impl Connector {
     async fn addresses(&self, destination: &Destination) -> io::Result<Vec<SocketAddr>> {
         match &destination.host {
             Host::Address(address) => Ok(vec![SocketAddr::new(*address, destination.port)]),
-            Host::Name(name) => self.resolver.resolve(name, destination.port).await,
+            Host::Name(name) => self.resolver.resolve(name, destination.port, None).await,
         }
     }
 
@@ -117,19 +126,27 @@ impl Connector {
     ///
     /// One refused address refuses the name. A name with public and private addresses is misconfigured or hostile, and
     /// picking the good ones would let it probe which of its answers we take.
-    async fn vetted(&self, destination: &Destination) -> Result<Vec<SocketAddr>, TransportError> {
+    async fn vetted(
+        &self,
+        destination: &Destination,
+        client: Option<&str>,
+    ) -> Result<Vec<SocketAddr>, TransportError> {
         let port = destination.port;
         let mut addresses = match &destination.host {
             Host::Address(address) => vec![SocketAddr::new(*address, port)],
-            Host::Name(name) => match timeout(self.timeout, self.resolver.resolve(name, port)).await {
-                Ok(Ok(addresses)) => addresses,
-                Ok(Err(error)) => {
-                    return Err(TransportError::Unreachable(format!("{destination}: not resolved: {error}")));
+            Host::Name(name) => {
+                match timeout(self.timeout, self.resolver.resolve(name, port, client)).await {
+                    Ok(Ok(addresses)) => addresses,
+                    Ok(Err(error)) => {
+                        return Err(TransportError::Unreachable(format!(
+                            "{destination}: not resolved: {error}"
+                        )));
+                    }
+                    Err(_) => {
+                        return Err(TransportError::Timeout(format!("{destination}: not resolved in time")));
+                    }
                 }
-                Err(_) => {
-                    return Err(TransportError::Timeout(format!("{destination}: not resolved in time")));
-                }
-            },
+            }
         };
         if addresses.is_empty() {
             return Err(TransportError::Unreachable(format!("{destination}: the name has no address")));

@@ -110,10 +110,12 @@ impl Pool {
         pool
     }
 
-    /// A connection to `destination`, idle, shared or new, as soon as the limits allow.
+    /// A connection to `destination`, idle, shared or new, as soon as the limits allow. One that is opened is opened on
+    /// behalf of `client`.
     pub(crate) async fn lease(
         self: &Arc<Self>,
         destination: &Arc<Destination>,
+        client: Option<&str>,
     ) -> Result<Lease, TransportError> {
         let (user, gates) = self.enter(destination);
         for _ in 0..OPENINGS_MAX {
@@ -130,7 +132,7 @@ impl Pool {
             }
             let (one, reused) = match self.take_idle(destination) {
                 Some(one) => (one, true),
-                None => match Box::pin(self.open(destination, &gates)).await? {
+                None => match Box::pin(self.open(destination, client, &gates)).await? {
                     Opened::One(one) => (one, false),
                     Opened::Shared => continue,
                 },
@@ -159,10 +161,11 @@ impl Pool {
     async fn open(
         self: &Arc<Self>,
         destination: &Arc<Destination>,
+        client: Option<&str>,
         gates: &Gates,
     ) -> Result<Opened, TransportError> {
         if !destination.https || self.speaks(destination) == Some(Version::Http1) {
-            return self.connect(destination, gates).await;
+            return self.connect(destination, client, gates).await;
         }
         let ended = gates.firsts_ended.load(Ordering::Acquire);
         let mut failure = gates.first.lock().await;
@@ -171,13 +174,13 @@ impl Pool {
         }
         if self.speaks(destination) == Some(Version::Http1) {
             drop(failure);
-            return self.connect(destination, gates).await;
+            return self.connect(destination, client, gates).await;
         }
         if let (true, Some(failure)) = (gates.firsts_ended.load(Ordering::Acquire) != ended, failure.as_ref())
         {
             return Err(failure.clone());
         }
-        let opened = self.connect(destination, gates).await;
+        let opened = self.connect(destination, client, gates).await;
         *failure = opened.as_ref().err().cloned();
         gates.firsts_ended.fetch_add(1, Ordering::Release);
         opened
@@ -186,12 +189,13 @@ impl Pool {
     async fn connect(
         self: &Arc<Self>,
         destination: &Arc<Destination>,
+        client: Option<&str>,
         gates: &Gates,
     ) -> Result<Opened, TransportError> {
         // Whoever has a turn has a connection to open: the permit is there, or comes with a socket that is closing.
         let of_host = acquire(&gates.open).await;
         let of_all = self.room.take().await;
-        let mut socket = self.connector.connect(destination).await?;
+        let mut socket = self.connector.connect(destination, client).await?;
         socket.hold(of_host);
         socket.hold(of_all);
         let number = self.opened.fetch_add(1, Ordering::Relaxed);

@@ -148,6 +148,7 @@ async fn a_name_that_is_never_resolved_and_a_handshake_that_never_ends() {
             &'a self,
             _: &'a str,
             _: u16,
+            _: Option<&'a str>,
         ) -> secevent_ssf::BoxFuture<'a, std::io::Result<Vec<std::net::SocketAddr>>> {
             Box::pin(std::future::pending())
         }
