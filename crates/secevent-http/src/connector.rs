@@ -3,6 +3,7 @@
 
 use crate::address_guard::AddressGuard;
 use crate::destination::{Destination, Host};
+use crate::inflow::Inflow;
 use crate::proxy::Proxy;
 use crate::resolve::Resolve;
 use secevent_ssf::TransportError;
@@ -11,7 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -207,6 +208,7 @@ const ADDRESSES_MAX: usize = 8;
 /// Its permits are given back when it is closed and not before, whoever holds it until then.
 pub(crate) struct Socket {
     stream: Stream,
+    inflow: Option<Inflow>,
     permits: Vec<OwnedSemaphorePermit>,
 }
 
@@ -217,11 +219,16 @@ enum Stream {
 
 impl Socket {
     fn over(stream: Stream) -> Self {
-        Self { stream, permits: Vec::new() }
+        Self { stream, inflow: None, permits: Vec::new() }
     }
 
     pub(crate) fn hold(&mut self, permit: OwnedSemaphorePermit) {
         self.permits.push(permit);
+    }
+
+    /// Counts what comes in from here on.
+    pub(crate) fn count(&mut self, inflow: Inflow) {
+        self.inflow = Some(inflow);
     }
 
     /// Whether both ends chose HTTP/2. Without TLS nobody can choose, and HTTP/1.1 is spoken.
@@ -235,10 +242,14 @@ impl Socket {
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        ready!(match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
+        })?;
+        let counted = this.inflow.as_mut().map(|inflow| inflow.count(&buf.filled()[before..]));
+        Poll::Ready(counted.unwrap_or(Ok(())))
     }
 }
 

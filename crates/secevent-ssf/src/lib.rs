@@ -78,5 +78,7 @@ pub use stream::{
 };
 pub use subjects::{AddSubject, RemoveSubject};
 pub use tolerance::Tolerance;
-pub use transport::{BoxFuture, OnBehalfOf, ResponseLimit, ResponseTime, Transport, TransportError};
+pub use transport::{
+    BoxFuture, HeadDecides, OnBehalfOf, ResponseLimit, ResponseTime, Transport, TransportError,
+};
 pub use verification::VerificationRequest;

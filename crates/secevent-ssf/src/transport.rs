@@ -12,7 +12,8 @@ use std::time::Duration;
 /// A future in a box, so that traits with such futures can be used as `dyn`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Sends a request to another party and waits for its whole answer.
+/// Sends a request to another party and waits for its whole answer, unless the request says that the head will do
+/// ([`HeadDecides`]).
 ///
 /// An implementation bounds everything: connecting, the time until the answer is complete, the size of the
 /// answer. It follows no redirects, because a redirect would carry credentials elsewhere (E-99), and it
@@ -64,6 +65,15 @@ pub struct ResponseLimit(pub usize);
 /// An extension of the request, as [`ResponseLimit`] is one: a poll waits for something to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseTime(pub Duration);
+
+/// The head of the answer decides, whatever becomes of its body.
+///
+/// An extension of the request, as [`ResponseLimit`] is one. An answer that says success (2xx) is returned as soon as its
+/// head is there, with an empty body: one that is long, cut or endless makes no failure of it. The body of any other
+/// answer is read for the reason that it gives, within the bounds of the request; if it cannot be read the answer is
+/// returned without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadDecides;
 
 /// The client on behalf of whose stream a request is sent, where its receiver wants other credentials than others do.
 ///

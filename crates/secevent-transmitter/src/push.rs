@@ -250,10 +250,7 @@ impl Transmitter {
         let answer = tokio::time::timeout(self.config.push_timeout, self.transport.send(request)).await;
         trace!(target: "secevent::step", step = "response");
         let outcome = Some(match answer {
-            Ok(Ok(response)) => {
-                let error = push::Error::read(response.body());
-                classify(response.status(), retry_after(&response), error.as_ref())
-            }
+            Ok(Ok(response)) => classify(&response),
             Ok(Err(error)) => Outcome::Trouble(trouble_of(&error)),
             Err(_) => Outcome::Trouble(Trouble {
                 kind: TroubleKind::Unreachable,
@@ -434,10 +431,4 @@ fn trouble_of(error: &TransportError) -> Trouble {
         _ => TroubleKind::Unreachable,
     };
     Trouble { kind, detail: error.to_string(), retry_after: None }
-}
-
-/// `Retry-After` in seconds; its other form, a date, is rare and left to our own schedule.
-fn retry_after<B>(response: &http::Response<B>) -> Option<Duration> {
-    let value = response.headers().get(http::header::RETRY_AFTER)?.to_str().ok()?;
-    value.trim().parse().ok().map(Duration::from_secs)
 }
