@@ -371,18 +371,26 @@ impl File {
             clients.push(client);
         }
         let allow_plain_http = dev || self.outgoing.allow_plain_http;
-        let around = streams::Around {
-            issuers: &issuers,
-            clients: &clients,
-            vocabulary: &vocabulary,
-            allow_plain_http,
-        };
-        let streams = streams::settle(self.streams, &around)?;
         // Nothing that we send may come back to us (SEM-23).
         let own_listeners =
             std::iter::once(listen).chain(admin.as_ref().map(|admin| admin.address)).collect();
         let mut outgoing = self.outgoing.settle(dev, own_listeners)?;
-        let credential = |entry: outgoing::Entry| entry.settle(allow_plain_http);
+        let around = streams::Around {
+            issuers: &issuers,
+            clients: &clients,
+            vocabulary: &vocabulary,
+            outgoing: &outgoing,
+        };
+        let streams = streams::settle(self.streams, &around)?;
+        for client in &clients {
+            let uri = client.settings.jwks_uri.as_ref().and_then(|uri| uri.parse().ok());
+            let checked = uri.map_or(Ok(()), |uri| outgoing.check_url(&uri));
+            checked.map_err(|refused| {
+                let id = &client.id;
+                anyhow::anyhow!("client {id:?}: jwks_uri cannot be reached: {refused} (see [outgoing])")
+            })?;
+        }
+        let credential = |entry: outgoing::Entry| entry.settle(&outgoing);
         let push_credentials =
             self.push_credentials.into_iter().map(credential).collect::<anyhow::Result<_>>()?;
         let mut transmitter = self.delivery.settle(issuers)?;
@@ -863,6 +871,18 @@ mod tests {
             ),
             ("[[client]]", "[delivery]\noverflow = \"block\"\n[[client]]", "delivery.overflow is \"block\""),
             ("[[client]]", "[delivery]\npoll_order = \"any\"\n[[client]]", "delivery.poll_order is \"any\""),
+            // finding: B20
+            (
+                "[[client]]",
+                "[[stream]]\nname = \"s\"\nclient = \"billing\"\nevents = [\"caep:*\"]\n\
+                 delivery = { method = \"push\", endpoint_url = \"https://10.0.0.1/\" }\n[[client]]",
+                "which cannot be reached: 10.0.0.1:443 is not global unicast",
+            ),
+            (
+                "secret = \"0123456789abcdef\"",
+                "jwks_uri = \"https://rp.example:8443/keys\"",
+                "jwks_uri cannot be reached: rp.example:8443 has a port that is not allowed",
+            ),
             ("[[client]]", "[store]\nurl = \"postgres://x\"\n[[client]]", "store.url is \"postgres://x\""),
         ] {
             let text = GOOD.replacen(from, to, 1);

@@ -15,7 +15,7 @@ use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body as _, Incoming};
 use secevent_ssf::{
-    BoxFuture, HeadDecides, OnBehalfOf, ResponseLimit, ResponseTime, Transport, TransportError,
+    BoxFuture, HeadDecides, OnBehalfOf, ResponseLimit, ResponseTime, Transport, TransportError, UrlRefused,
 };
 use std::error::Error;
 use std::fmt;
@@ -182,6 +182,10 @@ impl Client {
 impl Transport for Client {
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
         Box::pin(self.send_in_time(request))
+    }
+
+    fn check_url(&self, url: &Uri) -> Result<(), UrlRefused> {
+        self.pool.guard().check_url(url, self.allow_plain_http)
     }
 }
 

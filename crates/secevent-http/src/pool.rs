@@ -8,6 +8,7 @@
 //!
 //! hyper-util's pooling client promises neither, which is why this is here and not there.
 
+use crate::address_guard::AddressGuard;
 use crate::connector::{Connector, Socket};
 use crate::destination::Destination;
 use crate::inflow::{Allowance, Inflow, answer_bytes_max};
@@ -146,6 +147,10 @@ impl Pool {
         Err(TransportError::Unreachable(format!(
             "{destination}: connections are closed as soon as they are open"
         )))
+    }
+
+    pub(crate) fn guard(&self) -> &AddressGuard {
+        &self.connector.guard
     }
 
     pub(crate) fn counts(&self) -> ConnectionCounts {

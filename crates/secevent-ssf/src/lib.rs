@@ -79,6 +79,6 @@ pub use stream::{
 pub use subjects::{AddSubject, RemoveSubject};
 pub use tolerance::Tolerance;
 pub use transport::{
-    BoxFuture, HeadDecides, OnBehalfOf, ResponseLimit, ResponseTime, Transport, TransportError,
+    BoxFuture, HeadDecides, OnBehalfOf, ResponseLimit, ResponseTime, Transport, TransportError, UrlRefused,
 };
 pub use verification::VerificationRequest;

@@ -4,7 +4,7 @@
 //! `secevent-http` implements it for the real one, the simulator for a bad one.
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,13 +39,29 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Transport: Send + Sync {
     /// Sends `request`, whose URI is absolute. Every status code is an answer, not an error.
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>>;
+
+    /// Whether a request to `url` could ever be sent, as far as the URL alone decides that: by its scheme, its port, or
+    /// an address in the place of a name. Nothing is sent, and no name is resolved. By default every URL will do.
+    fn check_url(&self, url: &Uri) -> Result<(), UrlRefused> {
+        let _ = url;
+        Ok(())
+    }
 }
 
 impl<T: Transport + ?Sized> Transport for Arc<T> {
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
         self.as_ref().send(request)
     }
+
+    fn check_url(&self, url: &Uri) -> Result<(), UrlRefused> {
+        self.as_ref().check_url(url)
+    }
 }
+
+/// Why no request is ever sent to a URL. The text is for whoever gave the URL, and reads on after "cannot be reached: ".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct UrlRefused(pub String);
 
 /// How many bytes the answer to one request may have, where that is not what the transport allows by default.
 ///

@@ -139,6 +139,7 @@ impl Transmitter {
             RenderedAs { iss: issuer.to_owned(), aud: client.audience.clone(), legacy: config.legacy };
         let id = self.random_id();
         let asked = request.delivery.unwrap_or_else(DeliveryRequest::poll);
+        self.check_reachable(&asked, None)?;
         let stream = Stream {
             form: Stream::FORM,
             number: self.store.new_stream_number().await?.0,
@@ -432,8 +433,22 @@ impl Transmitter {
             Target::Push { authorization, .. } => authorization.as_deref(),
             Target::Poll { .. } => None,
         };
+        self.check_reachable(asked, Some(current))?;
         asked.check_authorization_kept(&self.delivery(&settings.stream), stored.is_some())?;
         Ok(self.target(&settings.stream.id, asked, stored))
+    }
+
+    /// Refuses an endpoint to which nothing could ever be pushed (SEM-23). One that the stream has already is not looked at
+    /// again: what may be reached may have changed since.
+    fn check_reachable(&self, asked: &DeliveryRequest, current: Option<&Target>) -> Result<(), Invalid> {
+        let DeliverBy::Push { endpoint_url: asked, .. } = &asked.by else { return Ok(()) };
+        if matches!(current, Some(Target::Push { endpoint_url, .. }) if endpoint_url == asked.as_str()) {
+            return Ok(());
+        }
+        let refused = |refused| {
+            Invalid::new("delivery.endpoint_url", "SEM-23", format!("cannot be reached: {refused}"))
+        };
+        self.transport.check_url(asked.uri()).map_err(refused)
     }
 
     pub(crate) fn target(&self, id: &str, asked: &DeliveryRequest, stored: Option<&str>) -> Target {

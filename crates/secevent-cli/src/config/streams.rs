@@ -3,6 +3,7 @@
 use super::SecretSource;
 use anyhow::{Context as _, bail, ensure};
 use secevent::{Audience, Issuer, Vocabulary};
+use secevent_http::ClientConfig as OutgoingConfig;
 use secevent_server::{ClientConfig, Scope};
 use secevent_ssf::{DESCRIPTION_CHARS_MAX, DeliveryRequest, Endpoint};
 use secevent_transmitter::{Client, DeclaredStream, IssuerConfig};
@@ -32,7 +33,7 @@ pub(super) struct Around<'a> {
     pub(super) issuers: &'a [IssuerConfig],
     pub(super) clients: &'a [ClientConfig],
     pub(super) vocabulary: &'a Vocabulary,
-    pub(super) allow_plain_http: bool,
+    pub(super) outgoing: &'a OutgoingConfig,
 }
 
 /// The streams that are declared.
@@ -86,10 +87,8 @@ impl StreamEntry {
                 at(&format!("description has {chars} characters, and {DESCRIPTION_CHARS_MAX} is the most"))
             );
         }
-        let delivery = self
-            .delivery
-            .settle(&name, around.allow_plain_http)
-            .map_err(|error| anyhow::anyhow!(at(&format!("delivery {error:#}"))))?;
+        let of_delivery = |error: anyhow::Error| anyhow::anyhow!(at(&format!("delivery {error:#}")));
+        let delivery = self.delivery.settle(&name, around.outgoing).map_err(of_delivery)?;
         let audience = client.settings.audience.clone();
         let audience = audience.unwrap_or_else(|| Audience::One(client.id.clone()));
         let client = Client { id: client.id.clone(), audience };
@@ -125,7 +124,7 @@ fn is_supported(issuer: &IssuerConfig, uri: &str, vocabulary: &Vocabulary) -> bo
 }
 
 impl DeliveryEntry {
-    fn settle(self, name: &str, allow_plain_http: bool) -> anyhow::Result<DeliveryRequest> {
+    fn settle(self, name: &str, outgoing: &OutgoingConfig) -> anyhow::Result<DeliveryRequest> {
         match (self.method.as_str(), self.endpoint_url) {
             ("poll", None) => {
                 ensure!(self.authorization.is_none(), "has an authorization, which is for push alone");
@@ -136,9 +135,15 @@ impl DeliveryEntry {
             }
             ("push", None) => bail!("needs an endpoint_url for push: where the receiver takes SETs"),
             ("push", Some(url)) => {
-                let endpoint = if allow_plain_http { Endpoint::parse_insecure(&url) } else { url.parse() };
+                let endpoint =
+                    if outgoing.allow_plain_http { Endpoint::parse_insecure(&url) } else { url.parse() };
                 let endpoint = endpoint.map_err(|breach| {
                     anyhow::anyhow!("has the endpoint_url {url:?}, which {}", breach.problem())
+                })?;
+                outgoing.check_url(endpoint.uri()).map_err(|refused| {
+                    anyhow::anyhow!(
+                        "has the endpoint_url {url:?}, which cannot be reached: {refused} (see [outgoing])"
+                    )
                 })?;
                 let credential = self.authorization.map(|source| {
                     let text = source.read(&format!("stream.delivery of {name:?}: authorization"))?;
