@@ -3,6 +3,7 @@
 //! The story of each request is told here; the server's handlers translate it from and to HTTP.
 
 use crate::audit::Changed;
+use crate::config::PollOptions;
 use crate::declared::Declared;
 use crate::render::RenderedAs;
 use crate::stream::{Stream, Target};
@@ -102,7 +103,7 @@ impl Transmitter {
         if has >= self.config.streams_per_client_max {
             return Err(ManageError::TooManyStreams(has));
         }
-        self.make_stream(issuer, client, request, None).await
+        self.make_stream(issuer, client, request, (None, PollOptions::default())).await
     }
 
     /// The same, unless the client has a stream here, and no other, already: of two requests at once, the second finds
@@ -122,7 +123,7 @@ impl Transmitter {
         if has >= self.config.streams_per_client_max {
             return Err(ManageError::TooManyStreams(has));
         }
-        self.make_stream(issuer, client, request, None).await.map(Some)
+        self.make_stream(issuer, client, request, (None, PollOptions::default())).await.map(Some)
     }
 
     /// Makes a stream, whoever wishes for it. The caller holds `creating`.
@@ -131,7 +132,7 @@ impl Transmitter {
         issuer: &str,
         client: &Client,
         request: CreateStream,
-        declared: Option<Declared>,
+        (declared, polls): (Option<Declared>, PollOptions),
     ) -> Result<StreamConfiguration, ManageError> {
         let config = self.issuer(issuer)?.config();
         let default_subjects = config.default_subjects;
@@ -161,6 +162,7 @@ impl Transmitter {
             generation: 0,
             default_subjects,
             declared,
+            polls,
             id,
         };
         let version = self.write(None, &stream, Version(0)).await?;
@@ -263,7 +265,7 @@ impl Transmitter {
         self.gone.take_over(&entry.counts);
         // A driver that is at work sees this and ends; nothing new is sent (SEM-16).
         let stopped = Stream { status: Status::Disabled, untold: false, ..settings.stream.clone() };
-        self.table.stop(entry, Settings::new(stopped, settings.version, Vec::new()));
+        self.table.stop(entry, Settings::new(stopped, settings.version, Vec::new(), settings.polls));
         entry.outgoing().clear();
         self.drop_subjects(entry).await;
         if let Err(error) = self.store.drop_stream(settings.stream.number()).await {

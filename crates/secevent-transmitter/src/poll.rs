@@ -212,7 +212,7 @@ impl Transmitter {
         // Reading takes a while. A stream that was paused, disabled or deleted meanwhile is sent nothing (SEM-16).
         let Some(settings) = may_send() else { return Ok(Default::default()) };
         let now = self.clock.now();
-        let again_at = now.plus(self.config.poll_visibility);
+        let again_at = now.plus(settings.polls.visibility);
         let mut taken: Vec<Delivery> = {
             let mut outgoing = entry.outgoing();
             std::iter::from_fn(|| outgoing.next_poll(now, again_at)).take(sets_max).collect()

@@ -3,7 +3,6 @@
 //! A driver lives while its stream has something to do, so that idle streams cost nothing. It decides on
 //! memory, sends through the transport, and has outcomes stored as they come, many at once.
 
-use crate::config::PollOrder;
 use crate::outgoing::{Place, Reading};
 use crate::render;
 use crate::retry::{Outcome, Trouble, TroubleKind, classify};
@@ -168,7 +167,7 @@ impl Transmitter {
             match page {
                 Ok(mut page) => {
                     let found = !page.deliveries.is_empty();
-                    if self.config.poll_order == PollOrder::Batched && entry.is_polled() {
+                    if entry.settings().is_batched() {
                         page.deliveries.iter_mut().for_each(|delivery| delivery.lanes = [].into());
                     }
                     entry.outgoing().read(started, page, self.clock.now());

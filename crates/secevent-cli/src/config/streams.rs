@@ -1,12 +1,13 @@
 //! `[[stream]]`: streams that the operator declares.
 
 use super::SecretSource;
+use super::clients::poll_options;
 use anyhow::{Context as _, bail, ensure};
 use secevent::{Audience, Issuer, Vocabulary};
 use secevent_http::ClientConfig as OutgoingConfig;
 use secevent_server::{ClientConfig, Scope};
 use secevent_ssf::{DESCRIPTION_CHARS_MAX, DeliveryRequest, Endpoint};
-use secevent_transmitter::{Client, DeclaredStream, IssuerConfig};
+use secevent_transmitter::{Client, DeclaredStream, IssuerConfig, PollOptions};
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
@@ -26,6 +27,8 @@ struct DeliveryEntry {
     method: String,
     endpoint_url: Option<String>,
     authorization: Option<SecretSource>,
+    poll_visibility_seconds: Option<u64>,
+    poll_order: Option<String>,
 }
 
 /// What the rest of the file says, as streams are concerned.
@@ -88,6 +91,7 @@ impl StreamEntry {
             );
         }
         let of_delivery = |error: anyhow::Error| anyhow::anyhow!(at(&format!("delivery {error:#}")));
+        let polls = self.delivery.polls().map_err(of_delivery)?;
         let delivery = self.delivery.settle(&name, around.outgoing).map_err(of_delivery)?;
         let audience = client.settings.audience.clone();
         let audience = audience.unwrap_or_else(|| Audience::One(client.id.clone()));
@@ -99,6 +103,7 @@ impl StreamEntry {
             client,
             events: self.events,
             delivery,
+            polls,
             description: self.description,
         })
     }
@@ -124,6 +129,16 @@ fn is_supported(issuer: &IssuerConfig, uri: &str, vocabulary: &Vocabulary) -> bo
 }
 
 impl DeliveryEntry {
+    fn polls(&self) -> anyhow::Result<PollOptions> {
+        let options = poll_options(self.poll_visibility_seconds, self.poll_order.as_deref());
+        let options = options.map_err(|error| anyhow::anyhow!("has the wrong {error}"))?;
+        ensure!(
+            options.are_unset() || self.method == "poll",
+            "has poll_visibility_seconds or poll_order, which are for poll alone"
+        );
+        Ok(options)
+    }
+
     fn settle(self, name: &str, outgoing: &OutgoingConfig) -> anyhow::Result<DeliveryRequest> {
         match (self.method.as_str(), self.endpoint_url) {
             ("poll", None) => {
