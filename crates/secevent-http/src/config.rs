@@ -1,9 +1,11 @@
 //! The settings of the client, with a safe default for each.
 
-use crate::address_guard::Ports;
+use crate::address_guard::{AddressGuard, Ports};
 use crate::proxy::{Proxy, ProxyConfig};
 use crate::tls::TlsConfig;
+use http::Uri;
 use ipnet::IpNet;
+use secevent_ssf::UrlRefused;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -75,6 +77,17 @@ impl ClientConfig {
         self.check_amounts()?;
         self.proxy.as_ref().map(Proxy::new).transpose()?;
         self.tls.client_config().map(drop)
+    }
+
+    /// Whether a client with these settings could ever send a request to `url`, as far as the URL alone decides that. See
+    /// [`Transport::check_url`](secevent_ssf::Transport::check_url).
+    pub fn check_url(&self, url: &Uri) -> Result<(), UrlRefused> {
+        let guard = AddressGuard {
+            allow_networks: self.allow_networks.clone(),
+            ports: self.ports.clone(),
+            own_listeners: self.own_listeners.clone(),
+        };
+        guard.check_url(url, self.allow_plain_http)
     }
 
     pub(crate) fn check_amounts(&self) -> Result<(), ConfigError> {

@@ -7,7 +7,6 @@ use crate::credentials::{Caller, withhold};
 use crate::discovery::Discovery;
 use crate::poll::PollSettings;
 use crate::reason::Reason;
-use crate::retry::retry_after;
 use crate::source::Peer;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -86,7 +85,7 @@ impl ClientError {
     /// The error that an answer is which is no success.
     pub fn refused(response: &Response<Bytes>) -> Self {
         let (status, reason) = (response.status(), Reason::of(response.body()));
-        Self::Refused { status, reason, retry_after: retry_after(response.headers()) }
+        Self::Refused { status, reason, retry_after: secevent_ssf::retry_after(response.headers()) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! How it goes: figures of the whole and of each stream, and whether the engine is ready (SEM-10).
 
+use crate::config::PollRules;
 use crate::retry::TroubleKind;
 use crate::table::Entry;
 use crate::transmitter::Transmitter;
@@ -58,6 +59,8 @@ pub struct StreamFigures {
     pub reason: Option<String>,
     /// Whether an operator set the status.
     pub held: bool,
+    /// How it is polled, if it is.
+    pub polls: Option<PollRules>,
     /// How its receiver is in trouble, if it is.
     pub suspended: Option<Suspension>,
     /// SETs that its receiver has, since the process started.
@@ -230,6 +233,7 @@ fn figures_of(entry: &Arc<Entry>) -> StreamFigures {
         status: stream.status,
         reason: stream.reason.clone(),
         held: stream.held,
+        polls: entry.is_polled().then_some(settings.polls),
         suspended: outgoing.suspended().map(|rest| Suspension {
             kind: rest.kind,
             failures: rest.failures,

@@ -54,7 +54,9 @@ mod window;
 
 pub use accept::{AcceptError, Accepted, Incoming};
 pub use audit::{Acting, Actor, Changed};
-pub use config::{BacklogLimits, Ending, Inactivity, Overflow, PollOrder, TransmitterConfig};
+pub use config::{
+    BacklogLimits, Ending, Inactivity, Overflow, PollOptions, PollOrder, PollRules, TransmitterConfig,
+};
 pub use declared::{DeclaredChange, DeclaredStream, Reconciled};
 pub use erase::{Amounts, EraseError, Erasure, ErasureState, Left};
 pub use expiry_clock::ClockState;

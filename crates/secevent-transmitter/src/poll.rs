@@ -38,7 +38,7 @@ impl Transmitter {
     /// what may be sent, oldest first, at most one SET about a subject at a time. With nothing to hand out it
     /// waits, unless the receiver does not want that.
     ///
-    /// A SET that is not acknowledged within the visibility time is handed out again.
+    /// A SET that is not acknowledged within the visibility time is handed out again, and hidden until then.
     pub async fn poll(
         &self,
         client: &str,
@@ -71,7 +71,10 @@ impl Transmitter {
             if entry.is_off() {
                 return Err(PollError::SwitchedOff);
             }
-            let sets = if sets_max == 0 { Vec::new() } else { self.hand_out(&entry, sets_max).await? };
+            let (handed, sets) = match sets_max {
+                0 => Default::default(),
+                _ => self.hand_out(&entry, sets_max).await?,
+            };
             if entry.is_off() {
                 // Signing takes a while. What was taken for this answer is handed out again in its time.
                 return Err(PollError::SwitchedOff);
@@ -89,7 +92,8 @@ impl Transmitter {
                     trace!(target: "secevent::step", step = "poll-hand-out", deliveries = sets.len());
                 }
                 let sending = entry.settings().stream.status == Status::Enabled;
-                let more = sending && sets_max > 0 && entry.outgoing().has_more(now);
+                // Without a SET there is nothing to go on with: the next poll waits like this one.
+                let more = sending && !sets.is_empty() && entry.outgoing().has_more(&handed, now);
                 let pairs = sets.iter().map(|(jti, token)| (jti.as_str(), token.as_str()));
                 return Ok(poll::write(pairs, more));
             }
@@ -214,18 +218,19 @@ impl Transmitter {
         });
     }
 
+    /// The next deliveries, by place, with their identifiers and signed SETs.
     async fn hand_out(
         &self,
         entry: &Entry,
         sets_max: usize,
-    ) -> Result<Vec<(String, String)>, TransmitterError> {
+    ) -> Result<(Vec<Place>, Vec<(String, String)>), TransmitterError> {
         let may_send = || {
             let settings = entry.settings();
             let sends = settings.stream.status == Status::Enabled || settings.stream.untold;
             (sends && !entry.is_off()).then_some(settings)
         };
         if may_send().is_none() {
-            return Ok(Vec::new());
+            return Ok(Default::default());
         }
         if let Err(error) = self.read_ahead(entry).await {
             // Other pollers may have left the reading to this one.
@@ -233,9 +238,9 @@ impl Transmitter {
             return Err(error.into());
         }
         // Reading takes a while. A stream that was paused, disabled or deleted meanwhile is sent nothing (SEM-16).
-        let Some(settings) = may_send() else { return Ok(Vec::new()) };
+        let Some(settings) = may_send() else { return Ok(Default::default()) };
         let now = self.steady_now();
-        let again_at = now.plus(self.config.poll_visibility);
+        let again_at = now.plus(settings.polls.visibility);
         let mut taken: Vec<Delivery> = {
             let mut outgoing = entry.outgoing();
             std::iter::from_fn(|| outgoing.next_poll(now, again_at)).take(sets_max).collect()
@@ -244,6 +249,7 @@ impl Transmitter {
         let mut named = HashSet::new();
         taken.retain(|delivery| named.insert((delivery.sequence, delivery.generation)));
         let tokens = self.tokens(&settings, &taken).await.map_err(TransmitterError::Config)?;
+        let handed = taken.iter().map(|delivery| (delivery.queue, delivery.sequence)).collect();
         let mut again = Vec::new();
         for (delivery, (_, token)) in taken.into_iter().zip(&tokens) {
             if delivery.attempts == 0 {
@@ -256,7 +262,7 @@ impl Transmitter {
             }
         }
         self.store_signatures(again, now);
-        Ok(tokens)
+        Ok((handed, tokens))
     }
 
     /// The identifiers and signed SETs of deliveries, many of them side by side.

@@ -3,7 +3,6 @@
 //! A driver lives while its stream has something to do, so that idle streams cost nothing. It decides on
 //! memory, sends through the transport, and has outcomes stored as they come, many at once.
 
-use crate::config::PollOrder;
 use crate::outgoing::{Place, Reading};
 use crate::render::{self, EventNames, event_names};
 use crate::retry::{Outcome, Trouble, TroubleKind, classify};
@@ -168,7 +167,7 @@ impl Transmitter {
             match page {
                 Ok(mut page) => {
                     let found = !page.deliveries.is_empty();
-                    if self.config.poll_order == PollOrder::Batched && entry.is_polled() {
+                    if entry.settings().is_batched() {
                         page.deliveries.iter_mut().for_each(|delivery| delivery.lanes = [].into());
                     }
                     entry.outgoing().read(started, page, self.steady_now());
@@ -250,10 +249,7 @@ impl Transmitter {
         let answer = tokio::time::timeout(self.config.push_timeout, self.transport.send(request)).await;
         trace!(target: "secevent::step", step = "response");
         let outcome = Some(match answer {
-            Ok(Ok(response)) => {
-                let error = push::Error::read(response.body());
-                classify(response.status(), retry_after(&response), error.as_ref())
-            }
+            Ok(Ok(response)) => classify(&response),
             Ok(Err(error)) => Outcome::Trouble(trouble_of(&error)),
             Err(_) => Outcome::Trouble(Trouble {
                 kind: TroubleKind::Unreachable,
@@ -442,10 +438,4 @@ fn trouble_of(error: &TransportError) -> Trouble {
         _ => TroubleKind::Unreachable,
     };
     Trouble { kind, detail: error.to_string(), retry_after: None }
-}
-
-/// `Retry-After` in seconds; its other form, a date, is rare and left to our own schedule.
-fn retry_after<B>(response: &http::Response<B>) -> Option<Duration> {
-    let value = response.headers().get(http::header::RETRY_AFTER)?.to_str().ok()?;
-    value.trim().parse().ok().map(Duration::from_secs)
 }

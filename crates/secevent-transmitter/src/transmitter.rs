@@ -1,7 +1,7 @@
 //! The transmitter: what all its parts share, how it starts and how it ends.
 
 use crate::clients::ClientRules;
-use crate::config::{PollOrder, TransmitterConfig};
+use crate::config::TransmitterConfig;
 use crate::counts::Counts;
 use crate::erase::Erasure;
 use crate::expiry_clock::Expiry;
@@ -333,7 +333,9 @@ impl Transmitter {
                 && self.client_may_have(&stream.client, event)
         };
         let events_delivered = supported.iter().filter(asked).cloned().collect();
-        Settings::new(stream, version, events_delivered)
+        let of_client = self.config.client_polls.get(&stream.client).copied().unwrap_or_default();
+        let polls = stream.polls.or(of_client).or_of(&self.config);
+        Settings::new(stream, version, events_delivered, polls)
     }
 }
 
@@ -344,17 +346,16 @@ impl CommitObserver for Observer {
     fn committed(&self, deliveries: Vec<(Delivery, Option<Sequence>)>) {
         let Some(transmitter) = self.0.upgrade() else { return };
         let mut woken: Vec<Arc<Entry>> = Vec::new();
-        let batched = transmitter.config.poll_order == PollOrder::Batched;
         let now = transmitter.steady_now();
         for (mut delivery, previous) in deliveries {
             let number = delivery.stream;
-            let Some(entry) = transmitter.table.by_number(number).filter(|entry| entry.keeps(delivery.queue))
-            else {
+            let entry = transmitter.table.by_number(number).map(|entry| (entry.settings(), entry));
+            let Some((settings, entry)) = entry.filter(|(settings, _)| settings.keep(delivery.queue)) else {
                 // It was matched when there still was such a stream.
                 transmitter.drop_orphans(number);
                 continue;
             };
-            if batched && entry.is_polled() {
+            if settings.is_batched() {
                 delivery.lanes = [].into();
             }
             entry.outgoing().hand_over(delivery, previous, now);

@@ -390,7 +390,9 @@ const DELIVERY: &[Setting] = &[
     Setting::new(
         "poll_visibility_seconds",
         seconds(DAY),
-        "How long a poller has to acknowledge a SET before it is handed out again.",
+        "How long a poller has to acknowledge a SET before it is handed out again. Until then it is hidden, and so is \
+         what waits for it. A short time brings back soon what a receiver lost with an answer; it must be longer than the \
+         receiver takes to acknowledge, or each SET comes twice.",
     )
     .default("60"),
     Setting::new("streams_per_client_max", count(100_000), "Streams that one client may have of one issuer.").default("10"),
@@ -604,6 +606,18 @@ const CLIENT: &[Setting] = &[
         "What its SETs are signed with. Without it: what their issuer signs with.",
     )
     .example("\"ES256\""),
+    Setting::new(
+        "poll_visibility_seconds",
+        seconds(DAY),
+        "How long it has to acknowledge a polled SET before that is handed out again. Without it: as [delivery] says.",
+    )
+    .example("10"),
+    Setting::new(
+        "poll_order",
+        Kind::Choice(&["per-subject", "batched"]),
+        "What one of its polls may get about one subject. Without it: as [delivery] says.",
+    )
+    .example("\"batched\""),
 ];
 
 const CLIENT_SUBJECTS: &[Setting] = &[
@@ -704,4 +718,19 @@ const STREAM_DELIVERY: &[Setting] = &[
         .example("\"https://billing.example.com/events\""),
     Setting::new("authorization", Kind::Secret, "The whole value of the Authorization header of each push.")
         .example("{ env = \"BILLING_AUTHORIZATION\" }"),
+    Setting::new(
+        "poll_visibility_seconds",
+        seconds(DAY),
+        "How long its receiver has to acknowledge a polled SET before that is handed out again. Without it: as its client \
+         or [delivery] says.",
+    )
+    .instead()
+    .example("10"),
+    Setting::new(
+        "poll_order",
+        Kind::Choice(&["per-subject", "batched"]),
+        "What one poll may get about one subject. Without it: as its client or [delivery] says.",
+    )
+    .instead()
+    .example("\"batched\""),
 ];

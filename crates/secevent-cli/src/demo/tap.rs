@@ -5,9 +5,9 @@ use anstream::println;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Uri};
 use secevent::Vocabulary;
-use secevent_ssf::{BoxFuture, Transport, TransportError};
+use secevent_ssf::{BoxFuture, Transport, TransportError, UrlRefused};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -61,6 +61,10 @@ impl Transport for Tap {
             self.tell(&method, &path, &sent, &answer);
             answer
         })
+    }
+
+    fn check_url(&self, url: &Uri) -> Result<(), UrlRefused> {
+        self.inner.check_url(url)
     }
 }
 
