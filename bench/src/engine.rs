@@ -3,6 +3,7 @@
 //! Load generator, receivers and pollers are processes of their own. Each row starts what it needs on free ports and in
 //! folders of its own, and ends it by id. Floor and product take turns, and what counts is the median.
 
+pub mod against;
 pub mod child;
 pub mod figures;
 pub mod floor;
@@ -24,6 +25,8 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub struct Bench {
     programs: PathBuf,
+    /// The product that is measured.
+    product: PathBuf,
     folder: TempDir,
     next_port: Cell<u16>,
     others: RefCell<Vec<f64>>,
@@ -60,12 +63,23 @@ impl Bench {
         let span = u32::from(PORTS.end - PORTS.start);
         let start = u16::try_from(std::process::id().wrapping_mul(97) % span)?;
         let next_port = Cell::new(PORTS.start + start);
-        Ok(Self { programs, folder, next_port, others: RefCell::default(), quick, rounds, repeats })
+        let product = programs.join("secevent");
+        Ok(Self { programs, product, folder, next_port, others: RefCell::default(), quick, rounds, repeats })
     }
 
     /// One of the programs.
     pub fn program(&self, name: &str) -> PathBuf {
         self.programs.join(name)
+    }
+
+    /// The product that is measured.
+    pub fn product(&self) -> &Path {
+        &self.product
+    }
+
+    /// Measures another build of the product from now on.
+    pub fn set_product(&mut self, product: &Path) {
+        product.clone_into(&mut self.product);
     }
 
     /// Where what is measured lies.

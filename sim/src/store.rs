@@ -12,7 +12,7 @@ use secevent_store::{
     Documents, Entered, Epoch, Erase, Erased, History, Inbox, Keep, Kept, Listing, MemoryStore, NewEvent,
     Outbox, Owing, Page, Queue, Receipt, Received, Recorded, Records, Recovery, Sequence, Settlement,
     Standing, StoreError, Stored, StreamNumber, SubjectEntry, SubjectFingerprint, Subjects, Texts, Traces,
-    Version, Write, Written,
+    UnsettledDelivery, Version, Write, Written,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -478,6 +478,14 @@ impl Outbox for SimStore {
         sequence: Sequence,
     ) -> BoxFuture<'_, Result<Vec<Delivery>, StoreError>> {
         self.read(move |store| at_once(store.deliveries(stream, sequence)))
+    }
+
+    fn unsettled(
+        &self,
+        stream: StreamNumber,
+        sequences: Vec<Sequence>,
+    ) -> BoxFuture<'_, Result<Vec<UnsettledDelivery>, StoreError>> {
+        self.read(move |store| at_once(store.unsettled(stream, sequences)))
     }
 
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -3,11 +3,12 @@
 
 use anyhow::{Context, Result, ensure};
 use bench::engine::Bench;
+use bench::engine::against::{self, Change};
 use bench::engine::machine::Machine;
 use bench::engine::rows::Row;
 use bench::engine::table::{FAILED, Line, Report, Reports};
 use clap::{Parser, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Parser)]
 struct Options {
@@ -35,9 +36,13 @@ struct Options {
     /// Write the page of the book to this file.
     #[arg(long)]
     markdown: Option<PathBuf>,
-    /// Fail when a must is missed.
+    /// Fail when a must is missed, or with --against when a row got worse by more than 5 %.
     #[arg(long)]
     check: bool,
+    /// Measure this other build of `secevent` as well, in turns with the one that was just built, and print how each
+    /// figure changed. The musts are not judged then.
+    #[arg(long, value_name = "BINARY", conflicts_with = "markdown")]
+    against: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
@@ -45,7 +50,9 @@ fn main() -> Result<()> {
     let rounds = options.rounds.map_or(if options.quick { 1 } else { 3 }, usize::from);
     let repeats = options.repeats.map_or(if options.quick { 0 } else { 2 }, usize::from);
     let (programs, folder) = (options.programs.as_deref(), options.folder.as_deref());
-    let bench = Bench::new(programs, folder, options.quick, rounds, repeats)?;
+    // With another build beside it, each turn is a row of its own.
+    let rounds_in_row = if options.against.is_some() { 1 } else { rounds };
+    let mut bench = Bench::new(programs, folder, options.quick, rounds_in_row, repeats)?;
     bench::engine::child::end_in_order(bench.disk().to_owned())?;
     for name in ["secevent", "floor", "sink", "loadgen", "poller", "fsyncbench", "receive"] {
         let program = bench.program(name);
@@ -55,24 +62,70 @@ fn main() -> Result<()> {
     for (name, fact) in machine.facts() {
         println!("{name}: {fact}");
     }
-    let mut reports = Reports::new(machine, options.quick);
     let rows = if options.rows.is_empty() { Row::value_variants().to_vec() } else { options.rows.clone() };
+    if let Some(before) = &options.against {
+        return compare(&mut bench, &options, &rows, before, rounds);
+    }
+    let mut reports = Reports::new(machine, options.quick);
     for row in rows {
-        let value = row.to_possible_value();
-        let name = value.as_ref().map_or("row", |value| value.get_name());
+        let name = name_of(row);
         println!("\n{name}");
         // What has been measured is not lost because one row fails.
         let report = row.measure(&bench).unwrap_or_else(|error| Report {
-            lines: vec![Line::not_measured(name, &format!("{FAILED}{error:#}"))],
+            lines: vec![Line::not_measured(&name, &format!("{FAILED}{error:#}"))],
             raw: Vec::new(),
         });
-        reports.add(name, report, bench.told_of_others());
+        reports.add(&name, report, bench.told_of_others());
         write(&options, &reports)?;
     }
     println!("\n{}", reports.table());
     let (missed, failed) = (reports.missed(), reports.failed());
     println!("{missed} musts are missed, {failed} rows could not be measured.");
     ensure!(!options.check || missed + failed == 0, "not everything is as it has to be");
+    Ok(())
+}
+
+fn name_of(row: Row) -> String {
+    row.to_possible_value().map_or_else(|| "row".to_owned(), |value| value.get_name().to_owned())
+}
+
+/// Measures this build and the one before in turns.
+fn compare(bench: &mut Bench, options: &Options, rows: &[Row], before: &Path, rounds: usize) -> Result<()> {
+    ensure!(before.is_file(), "--against: there is no file {}", before.display());
+    let (mut changes, mut failed) = (Vec::new(), 0);
+    for row in rows {
+        println!("\n{}", name_of(*row));
+        match against::measure(bench, *row, before, rounds) {
+            Ok(row) => {
+                for change in &row {
+                    println!("{}", change.to_text());
+                }
+                changes.extend(row);
+            }
+            Err(error) => {
+                println!("{FAILED}{error:#}");
+                failed += 1;
+            }
+        }
+        if let Some(path) = &options.json {
+            let all: Vec<_> = changes.iter().map(Change::to_json).collect();
+            std::fs::write(path, serde_json::to_string_pretty(&all)?)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+    }
+    let worse: Vec<&Change> = changes.iter().filter(|change| change.is_worse()).collect();
+    println!(
+        "\n{} figures compared, {} worse, {failed} rows could not be measured.",
+        changes.len(),
+        worse.len()
+    );
+    for change in &worse {
+        println!("{}", change.to_text());
+    }
+    if let Some(others) = bench.told_of_others() {
+        println!("Taken by other programs meanwhile: {others}");
+    }
+    ensure!(!options.check || worse.is_empty() && failed == 0, "this build is slower than the one before");
     Ok(())
 }
 

@@ -129,7 +129,7 @@ impl Product {
 
     /// Starts it with the store that is there. Gives the moment at which the process was started.
     pub fn start_again(&mut self, bench: &Bench) -> Result<u64> {
-        let mut command = Command::new(bench.program("secevent"));
+        let mut command = Command::new(bench.product());
         command.arg("serve").arg("--config").arg(self.folder.path().join("secevent.toml"));
         command
             .env(KEY_VARIABLE, KEY)

@@ -41,6 +41,15 @@ pub enum Verdict {
     NotMeasured,
 }
 
+/// Which way a figure gets better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// More is better: rates.
+    HigherIsBetter,
+    /// Less is better: times, memory, bytes.
+    LowerIsBetter,
+}
+
 impl Line {
     /// A ratio of the product to the floor, or of the product with a burden to itself without.
     pub fn ratio(
@@ -84,6 +93,16 @@ impl Line {
     /// Something that was not measured, and why.
     pub fn not_measured(what: &str, why: &str) -> Self {
         Self { what: what.to_owned(), note: Some(why.to_owned()), ..Self::default() }
+    }
+
+    /// Which way it gets better: its bound says so, and without one the unit of what was measured.
+    pub fn direction(&self) -> Direction {
+        match self.must.or(self.stretch) {
+            Some(Bound::AtLeast(_)) => Direction::HigherIsBetter,
+            Some(Bound::AtMost(_)) => Direction::LowerIsBetter,
+            None if self.product.ends_with("/s") => Direction::HigherIsBetter,
+            None => Direction::LowerIsBetter,
+        }
     }
 
     /// How it does.
@@ -259,6 +278,7 @@ retries or recovery. A ratio is worth more than the figures beside it, which are
     cargo xtask bench engine                                  # all rows
     cargo xtask bench engine --rows latency,stop --quick      # some of them, in seconds
     cargo xtask bench engine --check                          # and fail if a must is missed
+    cargo xtask bench engine --against OTHER/secevent         # this build and another one in turns
 ";
 
 const HOW: &str = "
@@ -306,6 +326,16 @@ mod tests {
         assert_eq!(Line::ratio("x", (0.0, ""), (1.0, ""), must, stretch).verdict(), Verdict::NotMeasured);
         assert_eq!(Line::figure("x", 1.0, "ms", None, None).verdict(), Verdict::Told);
         assert_eq!(Line::not_measured("x", "later").verdict(), Verdict::NotMeasured);
+    }
+
+    #[test]
+    fn directions() {
+        let direction = |unit: &str, must| Line::ratio("x", (1.0, unit), (1.0, unit), must, None).direction();
+        assert_eq!(direction("/s", None), Direction::HigherIsBetter);
+        assert_eq!(direction("SETs/s", None), Direction::HigherIsBetter);
+        assert_eq!(direction("ms", None), Direction::LowerIsBetter);
+        assert_eq!(direction("ms", Some(Bound::AtLeast(1.0))), Direction::HigherIsBetter);
+        assert_eq!(direction("/s", Some(Bound::AtMost(1.0))), Direction::LowerIsBetter);
     }
 
     #[test]

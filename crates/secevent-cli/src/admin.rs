@@ -240,6 +240,7 @@ impl Server {
             .uri(url.as_str())
             .header(AUTHORIZATION, format!("Bearer {}", self.token))
             .header(CONTENT_TYPE, "application/json")
+            .header(USER, os_user())
             .body(body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string())))
             .map_err(|_| Failure::misuse(format!("{TOKEN} is no token")))
     }
@@ -306,6 +307,37 @@ impl Server {
     }
 }
 
+/// The header in which the server's log of changes is told who runs a command.
+const USER: &str = "secevent-user";
+
+/// The user of the operating system; with `sudo`, whoever asked for it too. In the form of a header: ASCII.
+fn os_user() -> String {
+    let of_environment = |name| std::env::var(name).ok().filter(|user| !user.is_empty());
+    #[cfg(unix)]
+    let user = {
+        let id = rustix::process::getuid().as_raw();
+        let known = std::fs::read_to_string("/etc/passwd").ok().and_then(|text| user_named(&text, id));
+        known.unwrap_or_else(|| format!("uid {id}"))
+    };
+    #[cfg(not(unix))]
+    let user = of_environment("USERNAME").unwrap_or_else(|| "unknown".to_owned());
+    let user = match of_environment("SUDO_USER") {
+        Some(asked) if asked != user => format!("{asked} as {user}"),
+        _ => user,
+    };
+    user.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
+}
+
+/// The name of a user in the text of `/etc/passwd`.
+#[cfg(unix)]
+fn user_named(passwd: &str, id: u32) -> Option<String> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, _, uid) = (fields.next()?, fields.next()?, fields.next()?);
+        (uid.parse() == Ok(id) && !name.is_empty()).then(|| name.to_owned())
+    })
+}
+
 fn nobody_there(database: &Path) -> Failure {
     Failure::failed(format!("no server is running on this store ({})", database.display()))
         .fix("start one with `secevent serve`, name its store with --config or --store, or a server elsewhere with --admin")
@@ -324,4 +356,19 @@ pub(crate) fn number(value: &Value, name: &str) -> u64 {
 /// So many of something.
 pub(crate) fn many(count: u64, one: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    // finding: C11
+    #[test]
+    fn a_user_has_the_name_that_the_system_knows() {
+        let passwd =
+            "root:x:0:0:root:/root:/bin/sh\n# no user\nsecevent:x:998:998::/var/lib/secevent:/bin/false\n";
+        assert_eq!(user_named(passwd, 998).as_deref(), Some("secevent"));
+        assert_eq!(user_named(passwd, 1000), None);
+        assert!(HeaderValue::from_str(&os_user()).is_ok());
+    }
 }

@@ -51,6 +51,6 @@ pub(crate) fn run(args: &Backup) -> ExitCode {
         if args.json {
             return print_json(&told);
         }
-        print(&format!("the store is copied to {}\n", crate::output::safe(path)))
+        print(&format!("the store is copied to {}\n", crate::output::message(path)))
     })
 }

@@ -1,7 +1,7 @@
 //! `secevent client`: who may call a running server.
 
 use crate::admin::{self, EXIT_CODES, Server, WHICH, Which, number, text};
-use crate::output::{BOLD, Failure, note, print, print_json, safe, table};
+use crate::output::{BOLD, Failure, message, note, print, print_json, safe, table};
 use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Map, Value, json};
@@ -347,7 +347,7 @@ impl Named {
         let mut shown = String::new();
         let mut line = |title: &str, value: String| {
             if !value.is_empty() {
-                shown += &format!("{BOLD}{title:14}{BOLD:#} {}\n", safe(&value));
+                shown += &format!("{BOLD}{title:14}{BOLD:#} {}\n", message(&value));
             }
         };
         line("client", text(client, "id").to_owned());

@@ -5,6 +5,7 @@ mod clients;
 pub(crate) mod command;
 mod document;
 mod event_types;
+mod files;
 pub(crate) mod given;
 mod keys;
 mod listen;
@@ -81,8 +82,10 @@ pub(crate) struct File {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Server {
+    #[serde(default, deserialize_with = "listen::address")]
     listen: Option<SocketAddr>,
     public_url: Option<String>,
+    #[serde(default, deserialize_with = "listen::admin_address")]
     admin_listen: Option<AdminListen>,
     #[serde(default)]
     admin_names: Vec<String>,
@@ -95,8 +98,7 @@ struct Server {
 }
 
 /// Where operators are listened to, if they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AdminListen {
     /// Nowhere.
     Off,
@@ -500,14 +502,6 @@ impl std::str::FromStr for AdminListen {
     }
 }
 
-impl TryFrom<String> for AdminListen {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
 impl Outgoing {
     fn settle(self, dev: bool, own_listeners: Vec<SocketAddr>) -> anyhow::Result<OutgoingConfig> {
         let mut config = OutgoingConfig { own_listeners, ..OutgoingConfig::default() };
@@ -868,7 +862,11 @@ mod tests {
             ("key = \"00", "key = \"", "secrets.key must be 64 hexadecimal digits"),
             ("audience = [\"https://billing.example.com\"]", "", "audience is missing"),
             ("[[client]]", "[delivery]\npoll_sets_max = 0\n[[client]]", "delivery.poll_sets_max is 0"),
-            ("[server]", "[server]\nadmin_listen = \"8081\"", "\"8081\" is neither an address"),
+            (
+                "[server]",
+                "[server]\nadmin_listen = \"8081\"",
+                "server.admin_listen is \"8081\": write an address",
+            ),
             (
                 "[server]",
                 "[server]\nmetrics = \"yes\"",

@@ -1,7 +1,7 @@
 //! `secevent dead`: what receivers refused and what was given up, and what becomes of it.
 
 use crate::admin::{self, EXIT_CODES, Server, WHICH, Which, many, number, text};
-use crate::output::{BOLD, Failure, note, pretty, print, print_json, safe, table};
+use crate::output::{BOLD, Failure, message, note, pretty, print, print_json, table};
 use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
@@ -177,7 +177,7 @@ async fn show(args: &Show, server: &Server) -> Result<(), Failure> {
         ("accepted", text(&dead, "accepted_at").to_owned()),
         ("died", text(&dead, "died_at").to_owned()),
     ] {
-        shown += &format!("{BOLD}{title:9}{BOLD:#} {}\n", safe(&value));
+        shown += &format!("{BOLD}{title:9}{BOLD:#} {}\n", message(&value));
     }
     match claims {
         Some(claims) if args.claims => {

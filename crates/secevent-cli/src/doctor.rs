@@ -10,7 +10,7 @@ use crate::config::{
     ShownCredential,
 };
 use crate::network::{is_loopback, on_loop, operator_client};
-use crate::output::{BAD, BOLD, DIM, EXIT_FAILED, Failure, GOOD, WARNING, print, print_json, safe, utc};
+use crate::output::{BAD, BOLD, DIM, EXIT_FAILED, Failure, GOOD, WARNING, message, print, print_json, utc};
 use bytes::Bytes;
 use clap::Args;
 use http::{Request, StatusCode, Uri, header};
@@ -154,9 +154,9 @@ fn told(findings: &[Finding], healthy: bool) -> String {
             Verdict::Fail => (BAD, "fail"),
             Verdict::Skipped => (DIM, "skipped"),
         };
-        let _ = writeln!(text, "{style}{word:<7}{style:#}  {check}: {}", safe(what));
+        let _ = writeln!(text, "{style}{word:<7}{style:#}  {check}: {}", message(what));
         if let Some(fix) = fix {
-            let _ = writeln!(text, "         {BOLD}fix:{BOLD:#} {}", safe(fix));
+            let _ = writeln!(text, "         {BOLD}fix:{BOLD:#} {}", message(fix));
         }
     }
     let (style, word) = if healthy { (GOOD, "healthy") } else { (BAD, "not healthy") };

@@ -2,13 +2,15 @@
 
 use crate::link::{ACCESS, Access, EXIT_CODES, Need};
 use crate::network::on_loop;
-use crate::output::{Failure, print, print_json, safe};
+use crate::output::{Failure, note, print, print_json, safe};
+use crate::set::near_types;
 use crate::set::subject::parse;
 use bytes::Bytes;
 use clap::Args;
 use http::header::CONTENT_TYPE;
 use http::{Request, StatusCode};
-use secevent::Subject;
+use secevent::json::problem;
+use secevent::{Subject, Vocabulary};
 use secevent_receiver::ClientError;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -67,22 +69,36 @@ async fn emit(args: &Emit) -> Result<(), Failure> {
         .map_err(|_| Failure::misuse("--idempotency-key cannot go into a header"))?;
     let answered = link.client.send(request).await.map_err(|error| link.failure(&error))?;
     if answered.status() != StatusCode::ACCEPTED {
-        return Err(link.failure(&ClientError::refused(&answered)));
+        let failure = link.failure(&ClientError::refused(&answered));
+        // The server knows event types that we do not, so a name is judged only after it was refused.
+        let near = if Vocabulary::standard().find(&args.kind).is_none() {
+            near_types(&args.kind)
+        } else {
+            Vec::new()
+        };
+        return Err(match &near[..] {
+            [] => failure,
+            near => failure.fix(format!("did you mean {}? `secevent types` lists all", near.join(" or "))),
+        });
     }
     let answer: Value = serde_json::from_slice(answered.body())
-        .map_err(|error| Failure::failed(format!("the answer is no JSON: {error}")))?;
+        .map_err(|error| Failure::failed(format!("the answer is not JSON: {}", problem(&error))))?;
     if args.access.json {
         return print_json(&answer);
     }
     let streams = answer["deliveries"].as_u64().unwrap_or_default();
     let plural = if streams == 1 { "stream" } else { "streams" };
     let event_id = safe(answer["event_id"].as_str().unwrap_or("?"));
-    print(&format!("recorded as {event_id}, owed to {streams} {plural}\n"))
+    print(&format!("recorded as {event_id}, for {streams} {plural}\n"))?;
+    if streams == 0 {
+        note(&format!("no stream carries this event; to see why: secevent explain --event {event_id}"));
+    }
+    Ok(())
 }
 
 fn event(args: &Emit) -> Result<Value, Failure> {
     let data: Value = serde_json::from_str(&args.data)
-        .map_err(|error| Failure::misuse(format!("--data is no JSON: {error}")))?;
+        .map_err(|error| Failure::misuse(format!("--data is not JSON: {}", problem(&error))))?;
     if !data.is_object() {
         return Err(Failure::misuse("--data must be a JSON object"));
     }

@@ -1,7 +1,7 @@
 //! `secevent erase`: a person's data is erased, and it is shown that nothing is left.
 
 use crate::admin::{self, Server, WHICH, Which, many, number, text};
-use crate::output::{Failure, note, print, print_json, progress, safe};
+use crate::output::{Failure, message, note, print, print_json, progress, safe};
 use crate::set::subject::parse_known;
 use clap::Args;
 use http::Method;
@@ -77,7 +77,7 @@ async fn erase(args: &Erase, server: &Server) -> Result<(), Failure> {
     } else {
         print(&format!("erased: {}\n", amounts(&ended["erased"])))?;
         if let Some(reason) = ended["not_rewritten"].as_str() {
-            note(&format!("the files are not written anew: {}", safe(reason)));
+            note(&format!("the files are not written anew: {}", message(reason)));
         }
         match left["nothing"] == true {
             true => print("looked for again, in what is kept and in the files: 0 left\n")?,

@@ -7,6 +7,7 @@ use crate::set::subject::parse_known;
 use clap::Args;
 use http::Method;
 use secevent::Subject;
+use secevent::json::problem;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -126,12 +127,12 @@ impl Explain {
         let Some(kind) = &self.kind else {
             let given = input::read(self.given.as_deref(), "the event")?;
             return serde_json::from_slice(&given)
-                .map_err(|error| Failure::misuse(format!("the event is no JSON: {error}")));
+                .map_err(|error| Failure::misuse(format!("the event is not JSON: {}", problem(&error))));
         };
         let mut event = json!({ "type": kind, "subject": self.subject });
         if let Some(data) = &self.data {
             let data: Value = serde_json::from_str(data)
-                .map_err(|error| Failure::misuse(format!("--data is no JSON: {error}")))?;
+                .map_err(|error| Failure::misuse(format!("--data is not JSON: {}", problem(&error))))?;
             event["data"] = data;
         }
         Ok(event)

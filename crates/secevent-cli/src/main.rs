@@ -18,23 +18,23 @@ mod key;
 #[cfg(feature = "kill-points")]
 mod kill;
 mod link;
+mod log;
 mod network;
 mod node;
 mod output;
 mod replay;
 mod restore;
+mod rule;
 mod serve;
 mod set;
 mod stream;
 mod streams;
 mod subject;
+mod types;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use std::io::IsTerminal as _;
+use output::Failure;
 use std::process::ExitCode;
-use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
-use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, registry};
 
 /// Security events: make, check, send and receive Security Event Tokens.
 ///
@@ -85,14 +85,27 @@ enum Command {
     #[command(subcommand)]
     Config(config::command::Command),
     Doctor(doctor::Doctor),
+    Types(types::Types),
+    Rule(rule::Rule),
     /// Make, sign, verify, decode and lint tokens; no server needed.
     #[command(subcommand)]
     Set(set::Command),
 }
 
 fn main() -> ExitCode {
-    let matches = Cli::command().get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let read = || -> Result<_, clap::Error> {
+        let matches = Cli::command().try_get_matches()?;
+        Ok((Cli::from_arg_matches(&matches)?, matches))
+    };
+    let (cli, matches) = match read() {
+        Ok(read) => read,
+        Err(error) if error.use_stderr() && wants_json() => {
+            let failure = misuse(&error);
+            failure.report(true);
+            return failure.exit();
+        }
+        Err(error) => error.exit(),
+    };
     match cli.command {
         Command::Demo(args) => run("warn", demo::run(args)),
         Command::Serve(args) => run("info", serve::run(args)),
@@ -112,33 +125,47 @@ fn main() -> ExitCode {
         Command::Key(command) => key::run(&command),
         Command::Config(command) => config::command::run(&command, &matches),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Types(args) => types::run(&args),
+        Command::Rule(args) => rule::run(&args),
         Command::Set(command) => set::run(command),
     }
 }
 
-/// Runs a command that talks to the network. It logs to standard error, as much as `SECEVENT_LOG` says.
-fn run(log: &str, command: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
-    let filter = EnvFilter::try_from_env("SECEVENT_LOG").unwrap_or_else(|_| EnvFilter::new(log));
-    let colours =
-        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let log = registry().with(log.with_ansi(colours).with_target(false).with_filter(filter));
-    #[cfg(feature = "kill-points")]
-    let log = match kill::layer() {
-        Ok(layer) => log.with(layer),
-        Err(error) => {
-            eprintln!("secevent: {error:#}");
-            return ExitCode::from(output::EXIT_MISUSE);
-        }
+/// Whether the arguments ask for JSON, be they wrong otherwise.
+fn wants_json() -> bool {
+    std::env::args_os().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "--json")
+}
+
+/// What is wrong with the arguments, as every other error is reported.
+fn misuse(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let mut parts = text.split("\n\n").map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+    let first = parts.next().unwrap_or_default();
+    let Some(message) = first.strip_prefix("error: ") else {
+        // There is no command, and the text is its help.
+        return Failure::misuse("a command is missing").fix("see `--help`");
     };
-    log.init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(command));
+    let failure = Failure::misuse(message);
+    let parts: Vec<String> = parts.collect();
+    let fix = |begin: &str| parts.iter().find_map(|part| part.strip_prefix(begin).map(str::to_owned));
+    match fix("tip: ").or_else(|| fix("Usage: ").map(|usage| format!("use it as in: {usage}"))) {
+        Some(fix) => failure.fix(fix),
+        None => failure,
+    }
+}
+
+/// Runs a command that keeps a log: to standard error, as much as `SECEVENT_LOG` says, or else `default`.
+fn run(default: &str, command: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    let failed = |error: anyhow::Error| Failure::failed(format!("{error:#}"));
+    let result = log::start(default).and_then(|()| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(command)).map_err(failed)
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("secevent: {error:#}");
-            ExitCode::from(output::EXIT_FAILED)
+        Err(failure) => {
+            failure.report(false);
+            failure.exit()
         }
     }
 }

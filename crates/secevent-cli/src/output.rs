@@ -1,11 +1,11 @@
 //! What a command says: results on standard output, everything else on standard error, and the exit code.
 //!
-//! Text that came from somewhere else is escaped before it is shown, so that a token cannot write to the
-//! terminal. Colours appear on a terminal only, and never when `NO_COLOR` is set.
+//! Text that came from somewhere else is escaped before it is shown (see [`secevent::escape()`]), so that a token
+//! can neither write to the terminal nor add lines to what a command says. Colours appear on a terminal only, and never when `NO_COLOR` is set.
 
 use anstyle::{AnsiColor, Style};
 use secevent::lint::Finding;
-use secevent::{Invalid, Timestamp};
+use secevent::{Invalid, Timestamp, escape, escape_json, escape_message};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
@@ -116,24 +116,23 @@ impl Failure {
     }
 
     fn to_text(&self) -> String {
-        let mut text = format!("{BAD}error:{BAD:#} {}\n", safe(&self.message));
+        let mut text = format!("{BAD}error:{BAD:#} {}\n", message(&self.message));
         if let Some(fix) = &self.fix {
-            let _ = writeln!(text, "  {BOLD}fix:{BOLD:#} {}", safe(fix));
+            let _ = writeln!(text, "  {BOLD}fix:{BOLD:#} {}", message(fix));
         }
         for finding in &self.also {
-            let place = if finding.member.is_empty() {
+            let member = if finding.member.is_empty() {
                 "the document".to_owned()
             } else {
-                format!("`{}`", finding.member)
+                format!("`{}`", safe(&finding.member))
             };
             let _ = writeln!(
                 text,
-                "  {BOLD}also:{BOLD:#} {} {} [{}]",
-                safe(&place),
-                safe(&finding.message),
+                "  {BOLD}also:{BOLD:#} {member} {} [{}]",
+                message(&finding.message),
                 finding.rule
             );
-            let _ = writeln!(text, "  {BOLD}fix:{BOLD:#} {}", safe(&finding.fix));
+            let _ = writeln!(text, "  {BOLD}fix:{BOLD:#} {}", message(&finding.fix));
         }
         text
     }
@@ -166,10 +165,15 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(&(to_json(value) + "\n"))
 }
 
+/// How much of a cell of a table is shown, in characters; `--json` shows all of it.
+const CELL_CHARS_MAX: usize = 200;
+/// How much of any other text is shown, in characters. The claims of a token are printed as JSON, in full.
+const SHOWN_CHARS_MAX: usize = 4_000;
+
 /// Rows of text below their titles, as wide as they have to be. The last column ends where its text ends.
 pub(crate) fn table(titles: &[&str], rows: &[Vec<String>]) -> String {
-    let shown: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| safe(cell).replace('\n', " ")).collect()).collect();
+    let cell = |cell: &String| escape_message(cell, CELL_CHARS_MAX).to_string();
+    let shown: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(cell).collect()).collect();
     let width = |column: usize| {
         let cells = shown.iter().map(|row| row[column].chars().count());
         cells.chain([titles[column].len()]).max().unwrap_or(0)
@@ -200,40 +204,29 @@ pub(crate) fn span(time: Duration) -> String {
 
 /// A remark beside the result.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(anstream::stderr(), "{BOLD}note:{BOLD:#} {}", safe(text));
+    let _ = writeln!(anstream::stderr(), "{BOLD}note:{BOLD:#} {}", message(text));
 }
 
 /// What is being done, for somebody who waits at a terminal.
 pub(crate) fn progress(text: &str) {
     if std::io::stderr().is_terminal() {
-        let _ = writeln!(anstream::stderr(), "{DIM}{}{DIM:#}", safe(text));
+        let _ = writeln!(anstream::stderr(), "{DIM}{}{DIM:#}", message(text));
     }
 }
 
 fn to_json(value: &impl Serialize) -> String {
     let json = serde_json::to_string(value).expect("strings, numbers and JSON text are always JSON");
-    // Characters that act on a terminal stand in strings only, where JSON has an escape for each.
-    escape(&json, |out, unit| write!(out, "\\u{unit:04x}"))
+    escape_json(&json).into_owned()
 }
 
-/// Foreign text as it may be shown.
+/// A piece of foreign text as it may be shown.
 pub(crate) fn safe(text: &str) -> String {
-    escape(text, |out, unit| write!(out, "\\u{{{unit:x}}}"))
+    escape(text, SHOWN_CHARS_MAX).to_string()
 }
 
-fn escape(text: &str, write: impl Fn(&mut String, u32) -> std::fmt::Result) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        // Direction overrides make text read as something else; control characters move the cursor.
-        let acts =
-            matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if (character.is_control() && character != '\n') || acts {
-            let _ = write(&mut out, character.into());
-        } else {
-            out.push(character);
-        }
-    }
-    out
+/// A message with foreign text in it, or JSON, as it may be shown: on one line.
+pub(crate) fn message(text: &str) -> String {
+    escape_message(text, SHOWN_CHARS_MAX).to_string()
 }
 
 /// JSON text with a line for each member, in the order in which it came. The text must be sound JSON.
@@ -281,7 +274,7 @@ pub(crate) fn pretty(json: &str, indent: usize) -> String {
             _ => out.push(character),
         }
     }
-    escape(&out, |out, unit| write!(out, "\\u{unit:04x}"))
+    escape_json(&out).into_owned()
 }
 
 /// A time as people read it: UTC, in the form of RFC 3339.
@@ -318,7 +311,8 @@ mod tests {
 
     #[test]
     fn what_acts_on_a_terminal_is_escaped() {
-        assert_eq!(safe("a\u{1b}[31m\u{9b}\u{202e}b\r"), "a\\u{1b}[31m\\u{9b}\\u{202e}b\\u{d}");
+        assert_eq!(safe("a\u{1b}[31m\u{9b}\u{202e}b\r\\"), r"a\u{1b}[31m\u{9b}\u{202e}b\r\\");
+        assert_eq!(message("a\nb\\"), r"a\nb\");
         assert_eq!(to_json(&"\u{9b}\u{202e}é"), "\"\\u009b\\u202eé\"");
         assert_eq!(pretty("\"\u{9b}\"", 0), "\"\\u009b\"");
     }
@@ -327,7 +321,7 @@ mod tests {
     fn columns_are_as_wide_as_their_text() {
         let rows = [vec!["é".to_owned(), "x\ny".to_owned()], vec!["long".to_owned(), "\u{1b}".to_owned()]];
         let text = anstream::adapter::strip_str(&table(&["A", "B"], &rows)).to_string();
-        assert_eq!(text, "A     B\né     x y\nlong  \\u{1b}\n");
+        assert_eq!(text, "A     B\né     x\\ny\nlong  \\u{1b}\n");
     }
 
     #[test]

@@ -10,6 +10,8 @@ pub(crate) mod subject;
 mod token;
 mod verify;
 
+pub(crate) use new::near as near_types;
+
 use crate::clock::SystemClock;
 use clap::Subcommand;
 use clap::builder::{PossibleValuesParser, TypedValueParser};

@@ -24,11 +24,12 @@ Examples:
 
 PENDING is what is owed and not delivered, OLDEST how long the oldest of it waits, DEAD what was
 refused or given up and is kept, WINDOW how many pushes may be on their way. TROUBLE tells what
-keeps the receiver from being delivered to, how often in a row, and when it is tried again.
+keeps the receiver from being delivered to, how often in a row, and when it is tried again; and of
+a stream that carries no event types, that it never gets events.
 
-JSON: {{streams: [{{stream_id, client, issuer, status, reason, held, suspended, pending, in_flight,
-window, delivered, retries, again, backlog: {{pending, bytes, oldest, rejected, abandoned, dropped,
-dead}}}}]}}.
+JSON: {{streams: [{{stream_id, client, issuer, event_types, status, reason, held, suspended, pending,
+in_flight, window, delivered, retries, again, backlog: {{pending, bytes, oldest, rejected,
+abandoned, dropped, dead}}}}]}}.
 {WHICH}
 {EXIT_CODES}"))]
 pub(crate) struct Streams {
@@ -111,7 +112,7 @@ fn row(stream: &Value) -> Vec<String> {
     let held = if stream["held"] == true { " by operator" } else { "" };
     let suspended = &stream["suspended"];
     let trouble = if suspended.is_null() {
-        "-".to_owned()
+        if stream["event_types"] == 0 { "no event types" } else { "-" }.to_owned()
     } else {
         let wait = time(&suspended["until"]).map_or(Duration::ZERO, |until| until.since(now));
         format!(

@@ -1,10 +1,10 @@
 //! Foreign text inside an error message: bounded and escaped.
 
+use secevent::escape;
 use std::fmt;
 
-/// A piece of somebody else's text that is safe to show: at most [`Excerpt::CHARS_MAX`] characters, and
-/// quoted with every control character escaped wherever it is printed, so that a `kid` cannot write its own
-/// line into a log.
+/// A piece of foreign text that an error keeps: at most [`Excerpt::CHARS_MAX`] characters. It is printed in
+/// quotation marks and as [`escape`] shows it, so that a `kid` cannot write its own line into a log.
 ///
 /// ```
 /// use secevent_jose::Excerpt;
@@ -31,7 +31,7 @@ impl From<&str> for Excerpt {
 
 impl fmt::Display for Excerpt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}{}", self.text, if self.cut { "…" } else { "" })
+        write!(f, "{:?}{}", escape(&self.text, Self::CHARS_MAX), if self.cut { "…" } else { "" })
     }
 }
 
@@ -49,7 +49,7 @@ mod tests {
     fn foreign_text_is_cut_and_escaped() {
         for (text, shown) in [
             ("key-1", r#""key-1""#.to_owned()),
-            ("\u{1b}[31m\r\n\0", r#""\u{1b}[31m\r\n\0""#.to_owned()),
+            ("\u{1b}[31m\r\n\0", r#""\u{1b}[31m\r\n\u{0}""#.to_owned()),
             ("\u{202e}evil", r#""\u{202e}evil""#.to_owned()),
             (&"é".repeat(64), format!("{:?}", "é".repeat(64))),
             (&"é".repeat(65), format!("{:?}…", "é".repeat(64))),

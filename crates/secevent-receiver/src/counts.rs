@@ -19,6 +19,8 @@ pub struct Counts {
     pub ignored: u64,
     /// Ones that the handler failed on for good.
     pub dead: u64,
+    /// Pushes without the agreed credential. Their SETs were not read.
+    pub unauthenticated: u64,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +32,7 @@ pub(crate) struct Counters {
     pub(crate) handled: Counter,
     pub(crate) ignored: Counter,
     pub(crate) dead: Counter,
+    pub(crate) unauthenticated: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +58,7 @@ impl Counters {
             handled: self.handled.get(),
             ignored: self.ignored.get(),
             dead: self.dead.get(),
+            unauthenticated: self.unauthenticated.get(),
         }
     }
 }

@@ -99,6 +99,7 @@
 //! # }
 //! ```
 
+mod authority;
 mod authorization;
 mod counts;
 mod credentials;
@@ -116,6 +117,7 @@ mod transmitter;
 mod verification;
 mod verify;
 
+pub use authority::Authority;
 pub use authorization::AuthorizationServer;
 pub use counts::Counts;
 pub use credentials::Credentials;
@@ -127,7 +129,7 @@ pub use push::{PushEndpoint, Unauthenticated};
 pub use reason::Reason;
 pub use receiver::{Ports, Receiver, ReceiverConfig, StartError, SubscribeError, Subscription};
 pub use retry::RetryPolicy;
-pub use source::{Authority, Peer, Source};
+pub use source::{Peer, Source};
 pub use transmitter::{Answer, ClientError, TransmitterClient};
 pub use verify::{ReceiveError, SetVerifier, Verified};
 

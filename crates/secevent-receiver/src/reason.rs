@@ -1,11 +1,12 @@
 //! What the body of a refusal says. Nobody decides by it (E-03); people read it.
 
+use secevent::escape;
 use secevent::json::{Limits, check};
 use secevent_jose::Excerpt;
 use serde::Deserialize;
 use std::fmt;
 
-/// What the body of a refusal says of the reason: bounded, and without control characters.
+/// What the body of a refusal says of the reason: bounded, and safe to show.
 ///
 /// Error bodies are nowhere defined. The members that problem documents (RFC 9457), OAuth (RFC 6749) and push
 /// errors (RFC 8935) have are known; of anything else the beginning is kept.
@@ -13,18 +14,18 @@ use std::fmt;
 pub struct Reason(Box<str>);
 
 impl Reason {
-    /// The longest reason, in characters.
+    /// How much of the reason is kept, in characters.
     pub const CHARS_MAX: usize = 300;
 
     pub(crate) fn of(body: &[u8]) -> Self {
-        let text = of_json(body).unwrap_or_else(|| {
-            // Four bytes a character, and a little for the mark that it was cut.
-            let start = &body[..body.len().min(4 * Excerpt::CHARS_MAX + 8)];
-            Excerpt::from(String::from_utf8_lossy(start).trim_start()).to_string()
-        });
-        let shown = text.chars().take(Self::CHARS_MAX);
-        let shown: String =
-            shown.map(|char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char }).collect();
+        let shown = match of_json(body) {
+            Some(text) => escape(&text, Self::CHARS_MAX).to_string(),
+            None => {
+                // Four bytes a character, and a little for the mark that it was cut.
+                let start = &body[..body.len().min(4 * Excerpt::CHARS_MAX + 8)];
+                Excerpt::from(String::from_utf8_lossy(start).trim_start()).to_string()
+            }
+        };
         Self(shown.into())
     }
 
@@ -65,12 +66,12 @@ mod tests {
             (r#"{"status":404,"title":"T","err":"not_found","detail":"no stream"}"#, "not_found: no stream"),
             (r#"{"error":"invalid_token","error_description":"too old"}"#, "invalid_token: too old"),
             (r#"{"err":"jws","description":"bad"}"#, "jws: bad"),
-            (r#"{"message":"no\u001b[31m"}"#, "no\u{fffd}[31m"),
+            (r#"{"message":"no\u001b[31m\nok"}"#, r"no\u{1b}[31m\nok"),
         ] {
             assert_eq!(Reason::of(body.as_bytes()).to_string(), reason);
         }
         assert!(Reason::of(b"<html>gone</html>").to_string().contains("<html>gone</html>"));
         let long = format!(r#"{{"detail":"{}"}}"#, "x".repeat(5_000));
-        assert_eq!(Reason::of(long.as_bytes()).to_string().chars().count(), Reason::CHARS_MAX);
+        assert_eq!(Reason::of(long.as_bytes()).to_string(), "x".repeat(Reason::CHARS_MAX) + "…");
     }
 }

@@ -1,7 +1,7 @@
 //! Where events come from: one transmitter, and what is taken from it.
 
-use crate::Credentials;
-use secevent::{Identifier, Issuer, Profile, Set, Strictness, Subject, Vocabulary};
+use crate::{Authority, Credentials};
+use secevent::{Issuer, Profile, Set, Strictness, Subject, Vocabulary};
 use secevent_jose::{Algorithms, Compact};
 use secevent_ssf::metadata::Placement;
 use secevent_ssf::{Change, DeliverBy, DeliveryRequest, Endpoint, Secret, Tolerance, WellKnown};
@@ -118,77 +118,16 @@ impl Source {
 
     /// Why this SET is not handed on although it is acknowledged; none if it is.
     pub(crate) fn objection(&self, set: &Set, critical_members: &[String]) -> Option<&'static str> {
-        let subject = set.subject()?;
-        if let Subject::Complex(complex) = subject.as_ref() {
+        if let Some(Subject::Complex(complex)) = set.subject().as_deref() {
             let foreign = |name: &str| !self.subject_members_understood.iter().any(|known| known == name);
             let critical = |name: &str| critical_members.iter().any(|critical| critical == name);
             if complex.iter().any(|(name, _)| critical(name) && foreign(name)) {
                 return Some("its subject has a critical member that is not understood");
             }
         }
-        (!self.authority.covers(&subject)).then_some("the source may not speak about its subject")
+        (!self.authority.covers_set(set)).then_some("the source may not speak about its subject")
     }
 }
 
 const COMPLEX_MEMBERS: [&str; 7] =
     ["user", "device", "session", "application", "tenant", "org_unit", "group"];
-
-/// About whom a source may speak (SEM-20). What it says about others is recorded and not acted on.
-///
-/// ```
-/// use secevent::Subject;
-/// use secevent_receiver::Authority;
-///
-/// let authority = Authority::Over { email_domains: vec!["a.example".into()], issuers: vec![] };
-/// assert!(authority.covers(&Subject::email("alice@A.example")?));
-/// assert!(!authority.covers(&Subject::email("bob@b.example")?));
-/// assert!(!authority.covers(&Subject::opaque("bob")?), "nobody knows who that is");
-/// # Ok::<(), secevent::Invalid>(())
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Authority {
-    /// About everybody.
-    #[default]
-    Anybody,
-    /// About those whom these lists name, and nobody else.
-    Over {
-        /// The domains of e-mail addresses.
-        email_domains: Vec<String>,
-        /// The issuers of `iss_sub` identifiers.
-        issuers: Vec<String>,
-    },
-}
-
-impl Authority {
-    /// Whether it extends to `subject`. Of a complex subject each member counts whose format says whose it
-    /// is, and at least one must.
-    pub fn covers(&self, subject: &Subject) -> bool {
-        if *self == Self::Anybody {
-            return true;
-        }
-        match subject {
-            Subject::Simple(identifier) => self.judge(identifier) == Some(true),
-            Subject::Complex(complex) => {
-                let judged: Vec<bool> = complex.iter().filter_map(|(_, member)| self.judge(member)).collect();
-                !judged.is_empty() && judged.into_iter().all(|covered| covered)
-            }
-        }
-    }
-
-    /// Whether an identifier is covered; none if its format does not tell whose it is.
-    fn judge(&self, identifier: &Identifier) -> Option<bool> {
-        let Self::Over { email_domains, issuers } = self else { return Some(true) };
-        match identifier {
-            Identifier::Email { email, .. } => {
-                let (_, domain) = email.rsplit_once('@')?;
-                Some(email_domains.iter().any(|known| known.eq_ignore_ascii_case(domain)))
-            }
-            Identifier::IssSub { iss, .. } => Some(issuers.contains(iss)),
-            Identifier::Aliases { identifiers, .. } => {
-                let judged: Vec<bool> = identifiers.iter().filter_map(|alias| self.judge(alias)).collect();
-                (!judged.is_empty()).then(|| judged.into_iter().all(|covered| covered))
-            }
-            _ => None,
-        }
-    }
-}

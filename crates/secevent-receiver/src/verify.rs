@@ -3,7 +3,7 @@
 use crate::jwks::{JwksCache, KeysUnavailable};
 use crate::source::Source;
 use aws_lc_rs::digest;
-use secevent::{Clock, Fault, Invalid, Set};
+use secevent::{Clock, Fault, Invalid, Set, escape_message};
 use secevent_jose::{Compact, Excerpt, Expected, IssuerKeys, TypRule, VerifyError};
 use secevent_store::StoreError;
 use serde::Deserialize;
@@ -49,7 +49,7 @@ pub enum ReceiveError {
 }
 
 impl ReceiveError {
-    /// The longest description, in characters.
+    /// How much of a message goes into a description, in characters.
     pub const DESCRIPTION_CHARS_MAX: usize = 300;
 
     /// Whose fault it is, as it is told to the transmitter. None if it is ours: then nothing is said about
@@ -63,15 +63,13 @@ impl ReceiveError {
         }
     }
 
-    /// A sentence for the people at the transmitter's: bounded, without control characters, and without a
-    /// word about our insides.
+    /// A sentence for the people who run the transmitter: bounded, safe to show, and without internals of this
+    /// side.
     pub fn description(&self) -> String {
         if self.fault().is_none() {
             return "The SET cannot be taken at the moment.".to_owned();
         }
-        let text = self.to_string();
-        let shown = text.chars().take(Self::DESCRIPTION_CHARS_MAX);
-        shown.map(|char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char }).collect()
+        escape_message(&self.to_string(), Self::DESCRIPTION_CHARS_MAX).to_string()
     }
 }
 
@@ -199,8 +197,8 @@ mod tests {
     fn descriptions_are_bounded_and_printable() {
         let long = Invalid::new("a\nb".repeat(1000), "SET-01", "is wrong");
         let description = ReceiveError::Payload(long).description();
-        assert_eq!(description.chars().count(), ReceiveError::DESCRIPTION_CHARS_MAX);
-        assert!(!description.contains('\n'));
+        assert_eq!(description.chars().count(), ReceiveError::DESCRIPTION_CHARS_MAX + 1);
+        assert!(description.contains(r"`a\nba\nb") && description.ends_with('…'), "{description}");
         let ours = ReceiveError::Store(StoreError::Unavailable("/var/lib/secret.db".to_owned()));
         assert_eq!((ours.fault(), ours.description().contains("secret")), (None, false));
     }

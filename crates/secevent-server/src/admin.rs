@@ -27,12 +27,16 @@ pub use guard::TokenDigest;
 use crate::clients::Clients;
 use crate::problem::Problem;
 use crate::router::bounded;
+use crate::ssf;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use axum::response::Response;
+use http::StatusCode;
 use route::Route;
-use secevent::Clock;
+use secevent::{Clock, escape_json};
 use secevent_store::Backup;
 use secevent_transmitter::{RecoverError, Transmitter};
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -113,15 +117,22 @@ pub(crate) fn routes(metrics: MetricsAccess) -> Vec<Route> {
     routes
 }
 
+/// An answer with JSON that is safe to print: operators read it on a terminal, and parts of it are foreign text.
+pub(crate) fn answer(status: StatusCode, json: Vec<u8>) -> Response {
+    match str::from_utf8(&json).map(escape_json) {
+        Ok(Cow::Owned(safe)) => ssf::answer(status, safe),
+        _ => ssf::answer(status, json),
+    }
+}
+
 impl From<RecoverError> for Problem {
     fn from(error: RecoverError) -> Self {
         match error {
             RecoverError::NoSuchStream => Self::not_found("there is no such stream"),
             RecoverError::NoSuchSet(_) => Self::not_found("the stream has no such SET, or has forgotten it"),
             RecoverError::NoSuchReplay => Self::not_found("there is no such replay"),
-            RecoverError::TooManyReplays(_) => Self::conflict(error.to_string()),
+            RecoverError::Disabled | RecoverError::TooManyReplays(_) => Self::conflict(error.to_string()),
             RecoverError::Ours(error) => Self::ours(&error),
-            other => Self::conflict(other.to_string()),
         }
     }
 }

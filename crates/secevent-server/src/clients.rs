@@ -7,9 +7,11 @@
 
 mod access_token;
 mod assertion;
+mod attempts;
 mod caller;
 mod checked;
 mod external;
+mod failures;
 mod keys;
 mod limits;
 mod registry;
@@ -19,7 +21,8 @@ mod settings;
 
 pub(crate) use access_token::{Shown, TokenError};
 pub(crate) use assertion::ASSERTION_TYPE;
-pub(crate) use caller::{Registered, bearer, invalid_token};
+pub(crate) use attempts::Origin;
+pub(crate) use caller::{Registered, authorization, bearer, invalid_token};
 pub use external::AuthorizationServerConfig;
 pub use limits::{ClientLimits, Limits, Rate};
 pub(crate) use registry::{Changed, Client, GRACE_MAX, NotChanged};
@@ -28,10 +31,11 @@ pub use settings::{ClientConfig, ClientSettings, SubjectLimits};
 
 use access_token::BuiltIn;
 use assertion::ReplayGuard;
+use attempts::{Attempts, WaitingInSum};
 use caller::Said;
 use checked::Checked;
 use external::ExternalServer;
-use limits::Bucket;
+use failures::Failures;
 use secevent::{Clock, Invalid, Timestamp};
 use secevent_jose::KeyError;
 use secevent_ssf::Transport;
@@ -42,8 +46,8 @@ use settings::{Rights, World};
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use tracing::warn;
 
 /// Who may call, as configuration says.
@@ -129,16 +133,34 @@ pub struct Clients {
     external: Vec<ExternalServer>,
     checked: Checked<Arc<Said>>,
     assertions: ReplayGuard,
-    /// For those who ask for tokens under names that are not theirs.
-    strangers: Vec<Bucket>,
+    /// Attempts under names that are no client's, which share these by their hash: to a stranger they look the same.
+    strangers: Vec<Attempts>,
     stranger: RandomState,
+    waiting: WaitingInSum,
+    failures: Failures,
+    /// Bearer tokens that were refused.
+    tokens_refused: AtomicU64,
     limits: Limits,
     transmitter: Arc<Transmitter>,
     ports: ClientPorts,
 }
 
-/// Buckets that strangers share, each by the name that it comes under.
+/// How many names that are no client's are told apart.
 const STRANGERS: usize = 256;
+/// Clients whose failures are figures of their own.
+const FIGURES_MAX: usize = 100;
+
+/// How often authentication failed since the process started.
+pub(crate) struct FailedAuthentications {
+    /// By client: those with most failures.
+    pub(crate) by_client: Vec<(String, u64)>,
+    /// Of other clients.
+    pub(crate) others: u64,
+    /// Under names that are no client's.
+    pub(crate) unknown: u64,
+    /// Bearer tokens that were not valid.
+    pub(crate) tokens: u64,
+}
 
 impl Clients {
     /// Takes up the clients that configuration declares and those that the store keeps.
@@ -181,8 +203,11 @@ impl Clients {
             external,
             checked: Checked::new(),
             assertions: ReplayGuard::default(),
-            strangers: (0..STRANGERS).map(|_| Bucket::new(config.limits.tokens)).collect(),
+            strangers: (0..STRANGERS).map(|_| Attempts::default()).collect(),
             stranger: RandomState::new(),
+            waiting: WaitingInSum::default(),
+            failures: Failures::default(),
+            tokens_refused: AtomicU64::new(0),
             limits: config.limits,
             transmitter: Arc::clone(transmitter),
             ports,
@@ -210,6 +235,18 @@ impl Clients {
         &self.server
     }
 
+    /// Whether a URL is one of the resources for which access tokens are given here (RFC 8707): this server, an issuer,
+    /// or what lies below one of them.
+    pub(crate) fn is_resource(&self, url: &str) -> bool {
+        let below = |base: &str| {
+            let rest = url.strip_prefix(base.trim_end_matches('/'));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        // A fragment is an error, as anything is that no URL has.
+        let plain = !url.contains('#') && url.bytes().all(|byte| byte.is_ascii_graphic());
+        plain && (below(&self.server) || self.transmitter.issuers().any(|issuer| below(issuer.url.as_str())))
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.ports.clock.now()
     }
@@ -224,10 +261,26 @@ impl Clients {
         }
     }
 
-    /// What requests for tokens are counted by in which nobody has shown who it is.
-    fn strangers_bucket(&self, id: &str) -> &Bucket {
-        let place = usize::try_from(self.stranger.hash_one(id) % 256).unwrap_or(0);
+    /// The attempts under a name that is no client's.
+    fn strangers_attempts(&self, name: &str) -> &Attempts {
+        let place = usize::try_from(self.stranger.hash_one(name) % 256).unwrap_or(0);
         &self.strangers[place % STRANGERS]
+    }
+
+    /// How often authentication failed.
+    pub(crate) fn failed_authentications(&self) -> FailedAuthentications {
+        let by_id = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
+        let failed = by_id.values().map(|client| (client.attempts.failed(), &client.id));
+        let mut failed: Vec<_> = failed.filter(|(failed, _)| *failed > 0).collect();
+        failed.sort_unstable_by(|one, other| other.cmp(one));
+        let others = failed.iter().skip(FIGURES_MAX).map(|(failed, _)| failed).sum();
+        failed.truncate(FIGURES_MAX);
+        FailedAuthentications {
+            by_client: failed.into_iter().map(|(failed, id)| (id.clone(), failed)).collect(),
+            others,
+            unknown: self.strangers.iter().map(Attempts::failed).sum(),
+            tokens: self.tokens_refused.load(Ordering::Relaxed),
+        }
     }
 
     fn rights(

@@ -1,16 +1,17 @@
 //! Access tokens for client credentials (RFC 6749 section 4.4).
 
-use crate::clients::{ASSERTION_TYPE, Clients, Scope, Shown, TokenError};
+use crate::clients::{ASSERTION_TYPE, Clients, Origin, Scope, Shown, TokenError, authorization};
 use crate::context::{form_pairs, is_type};
+use crate::peer::Peer;
 use crate::problem::Problem;
 use crate::ssf::{answer, metadata};
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{Extension, State};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use secevent_jose::{Algorithm, Algorithms};
 use serde_json::json;
@@ -39,6 +40,7 @@ pub(crate) const FORM_BYTES_MAX: usize = 64 * 1024;
 /// `POST {public URL}/oauth/token`
 pub(crate) async fn token(
     State(clients): State<Arc<Clients>>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
@@ -54,9 +56,9 @@ pub(crate) async fn token(
         return refusal("invalid_request", "the body must be application/x-www-form-urlencoded");
     }
     let form = form_pairs(&body);
-    // A parameter that comes twice is an error (RFC 6749 section 3.2).
+    // A parameter that comes twice is an error (RFC 6749 section 3.2), but for `resource` (RFC 8707 section 2).
     let mut names = HashSet::new();
-    if !form.iter().all(|(name, _)| names.insert(name)) {
+    if !form.iter().all(|(name, _)| name == "resource" || names.insert(name)) {
         return refusal("invalid_request", "a parameter is there twice");
     }
     // A parameter without a value counts as left out (RFC 6749 section 3.2).
@@ -69,9 +71,23 @@ pub(crate) async fn token(
     }
     let assertion = value("client_assertion").or_else(|| value("client_assertion_type"));
     let id = value("client_id").map(str::to_owned);
-    let shown = match (headers.get(AUTHORIZATION), value("client_secret"), assertion) {
-        (Some(basic), None, None) => basic_credentials(basic),
-        (None, Some(secret), None) => id.map(|id| Shown::Secret { id, secret: secret.to_owned() }),
+    let Ok(authorization) = authorization(&headers) else {
+        return refusal("invalid_request", "the request must not have more than one Authorization header");
+    };
+    let shown = match (authorization, value("client_secret"), assertion) {
+        (Some(basic), None, None) => {
+            let shown = basic_credentials(basic);
+            if let (Some(id), Some(Shown::Secret { named, or })) = (&id, &shown)
+                && ![Some(named), or.as_ref()].into_iter().flatten().any(|(other, _)| other == id)
+            {
+                return refusal(
+                    "invalid_request",
+                    "client_id is another client than the one in Authorization",
+                );
+            }
+            shown
+        }
+        (None, Some(secret), None) => id.map(|id| Shown::Secret { named: (id, secret.to_owned()), or: None }),
         (None, None, Some(_)) => match (value("client_assertion_type"), value("client_assertion")) {
             (Some(ASSERTION_TYPE), Some(assertion)) => {
                 Some(Shown::Assertion { id, assertion: assertion.to_owned() })
@@ -82,8 +98,16 @@ pub(crate) async fn token(
         (None, None, None) => None,
         _ => return refusal("invalid_request", "use one way to authenticate, not two"),
     };
-    let Some(shown) = shown else { return unknown_client() };
-    match clients.grant(shown, value("scope")).await {
+    let Some(shown) = shown else { return unknown_client(None) };
+    if let Some((_, foreign)) = form
+        .iter()
+        .find(|(name, value)| name == "resource" && !value.is_empty() && !clients.is_resource(value))
+    {
+        let shown: String = foreign.chars().take(200).collect();
+        return refusal("invalid_target", &format!("there is no resource {shown:?} here"));
+    }
+    let origin = Origin::of(peer.map(|Extension(Peer(address))| address));
+    match clients.grant(shown, value("scope"), origin).await {
         Ok(granted) => {
             let granted = json!({
                 "access_token": granted.token,
@@ -93,9 +117,9 @@ pub(crate) async fn token(
             });
             answer(StatusCode::OK, granted.to_string())
         }
-        Err(TokenError::InvalidClient) => unknown_client(),
+        Err(TokenError::InvalidClient(reason)) => unknown_client(reason),
         Err(TokenError::TooOften(wait)) => {
-            Problem::too_often(wait, "the client's requests for tokens come too often").into_response()
+            Problem::too_often(wait, "requests for tokens under this name come too often").into_response()
         }
         Err(TokenError::Unavailable) => {
             Problem::unavailable("the client cannot be authenticated at the moment, try again")
@@ -113,18 +137,20 @@ fn basic_credentials(value: &HeaderValue) -> Option<Shown> {
     let decoded = STANDARD.decode(encoded.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
     let decoded = String::from_utf8(decoded).ok()?;
     let (id, secret) = decoded.split_once(':')?;
-    // Clients that forget to encode are understood as far as that is possible: what ends a name in a form, and
-    // stands in many a secret in base64, is plain text here.
-    let plain = |text: &str| {
+    // What ends a name in a form, and stands in many a secret in base64, is plain text here.
+    let decoded = |text: &str| {
         let one_name = text.replace('&', "%26").replace('=', "%3D");
         form_pairs(one_name.as_bytes()).into_iter().next().map_or_else(String::new, |(name, _)| name)
     };
-    Some(Shown::Secret { id: plain(id), secret: plain(secret) })
+    let named = (decoded(id), decoded(secret));
+    // Many clients forget to encode: a plus sign means a space, or itself.
+    let or = (id.to_owned(), secret.to_owned());
+    Some(Shown::Secret { or: (or != named).then_some(or), named })
 }
 
-fn unknown_client() -> Response {
-    let body =
-        json!({ "error": "invalid_client", "error_description": "the client or its secret is not known" });
+fn unknown_client(reason: Option<&str>) -> Response {
+    let description = reason.unwrap_or("the client is not known, or its credentials are not valid");
+    let body = json!({ "error": "invalid_client", "error_description": description });
     let mut response = answer(StatusCode::UNAUTHORIZED, body.to_string());
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"secevent\""));
     response

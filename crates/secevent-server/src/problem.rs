@@ -4,7 +4,7 @@ use crate::clients::invalid_token;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
-use secevent::Invalid;
+use secevent::{Invalid, escape_json, escape_message};
 use secevent_store::StoreError;
 use secevent_transmitter::{AcceptError, ManageError, PollError, TransmitterError};
 use serde::Serialize;
@@ -33,11 +33,16 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    fn new(status: StatusCode, title: &'static str, err: &'static str, detail: impl Into<String>) -> Self {
-        let detail = detail.into();
+    /// How much of a detail is sent, in characters.
+    const DETAIL_CHARS_MAX: usize = 1_000;
+
+    fn new(status: StatusCode, err: &'static str, detail: impl Into<String>) -> Self {
+        // It may repeat what the request says.
+        let detail = escape_message(&detail.into(), Self::DETAIL_CHARS_MAX).to_string();
         Self {
             status,
-            title,
+            // A problem without a `type` is one of its status, and is titled so (RFC 9457 section 4.2.1).
+            title: phrase(status),
             err,
             detail,
             member: None,
@@ -49,12 +54,7 @@ impl Problem {
 
     /// The request breaks a rule.
     pub(crate) fn invalid(breach: &Invalid) -> Self {
-        let mut problem = Self::new(
-            StatusCode::BAD_REQUEST,
-            "The request is not valid",
-            "invalid_request",
-            breach.to_string(),
-        );
+        let mut problem = Self::new(StatusCode::BAD_REQUEST, "invalid_request", breach.to_string());
         problem.member = Some(breach.member()).filter(|member| !member.is_empty()).map(Into::into);
         problem.rule = Some(breach.rule());
         problem
@@ -62,82 +62,76 @@ impl Problem {
 
     /// A request that is malformed outside its body.
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "The request is not valid", "invalid_request", detail)
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request", detail)
     }
 
     /// The caller has not shown who it is (RFC 6750 section 3.1).
     pub(crate) fn unauthenticated(challenge: String, detail: impl Into<String>) -> Self {
-        let problem =
-            Self::new(StatusCode::UNAUTHORIZED, "Authentication is needed", "authentication_failed", detail);
+        let problem = Self::new(StatusCode::UNAUTHORIZED, "authentication_failed", detail);
         Self { challenge: Some(challenge.into()), ..problem }
     }
 
     /// The caller may not do this.
     pub(crate) fn forbidden(challenge: String, detail: impl Into<String>) -> Self {
-        let problem = Self::new(StatusCode::FORBIDDEN, "This is not allowed", "access_denied", detail);
+        let problem = Self::new(StatusCode::FORBIDDEN, "access_denied", detail);
         Self { challenge: Some(challenge.into()), ..problem }
     }
 
     /// The caller may do this, but not with what it says: one of the restrictions of its client stands against it.
     pub(crate) fn forbidden_by(rule: &'static str, member: String, detail: impl Into<String>) -> Self {
-        let problem = Self::new(StatusCode::FORBIDDEN, "This is not allowed", "access_denied", detail);
+        let problem = Self::new(StatusCode::FORBIDDEN, "access_denied", detail);
         Self { rule: Some(rule), member: Some(member.into()), ..problem }
     }
 
     /// There is nothing there, as far as this caller may know.
     pub(crate) fn not_found(detail: &'static str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "There is no such thing", "not_found", detail)
+        Self::new(StatusCode::NOT_FOUND, "not_found", detail)
     }
 
     /// The state of things does not allow it.
     pub(crate) fn conflict(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, "The request conflicts with what is there", "conflict", detail)
+        Self::new(StatusCode::CONFLICT, "conflict", detail)
     }
 
     /// What the caller saw is not what is there any more.
     pub(crate) fn precondition_failed() -> Self {
         let detail = "it was changed since the caller read it; read it again";
-        Self::new(StatusCode::PRECONDITION_FAILED, "It was changed meanwhile", "precondition_failed", detail)
+        Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", detail)
     }
 
     /// The body is of a type that is not read here.
     pub(crate) fn unsupported_media_type(expected: &'static str) -> Self {
         let detail = format!("the Content-Type must be {expected}");
-        Self::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "The type of the body is not supported",
-            "invalid_request",
-            detail,
-        )
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request", detail)
     }
 
     /// The verb is not one of this resource.
     pub(crate) fn method_not_allowed() -> Self {
         let detail = "this resource does not know the method; see the Allow header";
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed", "invalid_request", detail)
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request", detail)
     }
 
     /// The body is longer than we read.
     pub(crate) fn too_large(bytes_max: usize) -> Self {
         let detail = format!("the body must not be longer than {bytes_max} bytes");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is too long", "invalid_request", detail)
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", detail)
     }
 
     /// The body did not come in time.
     pub(crate) fn request_timeout() -> Self {
         let detail = "the body of the request took too long";
-        Self::new(StatusCode::REQUEST_TIMEOUT, "The request took too long", "invalid_request", detail)
+        Self::new(StatusCode::REQUEST_TIMEOUT, "invalid_request", detail)
     }
 
     /// The caller may do much, but not this, whatever token it brings.
     pub(crate) fn refused(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "This is not allowed", "access_denied", detail)
+        Self::new(StatusCode::FORBIDDEN, "access_denied", detail)
     }
 
     /// The request was meant for somebody else.
     pub(crate) fn misdirected() -> Self {
         let detail = "the Host header is none of this listener's addresses or names";
-        Self::new(StatusCode::MISDIRECTED_REQUEST, "This is another server", "misdirected", detail)
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail)
     }
 
     /// The caller asks too often.
@@ -145,14 +139,13 @@ impl Problem {
         // Whoever comes a moment too early is sent away again: whole seconds, rounded up.
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let seconds = u32::try_from(seconds.max(1)).unwrap_or(u32::MAX);
-        let problem =
-            Self::new(StatusCode::TOO_MANY_REQUESTS, "The requests come too often", "too_often", detail);
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_often", detail);
         Self { retry_after_seconds: Some(seconds), ..problem }
     }
 
     /// The server cannot do its work at the moment.
     pub(crate) fn not_ready(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "The server is not ready", "not_ready", detail)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail)
     }
 
     /// It did not work just now, through no fault of the caller.
@@ -161,8 +154,7 @@ impl Problem {
     }
 
     fn for_a_while(seconds: u32, detail: impl Into<String>) -> Self {
-        let problem =
-            Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not available at the moment", "unavailable", detail);
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
         Self { retry_after_seconds: Some(seconds), ..problem }
     }
 
@@ -201,6 +193,16 @@ impl Problem {
     }
 }
 
+/// What RFC 9110 calls a status.
+fn phrase(status: StatusCode) -> &'static str {
+    match status {
+        // The crate has the phrases of RFC 7231.
+        StatusCode::PAYLOAD_TOO_LARGE => "Content Too Large",
+        StatusCode::UNPROCESSABLE_ENTITY => "Unprocessable Content",
+        other => other.canonical_reason().unwrap_or("Error"),
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
 fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u16(status.as_u16())
@@ -208,7 +210,8 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&self).expect("a problem is text and numbers");
+        let body = serde_json::to_string(&self).expect("a problem is text and numbers");
+        let body = escape_json(&body).into_owned();
         let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -229,6 +232,8 @@ impl From<Invalid> for Problem {
     }
 }
 
+// These name each error: a new one must be given a status here.
+
 impl From<ManageError> for Problem {
     fn from(error: ManageError) -> Self {
         match error {
@@ -243,7 +248,6 @@ impl From<ManageError> for Problem {
             }
             ManageError::TooOften(wait) => Self::too_often(wait, error.to_string()),
             ManageError::Ours(error) => Self::ours(&error),
-            other => Self::conflict(other.to_string()),
         }
     }
 }
@@ -256,7 +260,6 @@ impl From<PollError> for Problem {
             PollError::SwitchedOff => invalid_token(),
             PollError::TooOften(wait) => Self::too_often(wait, "polls that do not wait come too often"),
             PollError::Ours(error) => Self::ours(&error),
-            other => Self::conflict(other.to_string()),
         }
     }
 }
@@ -266,13 +269,9 @@ impl From<AcceptError> for Problem {
         match error {
             AcceptError::Invalid { breach, .. } => Self::invalid(&breach),
             AcceptError::Ours(error) => Self::ours(&error),
-            AcceptError::KeyUsedForAnotherEvent => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "The idempotency key was used before",
-                "idempotency_key_reused",
-                error.to_string(),
-            ),
-            other => Self::conflict(other.to_string()),
+            AcceptError::KeyUsedForAnotherEvent => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", error.to_string())
+            }
         }
     }
 }

@@ -62,7 +62,7 @@ use secevent_store::{
     Audit, Backlog, Backup, BoxFuture, Change, ChangeFilter, CommitFigures, CommitObserver, Dead, Delivery,
     Document, Documents, Entered, Erase, Erased, GroupCommit, History, Inbox, Keep, Kept, NewEvent, Outbox,
     Owing, Page, Place, Queue, Receipt, Received, Recorded, Records, Recovery, Sequence, Settlement,
-    StoreError, Stored, StreamNumber, Texts, Traces, Version,
+    StoreError, Stored, StreamNumber, Texts, Traces, UnsettledDelivery, Version,
 };
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -164,6 +164,14 @@ impl Outbox for SqliteStore {
         sequence: Sequence,
     ) -> BoxFuture<'_, Result<Vec<Delivery>, StoreError>> {
         self.readers.read(move |connection| outbox::deliveries(connection, stream, sequence))
+    }
+
+    fn unsettled(
+        &self,
+        stream: StreamNumber,
+        sequences: Vec<Sequence>,
+    ) -> BoxFuture<'_, Result<Vec<UnsettledDelivery>, StoreError>> {
+        self.readers.read(move |connection| outbox::unsettled(connection, stream, &sequences))
     }
 
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use secevent::Timestamp;
 use secevent_store::{
     Backlog, Cause, Delivery, Epoch, Idempotency, Keep, NewEvent, Owed, Owing, PAGE_BYTES_MAX, Page, Place,
-    Queue, Recorded, Rendering, Sequence, Settlement, Signed, StreamNumber, Verdict,
+    Queue, Recorded, Rendering, Sequence, Settlement, Signed, StreamNumber, UnsettledDelivery, Verdict,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -440,6 +440,38 @@ pub(crate) fn deliveries(
         deliveries.push(read_delivery(row)?);
     }
     Ok(deliveries)
+}
+
+/// The deliveries of these events to a stream that are not settled, without their bodies.
+pub(crate) fn unsettled(
+    connection: &Connection,
+    stream: StreamNumber,
+    sequences: &[Sequence],
+) -> Result<Vec<UnsettledDelivery>, Failure> {
+    let mut range = connection.prepare_cached(
+        "SELECT (SELECT min(sequence) FROM deliveries WHERE stream = ?1 AND queue = ?2),
+            (SELECT max(sequence) FROM deliveries WHERE stream = ?1 AND queue = ?2)",
+    )?;
+    let mut select = connection.prepare_cached(
+        "SELECT d.generation, e.epoch, length(e.body) FROM deliveries d JOIN events e ON e.sequence = d.sequence
+            WHERE d.stream = ?1 AND d.queue = ?2 AND d.sequence = ?3",
+    )?;
+    let mut found = Vec::new();
+    for queue in Queue::ALL {
+        let ends: (Option<u64>, Option<u64>) =
+            range.query_row(params![stream.0, number(queue)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (Some(first), Some(last)) = ends else { continue };
+        // Most of what is acknowledged again was settled long ago.
+        for sequence in sequences.iter().filter(|sequence| (first..=last).contains(&sequence.0)) {
+            let mut rows = select.query(params![stream.0, number(queue), clamp(*sequence)])?;
+            if let Some(row) = rows.next()? {
+                let place = Place { stream, queue, sequence: *sequence };
+                let (generation, epoch) = (row.get(0)?, Epoch(row.get(1)?));
+                found.push(UnsettledDelivery { place, epoch, generation, body_bytes: row.get(2)? });
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The delivery in a row that begins with [`COLUMNS`].

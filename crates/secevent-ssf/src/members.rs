@@ -4,7 +4,7 @@
 //! [`Members::change`] tells the two apart.
 
 use crate::{Change, StreamId, Tolerance};
-use secevent::json::{Limits, check};
+use secevent::json::{Limits, check, problem};
 use secevent::{Invalid, Issuer, Strictness, Subject};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -22,7 +22,7 @@ impl<'a> Members<'a> {
         let text = check(body, limits).map_err(|breach| of_body(&breach, rule))?;
         serde_json::from_str(text)
             .map(Self)
-            .map_err(|error| Invalid::new("", rule, format!("is not JSON: {error}")))
+            .map_err(|error| Invalid::new("", rule, format!("is not JSON: {}", problem(&error))))
     }
 
     /// The members of an object inside a body that is read already.

@@ -7,10 +7,11 @@ use crate::{Endpoint, Secret};
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LANGUAGE, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use secevent::Fault;
 use secevent::json::{Limits, check};
+use secevent::{Fault, escape};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
+use std::fmt;
 
 /// The media type of a SET.
 pub const MEDIA_TYPE: &str = "application/secevent+jwt";
@@ -99,7 +100,8 @@ pub fn refusal(fault: Fault, description: &str) -> Response<Bytes> {
 
 /// Why a receiver refuses a SET: the body of a refused push, and a value of `setErrs` in a poll.
 ///
-/// Reading is lenient: an unknown code is kept, a missing description is empty, a long one is cut.
+/// Reading is lenient: an unknown code is kept, a missing description is empty, a long one is cut. `Display`
+/// shows both parts escaped, on one line: they are the receiver's words, and may hold anything.
 ///
 /// ```
 /// use secevent::Fault;
@@ -149,6 +151,13 @@ impl Error {
     /// The error as JSON.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("strings are always JSON")
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let code = escape(self.err.as_str(), ErrorCode::OTHER_CHARS_MAX);
+        write!(f, "{code}: {}", escape(&self.description, Self::DESCRIPTION_CHARS_MAX))
     }
 }
 

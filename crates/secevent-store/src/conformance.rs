@@ -64,6 +64,7 @@ macro_rules! conformance {
             a_page_ends_before_it_is_too_large,
             the_two_queues_are_apart,
             deliveries_are_found_by_their_place,
+            unsettled_deliveries_are_found_together,
             bodies_and_lanes_come_back_byte_for_byte,
             a_settled_delivery_is_owed_no_more,
             settling_twice_or_the_unknown_changes_nothing,

@@ -43,7 +43,7 @@ pub use memory::MemoryStore;
 pub use outbox::{
     Backlog, CommitFigures, CommitObserver, Delivery, Idempotency, Keep, NewEvent, Outbox, Owed, Owing,
     PAGE_BYTES_MAX, Page, Place, Queue, Recorded, Rendering, Sequence, Settlement, Signed, StreamNumber,
-    Verdict,
+    UnsettledDelivery, Verdict,
 };
 pub use records::{Erase, Erased, Kept, Records, Texts, Traces};
 pub use recovery::{Cause, Dead, History, Past, Recovery};

@@ -8,7 +8,7 @@ use crate::{
     Document, Documents, Entered, Epoch, Erase, Erased, History, Idempotency, Inbox, Keep, Kept, NewEvent,
     Outbox, Owing, PAGE_BYTES_MAX, Page, Past, Place, Queue, Receipt, Received, Recorded, Records, Recovery,
     Rendering, Sequence, Settlement, Signed, StoreError, Stored, StreamNumber, SubjectEntry,
-    SubjectFingerprint, Texts, Traces, Verdict, Version,
+    SubjectFingerprint, Texts, Traces, UnsettledDelivery, Verdict, Version,
 };
 use bytes::Bytes;
 use secevent::Timestamp;
@@ -121,6 +121,23 @@ impl Outbox for MemoryStore {
         let state = self.state();
         let found = Queue::ALL.map(|queue| state.delivery(Place { stream, queue, sequence }));
         Box::pin(ready(Ok(found.into_iter().flatten().collect())))
+    }
+
+    fn unsettled(
+        &self,
+        stream: StreamNumber,
+        sequences: Vec<Sequence>,
+    ) -> BoxFuture<'_, Result<Vec<UnsettledDelivery>, StoreError>> {
+        let state = self.state();
+        let places = sequences
+            .into_iter()
+            .flat_map(|sequence| Queue::ALL.map(|queue| Place { stream, queue, sequence }));
+        let unsettled = places.filter_map(|place| {
+            let Delivery { epoch, generation, body, .. } = state.delivery(place)?;
+            Some(UnsettledDelivery { place, epoch, generation, body_bytes: body.len() })
+        });
+        let unsettled = unsettled.collect();
+        Box::pin(ready(Ok(unsettled)))
     }
 
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), StoreError>> {

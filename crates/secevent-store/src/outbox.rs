@@ -152,6 +152,19 @@ impl Delivery {
     }
 }
 
+/// A delivery that is not settled, as far as settling it needs to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnsettledDelivery {
+    /// Where it is kept.
+    pub place: Place,
+    /// In which life of the writer the event was recorded.
+    pub epoch: Epoch,
+    /// Zero, and more where it is a new SET about what was told before (SEM-1).
+    pub generation: u16,
+    /// How long its body is.
+    pub body_bytes: usize,
+}
+
 /// A signature without what it signs: a JWS in its detached form (RFC 7515, appendix F). With the delivery's claims,
 /// which never change, it is the token that was sent before (SEM-4).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -288,6 +301,14 @@ pub trait Outbox: Send + Sync {
         stream: StreamNumber,
         sequence: Sequence,
     ) -> BoxFuture<'_, Result<Vec<Delivery>, StoreError>>;
+
+    /// The deliveries of these events to a stream that are not settled, in any queue. It is one look-up, however many
+    /// there are: receivers acknowledge thousands at once, most of which may be settled.
+    fn unsettled(
+        &self,
+        stream: StreamNumber,
+        sequences: Vec<Sequence>,
+    ) -> BoxFuture<'_, Result<Vec<UnsettledDelivery>, StoreError>>;
 
     /// Settles deliveries. Repeating a settlement changes nothing; one that names no unsettled delivery is
     /// ignored. A crash may undo what was settled in the last moment: it costs a repeated delivery, no loss.

@@ -40,7 +40,6 @@ pub struct Accepted {
 
 /// Why an event was not accepted. Nothing of it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum AcceptError {
     /// An event breaks a rule.
     #[error("event {place}: {breach}")]
@@ -142,6 +141,11 @@ impl Incoming {
     /// Whom it is about.
     pub fn subject(&self) -> &Subject {
         &self.subject
+    }
+
+    /// What it says: the JSON object under the event type's URI.
+    pub fn data(&self) -> &str {
+        self.data.get()
     }
 
     /// The claims that all SETs of this event share, as the inside of a JSON object. `txn` comes first if the

@@ -50,7 +50,7 @@ impl Transmitter {
                     })
                     .collect();
                 if !settlements.is_empty() {
-                    warn!(stream = %number, count = settlements.len(), "SETs are given up: they are too old");
+                    warn!(stream.id = %entry.settings().stream.id, count = settlements.len(), "SETs expired before delivery");
                 }
                 self.give_up(entry, settlements).await?;
                 if !(all_old && more) {

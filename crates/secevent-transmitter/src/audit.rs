@@ -5,6 +5,7 @@ use crate::stream::{Stream, Target};
 use crate::transmitter::{Transmitter, TransmitterError};
 use aws_lc_rs::digest;
 use bytes::Bytes;
+use secevent_ssf::Status;
 use secevent_store::{Change, ChangeFilter, Entered, StoreError, Version};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -18,8 +19,9 @@ pub enum Actor {
     Client(String),
     /// A client that administers the server.
     Operator(String),
-    /// Whoever has the token of the command line on the server's machine.
-    CommandLine,
+    /// Whoever has the token of the command line on the server's machine; the user of the operating system, as the
+    /// command line claims it: its token proves no more than that it can read the server's files.
+    CommandLine(Option<String>),
     /// The configuration that the server was started with.
     Configuration,
     /// The transmitter itself, for the reason that the change states.
@@ -32,7 +34,7 @@ impl Actor {
         match self {
             Self::Client(_) => "client",
             Self::Operator(_) => "operator",
-            Self::CommandLine => "command-line",
+            Self::CommandLine(_) => "command-line",
             Self::Configuration => "configuration",
             Self::Transmitter => "transmitter",
         }
@@ -42,7 +44,8 @@ impl Actor {
     pub fn id(&self) -> Option<&str> {
         match self {
             Self::Client(id) | Self::Operator(id) => Some(id),
-            Self::CommandLine | Self::Configuration | Self::Transmitter => None,
+            Self::CommandLine(user) => user.as_deref(),
+            Self::Configuration | Self::Transmitter => None,
         }
     }
 
@@ -50,7 +53,7 @@ impl Actor {
         match (kind, id) {
             ("client", Some(id)) => Self::Client(id.to_owned()),
             ("operator", Some(id)) => Self::Operator(id.to_owned()),
-            ("command-line", _) => Self::CommandLine,
+            ("command-line", user) => Self::CommandLine(user.map(str::to_owned)),
             ("configuration", _) => Self::Configuration,
             _ => Self::Transmitter,
         }
@@ -94,7 +97,7 @@ impl Acting {
 /// What a verb has to say of a change.
 #[derive(Clone, Debug, Default)]
 pub struct Changed {
-    /// What was done, such as `stream.update`.
+    /// What was done: a noun and a verb, such as `stream.update` or `key.rotate`.
     pub action: String,
     /// To what, such as `stream/f67e39a0`.
     pub object: String,
@@ -181,7 +184,11 @@ impl Changed {
                     ..before.clone()
                 }) == told(after) =>
             {
-                "stream.status"
+                match after.status {
+                    Status::Enabled => "stream.enable",
+                    Status::Paused => "stream.pause",
+                    Status::Disabled => "stream.disable",
+                }
             }
             _ => "stream.update",
         };

@@ -50,6 +50,8 @@ pub struct StreamFigures {
     pub client: String,
     /// The issuer whose events it carries.
     pub issuer: String,
+    /// How many event types it carries. One that carries none can be verified, and sends nothing else.
+    pub event_types: usize,
     /// Its status.
     pub status: Status,
     /// Why.
@@ -224,6 +226,7 @@ fn figures_of(entry: &Arc<Entry>) -> StreamFigures {
         stream: stream.stream_id(),
         client: stream.client.clone(),
         issuer: stream.issuer.clone(),
+        event_types: settings.events_delivered.len(),
         status: stream.status,
         reason: stream.reason.clone(),
         held: stream.held,

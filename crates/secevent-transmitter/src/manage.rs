@@ -21,7 +21,6 @@ use tracing::warn;
 
 /// Why a stream is not what the receiver asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum ManageError {
     /// The request breaks a rule.
     #[error(transparent)]
@@ -164,6 +163,7 @@ impl Transmitter {
         };
         let version = self.write(None, &stream, Version(0)).await?;
         let settings = self.settings(stream, version);
+        warn_if_empty(&settings);
         let entry = self.table.insert(settings, self.config.pushes_per_stream_max);
         entry.activity.begin(self.steady_now(), self.expiry_now());
         entry.switch(self.client_is_on(&client.id));
@@ -269,6 +269,11 @@ impl Transmitter {
             warn!(stream.id = %settings.stream.id, %error, "What was owed to a deleted stream is not dropped yet");
         }
         Ok(())
+    }
+
+    /// Refuses a stream that the client does not have. Whether somebody else has it is not told.
+    pub fn require_stream(&self, issuer: &str, client: &str, id: &StreamId) -> Result<(), ManageError> {
+        self.stream_of(issuer, client, id).map(drop)
     }
 
     /// The status of a client's stream.
@@ -408,7 +413,9 @@ impl Transmitter {
         if silent {
             entry.outgoing().be_silent(true);
         }
-        self.table.replace(entry, self.settings(stream, version));
+        let settings = self.settings(stream, version);
+        warn_if_empty(&settings);
+        self.table.replace(entry, settings);
         entry.outgoing().be_silent(silent);
         self.wake(entry);
         Ok(self.configuration(&entry.settings()))
@@ -501,6 +508,14 @@ fn seconds(duration: Duration) -> Option<u64> {
 
 fn issuer_of(url: &str) -> Issuer {
     Issuer::parse_insecure(url).expect("a stream's issuer was one that configuration declared")
+}
+
+/// Such a stream can be verified and then sends nothing, which nobody means.
+fn warn_if_empty(settings: &Settings) {
+    if settings.events_delivered.is_empty() {
+        let (stream, client) = (&settings.stream.id, &settings.stream.client);
+        warn!(stream.id = %stream, client.id = %client, "Stream carries no event types");
+    }
 }
 
 fn status_of(stream: &Stream) -> StreamStatus {

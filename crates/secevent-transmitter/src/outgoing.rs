@@ -407,10 +407,10 @@ impl Outgoing {
     }
 
     /// The place of this delivery, if it is held.
-    pub(crate) fn place(&self, epoch: Epoch, sequence: Sequence, generation: u16) -> Option<Place> {
-        let same = |delivery: &Delivery| delivery.epoch == epoch && delivery.generation == generation;
-        let places = Queue::ALL.map(|queue| (queue, sequence));
-        places.into_iter().find(|place| self.lanes.get(*place).is_some_and(same))
+    pub(crate) fn find(&self, epoch: Epoch, sequence: Sequence, generation: u16) -> Option<&Delivery> {
+        let same = |delivery: &&Delivery| delivery.epoch == epoch && delivery.generation == generation;
+        let held = Queue::ALL.into_iter().filter_map(|queue| self.lanes.get((queue, sequence)));
+        held.into_iter().find(same)
     }
 
     /// How often settled deliveries were forgotten: what the store told before may not be true any more.
@@ -705,7 +705,7 @@ fn index(queue: Queue) -> usize {
     }
 }
 
-fn place_of(delivery: &Delivery) -> Place {
+pub(crate) fn place_of(delivery: &Delivery) -> Place {
     (delivery.queue, delivery.sequence)
 }
 

@@ -1,7 +1,8 @@
 //! Poll delivery (RFC 8936): the same deliveries, handed out to whoever asks for the stream.
 
-use crate::outgoing::Place;
+use crate::outgoing::{Place, place_of};
 use crate::push::{STORE_PAUSE, signature_of};
+use crate::render::{EventNames, event_names};
 use crate::stream::Target;
 use crate::table::{Entry, Settings};
 use crate::transmitter::{Transmitter, TransmitterError};
@@ -9,15 +10,14 @@ use bytes::Bytes;
 use secevent::Timestamp;
 use secevent_ssf::poll::{self, PollRequest};
 use secevent_ssf::{Status, StreamId};
-use secevent_store::{Delivery, Jti, Settlement, StoreError, Verdict};
-use std::collections::HashSet;
+use secevent_store::{Delivery, Jti, Sequence, Settlement, StoreError, UnsettledDelivery, Verdict};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use tracing::{info, trace, warn};
+use tracing::{trace, warn};
 
 /// Why a poll gets no answer of its own.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum PollError {
     /// The client has no such stream that is polled.
     #[error("there is no such stream")]
@@ -111,25 +111,78 @@ impl Transmitter {
         request: &PollRequest,
     ) -> Result<(), TransmitterError> {
         let acked = request.ack.iter().map(|jti| (jti, Verdict::Acked));
-        let refused = request.set_errs.iter().map(|(jti, error)| {
-            let reason = format!("{}: {}", error.err.as_str(), error.description);
-            (jti, Verdict::Rejected(reason))
-        });
+        let refused = request.set_errs.iter().map(|(jti, error)| (jti, Verdict::Rejected(error.to_string())));
         let number = entry.settings().stream.number();
         let at = self.clock.now();
-        let mut reported = Reported { transmitter: self, entry, settlements: Vec::new() };
+        let mut reported = Reported { transmitter: self, entry, at, settlements: Vec::new() };
+        let mut forgotten = entry.outgoing().forgotten();
+        let mut unknown = Vec::new();
         for (jti, verdict) in acked.chain(refused) {
             let Some(named) = self.codec.decode(jti, number) else { continue };
-            let Some((queue, sequence)) = self.settle_named(entry, &named).await? else { continue };
-            if let Verdict::Rejected(reason) = &verdict {
-                info!(stream.id = %entry.settings().stream.id, %jti, %reason, "Receiver rejected a SET");
-                entry.counts.rejected.add(1);
-            } else {
-                entry.counts.delivered.add(1);
+            let mut outgoing = entry.outgoing();
+            let held = outgoing.find(named.epoch, named.sequence, named.generation);
+            // Once it is settled, nobody may remember what it said.
+            let held = held.map(|held| (place_of(held), self.names_if_rejected(&verdict, held)));
+            match held {
+                Some((place, names)) if outgoing.settle(place, 0) => {
+                    drop(outgoing);
+                    reported.add(place, jti, verdict, names);
+                }
+                Some(_) => {}
+                None => unknown.push((named, jti, verdict)),
             }
-            reported.settlements.push(Settlement { sequence, stream: number, queue, at, verdict });
+        }
+        // Those that are not in memory were settled long ago, or handed out before a restart. One of another epoch is
+        // another delivery that had the same place before the store was restored from a backup (SEM-1).
+        while !unknown.is_empty() {
+            let mut sequences: Vec<Sequence> = unknown.iter().map(|(named, _, _)| named.sequence).collect();
+            sequences.sort_unstable();
+            sequences.dedup();
+            let mut stored: HashMap<Jti, Vec<UnsettledDelivery>> = HashMap::new();
+            for one in self.store.unsettled(number, sequences).await? {
+                let UnsettledDelivery { place, epoch, generation, .. } = one;
+                let named = Jti { epoch, sequence: place.sequence, stream: number, generation };
+                stored.entry(named).or_default().push(one);
+            }
+            unknown.retain(|(named, _, _)| stored.contains_key(named));
+            let mut settled = Vec::new();
+            {
+                let mut outgoing = entry.outgoing();
+                if outgoing.forgotten() != forgotten {
+                    // Somebody else may have settled them since the store was asked.
+                    forgotten = outgoing.forgotten();
+                    continue;
+                }
+                for (named, jti, verdict) in std::mem::take(&mut unknown) {
+                    let mut found = stored[&named].iter().filter_map(|one| {
+                        let place = (one.place.queue, one.place.sequence);
+                        outgoing.settle(place, one.body_bytes).then_some(place)
+                    });
+                    settled.extend(found.next().map(|place| (place, named, jti, verdict)));
+                }
+            }
+            for (place, named, jti, verdict) in settled {
+                let names = match verdict {
+                    Verdict::Rejected(_) => {
+                        let stored =
+                            self.store.deliveries(named.stream, named.sequence).await.unwrap_or_default();
+                        let it = stored.iter().find(|one| one.epoch == named.epoch && place_of(one) == place);
+                        it.map(|one| event_names(one, &self.codec)).unwrap_or_default()
+                    }
+                    _ => EventNames::default(),
+                };
+                reported.add(place, jti, verdict, names);
+            }
         }
         Ok(())
+    }
+
+    /// The names of the event of a delivery, for the log line of its rejection.
+    fn names_if_rejected(&self, verdict: &Verdict, delivery: &Delivery) -> EventNames {
+        match verdict {
+            Verdict::Rejected(_) => event_names(delivery, &self.codec),
+            _ => EventNames::default(),
+        }
     }
 
     /// Has settlements stored without keeping anybody waiting. A crash may undo them, as it may undo what was stored in
@@ -156,34 +209,6 @@ impl Transmitter {
                 this.were_stored(&entry, &batch).await;
             }
         });
-    }
-
-    /// Settles the delivery that an identifier names, if it is not settled yet: it may have been handed out before a
-    /// restart. One of another epoch is another delivery that had the same place before the store was restored from a
-    /// backup (SEM-1).
-    async fn settle_named(&self, entry: &Entry, named: &Jti) -> Result<Option<Place>, TransmitterError> {
-        loop {
-            let forgotten = {
-                let mut outgoing = entry.outgoing();
-                if let Some(place) = outgoing.place(named.epoch, named.sequence, named.generation) {
-                    return Ok(outgoing.settle(place, 0).then_some(place));
-                }
-                outgoing.forgotten()
-            };
-            let stored = self.store.deliveries(named.stream, named.sequence).await?;
-            let mut outgoing = entry.outgoing();
-            if outgoing.forgotten() != forgotten {
-                // Somebody else may have settled it since the store was asked.
-                continue;
-            }
-            let same =
-                |stored: &&Delivery| stored.epoch == named.epoch && stored.generation == named.generation;
-            let mut settled = stored.iter().filter(same).filter_map(|stored| {
-                let place = (stored.queue, stored.sequence);
-                outgoing.settle(place, stored.body.len()).then_some(place)
-            });
-            return Ok(settled.next());
-        }
     }
 
     async fn hand_out(
@@ -287,7 +312,27 @@ impl Transmitter {
 struct Reported<'a> {
     transmitter: &'a Transmitter,
     entry: &'a Arc<Entry>,
+    at: Timestamp,
     settlements: Vec<Settlement>,
+}
+
+impl Reported<'_> {
+    /// Takes up what became of a delivery that was settled in memory just now.
+    fn add(&mut self, (queue, sequence): Place, jti: &str, verdict: Verdict, names: EventNames) {
+        let settings = self.entry.settings();
+        let stream = &settings.stream;
+        if let Verdict::Rejected(reason) = &verdict {
+            let EventNames { txn, event_type } = names;
+            warn!(
+                stream.id = %stream.id, %jti, %txn, event.type = %event_type, error = %reason,
+                "Receiver rejected SET"
+            );
+            self.entry.counts.rejected.add(1);
+        } else {
+            self.entry.counts.delivered.add(1);
+        }
+        self.settlements.push(Settlement { sequence, stream: stream.number(), queue, at: self.at, verdict });
+    }
 }
 
 impl Drop for Reported<'_> {

@@ -5,7 +5,7 @@
 
 use crate::config::PollOrder;
 use crate::outgoing::{Place, Reading};
-use crate::render;
+use crate::render::{self, EventNames, event_names};
 use crate::retry::{Outcome, Trouble, TroubleKind, classify};
 use crate::share::{Permit, Share};
 use crate::stream::Target;
@@ -319,7 +319,7 @@ impl Transmitter {
                 Verdict::Acked
             }
             Outcome::Rejected(reason) => {
-                info!(stream.id = %id, sequence = delivery.sequence.0, %reason, "Receiver rejected a SET");
+                self.log_dead(id, &delivery, attempts, &reason, "Receiver rejected SET");
                 entry.counts.rejected.add(1);
                 self.was_answered(entry, place);
                 Verdict::Rejected(reason)
@@ -342,12 +342,13 @@ impl Transmitter {
                     );
                 }
                 if self.is_too_old(delivery.queue, delivery.accepted_at) {
-                    warn!(stream.id = %id, sequence = delivery.sequence.0, reason = %trouble.detail, "A SET is given up: it is too old");
+                    self.log_dead(id, &delivery, attempts, &trouble.detail, "SET expired before delivery");
                     entry.counts.abandoned.add(1);
                     entry.outgoing().settle(place, delivery.body.len());
                     Verdict::Abandoned(trouble.detail)
                 } else {
-                    warn!(stream.id = %id, kind = ?trouble.kind, reason = %trouble.detail, "Push failed, it will be repeated");
+                    let kind = format!("{:?}", trouble.kind).to_lowercase();
+                    warn!(stream.id = %id, attempt = attempts, %kind, error = %trouble.detail, "Push failed, will retry");
                     trace!(target: "secevent::step", step = "retry");
                     entry.counts.retries.add(1);
                     // What is repeated are the same bytes, after a restart too. When is the stream's affair: a delivery
@@ -363,6 +364,13 @@ impl Transmitter {
             at: self.clock.now(),
             verdict,
         })
+    }
+
+    /// Logs that a SET goes to the dead letters, with all that it can be found by.
+    fn log_dead(&self, stream: &str, delivery: &Delivery, attempt: u32, error: &str, what: &'static str) {
+        let jti = render::jti(delivery, &self.codec);
+        let EventNames { txn, event_type } = event_names(delivery, &self.codec);
+        warn!(stream.id = %stream, %jti, %txn, event.type = %event_type, attempt, %error, "{what}");
     }
 
     fn was_answered(&self, entry: &Entry, place: Place) {

@@ -111,7 +111,6 @@ pub struct Preview {
 
 /// Why something is not delivered again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum RecoverError {
     /// There is no such stream.
     #[error("there is no such stream")]

@@ -1,7 +1,7 @@
 //! From a stored delivery to the claims of its SET. The claims follow from what is stored and from nothing
 //! else, so that they are the same at every attempt (I2).
 
-use secevent::Audience;
+use secevent::{Audience, escape};
 use secevent_store::{Delivery, Epoch, Jti, JtiCodec, Sequence, StreamNumber};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -34,6 +34,33 @@ pub(crate) fn jti(delivery: &Delivery, codec: &JtiCodec) -> String {
 /// The event's own identifier: the `txn` of every SET that it becomes, unless the producer named one (SEM-2).
 pub(crate) fn event_id(epoch: Epoch, sequence: Sequence, codec: &JtiCodec) -> String {
     codec.encode(Jti { epoch, sequence, stream: StreamNumber(0), generation: 0 })
+}
+
+/// What people find an event by, as it may be logged: escaped and bounded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EventNames {
+    pub(crate) txn: String,
+    /// The URI of the event's type.
+    pub(crate) event_type: String,
+}
+
+/// The names of the event that a delivery is about.
+pub(crate) fn event_names(delivery: &Delivery, codec: &JtiCodec) -> EventNames {
+    #[derive(Default, Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow)]
+        txn: Option<Cow<'a, str>>,
+        #[serde(borrow, default)]
+        events: BTreeMap<Cow<'a, str>, &'a RawValue>,
+    }
+    let whole = [b"{", &delivery.body[..], b"}"].concat();
+    let body: Body<'_> = serde_json::from_slice(&whole).unwrap_or_default();
+    let shown = |text: &str| escape(text, 200).to_string();
+    let own = || event_id(delivery.epoch, delivery.sequence, codec);
+    EventNames {
+        txn: body.txn.map_or_else(own, |txn| shown(&txn)),
+        event_type: body.events.keys().next().map(|uri| shown(uri)).unwrap_or_default(),
+    }
 }
 
 /// The claims of the delivery's SET as JSON text.

@@ -54,7 +54,7 @@ pub enum TroubleKind {
 pub fn classify(status: StatusCode, retry_after: Option<Duration>, error: Option<&push::Error>) -> Outcome {
     let trouble = |kind| {
         let detail = match error {
-            Some(error) => format!("{status}, {}: {}", error.err.as_str(), error.description),
+            Some(error) => format!("{status}, {error}"),
             None => status.to_string(),
         };
         Outcome::Trouble(Trouble { kind, detail, retry_after })
@@ -73,9 +73,7 @@ pub fn classify(status: StatusCode, retry_after: Option<Duration>, error: Option
         (StatusCode::BAD_REQUEST, Some(Fault::InvalidKey | Fault::InvalidIssuer), _) => {
             trouble(TroubleKind::Trust)
         }
-        (StatusCode::BAD_REQUEST, _, Some(error)) => {
-            Outcome::Rejected(format!("{}: {}", error.err.as_str(), error.description))
-        }
+        (StatusCode::BAD_REQUEST, _, Some(error)) => Outcome::Rejected(error.to_string()),
         (StatusCode::NOT_FOUND | StatusCode::GONE, ..) => trouble(TroubleKind::Gone),
         (StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS, ..) => {
             trouble(TroubleKind::Busy)

@@ -323,12 +323,13 @@ impl Transmitter {
         self.this.upgrade().expect("whoever calls holds the transmitter")
     }
 
-    /// A stream's settings with what follows from them now. An issuer that is gone from configuration delivers
-    /// nothing.
+    /// A stream's settings with what follows from them now. A stream whose receiver asks for no event types in
+    /// particular carries all that its client may have; one that asks for none (E-11) carries none. An issuer that is
+    /// gone from configuration delivers nothing.
     pub(crate) fn settings(&self, stream: Stream, version: Version) -> Settings {
         let supported = self.issuers.get(&stream.issuer).map_or(&[][..], IssuerState::events_supported);
         let asked = |event: &&String| {
-            stream.events_requested.as_ref().is_some_and(|asked| asked.contains(event))
+            stream.events_requested.as_ref().is_none_or(|asked| asked.contains(event))
                 && self.client_may_have(&stream.client, event)
         };
         let events_delivered = supported.iter().filter(asked).cloned().collect();

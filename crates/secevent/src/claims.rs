@@ -1,7 +1,7 @@
 //! The claims of a SET (RFC 8417 section 2.2), before anybody has proved what kind of SET they are.
 
 use crate::event::{Definition, EventType, Strictness};
-use crate::{Identifier, Invalid, Profile, Set, Subject, Timestamp, Vocabulary, json, uri};
+use crate::{Identifier, Invalid, Profile, Set, Subject, Timestamp, Vocabulary, json, quirks, uri};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
@@ -383,9 +383,18 @@ impl Events {
         let Some((uri, payload)) = self.iter().find(|(uri, _)| is_it(uri)) else { return Ok(None) };
         let within = |error: Invalid| error.within(uri).within("events");
         Definition::of::<E>().check(payload, Strictness::Lenient).map_err(within)?;
-        serde_json::from_str(payload)
-            .map(Some)
-            .map_err(|error| within(Invalid::new("", "PUSH-18", format!("does not fit its type: {error}"))))
+        let misfit = |error: serde_json::Error| {
+            within(Invalid::new("", "PUSH-18", format!("does not fit its type: {}", json::problem(&error))))
+        };
+        let read = serde_json::from_str(payload).or_else(|error| {
+            // A known peer may write it in another shape.
+            let Ok(Value::Object(members)) = serde_json::from_str(payload) else { return Err(error) };
+            match quirks::standard_payload(E::URI, &members) {
+                Cow::Owned(standard) => serde_json::from_value(Value::Object(standard)),
+                Cow::Borrowed(_) => Err(error),
+            }
+        });
+        read.map(Some).map_err(misfit)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What happened: the contract of an event type, and the definition that checks a payload against it.
 
-use crate::{Identifier, Invalid, Subject, json};
+use crate::{Identifier, Invalid, Subject, json, quirks};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -226,10 +226,15 @@ impl Definition {
         let Value::Object(members) = payload else {
             return Err(Invalid::new("", "SET-14", "must be a JSON object; without data it is {}"));
         };
+        // What a known peer writes in another shape is judged in the standard's.
+        let members = match strictness {
+            Strictness::Lenient => quirks::standard_payload(&self.uri, members),
+            Strictness::Strict => Cow::Borrowed(members),
+        };
         for member in self.members {
-            member.check(members, strictness)?;
+            member.check(&members, strictness)?;
         }
-        (self.check)(members, strictness)?;
+        (self.check)(&members, strictness)?;
         match &self.extra {
             Some(check) => check(payload),
             None => Ok(()),

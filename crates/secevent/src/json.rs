@@ -61,7 +61,27 @@ pub fn check(bytes: &[u8], limits: Limits) -> Result<&str, Invalid> {
 
 /// What a parser says of text that is no JSON.
 pub(crate) fn syntax(error: &serde_json::Error) -> Invalid {
-    Invalid::new("", "RFC8259", format!("is not JSON: {error}"))
+    Invalid::new("", "RFC8259", format!("is not JSON: {}", problem(error)))
+}
+
+/// A parser's message with the place of the error: the column alone in the first line. JSON is often one line of
+/// something longer, such as a batch of events, whose own line numbers would contradict "line 1".
+///
+/// ```
+/// use secevent::json::problem;
+///
+/// let error = serde_json::from_str::<serde_json::Value>("{\"a\":1} x").unwrap_err();
+/// assert_eq!(problem(&error), "trailing characters at column 9");
+/// ```
+pub fn problem(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let what = text.strip_suffix(&place).unwrap_or(&text);
+    match error.line() {
+        0 => what.to_owned(),
+        1 => format!("{what} at column {}", error.column()),
+        line => format!("{what} at line {line}, column {}", error.column()),
+    }
 }
 
 struct Walk<'de> {
@@ -251,11 +271,8 @@ mod tests {
             ("[]", "the document must be a JSON object [SET-01]"),
             ("3", "the document must be a JSON object [SET-01]"),
             (&deep, "is nested deeper than 16 levels [JWTBCP-19]"),
-            ("", "the document is not JSON: EOF while parsing a value at line 1 column 0 [RFC8259]"),
-            (
-                r#"{"a":1} {"b":2}"#,
-                "the document is not JSON: trailing characters at line 1 column 9 [RFC8259]",
-            ),
+            ("", "the document is not JSON: EOF while parsing a value at column 0 [RFC8259]"),
+            (r#"{"a":1} {"b":2}"#, "the document is not JSON: trailing characters at column 9 [RFC8259]"),
             (r#"{"a":"\ud800"}"#, "is not JSON"),
             (r#"{"a":1,}"#, "is not JSON"),
         ];

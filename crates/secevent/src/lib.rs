@@ -16,6 +16,7 @@
 //!   that a program knows, yours included.
 //! - [`Invalid`] says what is wrong with somebody's bytes: the member, the requirement, the words.
 //!   [`lint`] says everything that is wrong, and how to mend it.
+//! - [`escape()`] makes foreign text safe to show: no claim forges a log line or acts on a terminal.
 //!
 //! # An example
 //!
@@ -47,6 +48,7 @@
 //! ```
 
 mod claims;
+mod escape;
 mod event;
 mod fault;
 mod invalid;
@@ -66,11 +68,13 @@ pub mod caep;
 pub mod lint;
 pub mod logout;
 pub mod oauth;
+pub mod quirks;
 pub mod risc;
 pub mod scim;
 pub mod ssf;
 
 pub use claims::{Audience, Claims, Events};
+pub use escape::{Escaped, escape, escape_json, escape_message};
 pub use event::{Definition, EventStatus, EventType, Member, Shape, Strictness, SubjectRule};
 pub use fault::{Fault, UnknownFault};
 pub use invalid::Invalid;

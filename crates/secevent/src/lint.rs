@@ -16,7 +16,7 @@
 
 use crate::claims::Claims;
 use crate::event::{Definition, EventStatus, EventType, Strictness};
-use crate::{Invalid, Presence, Profile, Subject, Timestamp, Vocabulary, caep, json};
+use crate::{Invalid, Presence, Profile, Subject, Timestamp, Vocabulary, caep, json, quirks};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::fmt;
@@ -113,7 +113,7 @@ pub struct Finding {
     pub member: String,
     /// What is wrong.
     pub message: String,
-    /// What to do about it.
+    /// What to do about it; empty where the message says it all.
     pub fix: String,
 }
 
@@ -173,7 +173,7 @@ impl Lint {
             rule: breach.rule(),
             member: breach.member().to_owned(),
             message: breach.problem().to_owned(),
-            fix: fix(breach.rule(), breach.member()),
+            fix: fix(breach.rule()).to_owned(),
         });
     }
 
@@ -253,6 +253,7 @@ impl Lint {
         {
             self.error(breach.within("sub_id"));
         }
+        self.fix_subject(raw);
         for (uri, payload) in claims.events.iter() {
             self.event(uri, payload, claims.sub_id.as_ref());
         }
@@ -261,6 +262,25 @@ impl Lint {
         }
         if let Some(now) = now {
             self.times(claims, now);
+        }
+    }
+
+    /// Says what to do about a subject that is there under a known peer's name, or in the payload.
+    fn fix_subject(&mut self, raw: &Map<String, Value>) {
+        let sub_id = raw.get("sub_id").and_then(Value::as_object);
+        let in_payload = raw.get("events").and_then(Value::as_object).and_then(|events| {
+            events.iter().find(|(_, payload)| payload.get("subject").is_some_and(Value::is_object))
+        });
+        for finding in &mut self.findings {
+            match (sub_id.and_then(quirks::misnamed_subject_member), in_payload) {
+                (Some((theirs, standard)), _) if finding.member == format!("sub_id.{standard}") => {
+                    finding.fix = format!("write `{standard}` instead of `{theirs}`");
+                }
+                (_, Some((uri, _))) if finding.member == "sub_id" && sub_id.is_none() => {
+                    finding.fix = format!("move `subject` from the payload of {uri} to a top-level `sub_id`");
+                }
+                _ => {}
+            }
         }
     }
 
@@ -282,14 +302,22 @@ impl Lint {
             self.warn(format!("events.{uri}"), "RISC-22", "is deprecated: use CAEP session-revoked");
         }
         let Ok(Value::Object(payload)) = serde_json::from_str(payload) else { return };
-        self.payload(definition, uri, &payload);
+        self.payload(definition, uri, &payload, subject.is_some());
     }
 
-    fn payload(&mut self, definition: &Definition, uri: &str, payload: &Map<String, Value>) {
+    fn payload(
+        &mut self,
+        definition: &Definition,
+        uri: &str,
+        payload: &Map<String, Value>,
+        has_sub_id: bool,
+    ) {
         let at = |name: &str| format!("events.{uri}.{name}");
         if let Some(subject) = payload.get("subject").filter(|_| self.ruleset.profile() == Profile::Ssf) {
             let first_came_with_ssf = definition.name().starts_with("ssf:");
-            if first_came_with_ssf {
+            if !has_sub_id {
+                // The missing `sub_id` is an error already, and its fix is to move this one.
+            } else if first_came_with_ssf {
                 self.error(Invalid::new(
                     at("subject"),
                     "SSF-03",
@@ -370,8 +398,9 @@ impl Lint {
 /// How far ahead of its reader's clock a token's `iat` may be.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
 
-fn fix(rule: &str, member: &str) -> String {
-    let text = match rule {
+/// What to do about a breach; empty where the message says it all.
+fn fix(rule: &str) -> &'static str {
+    match rule {
         "SET-01" | "SET-12" => "add one event to `events`: its URI with an object, {} if it has no data",
         "SET-02" => "set `iss` to the transmitter's issuer URL",
         "SET-03" => "set `iat` to the time of signing, in whole seconds, rounded down",
@@ -427,12 +456,12 @@ fn fix(rule: &str, member: &str) -> String {
         "BCL-45" => "let the token live two minutes at most",
         "LEGACY-30" => "check the clock of the machine that signs",
         "PUSH-39" => "nothing, if the recipient knows the type; else check the URI for slips",
-        _ => {
-            return format!(
-                "see {rule}{}",
-                if member.is_empty() { String::new() } else { format!(" about `{member}`") }
-            );
-        }
-    };
-    text.to_owned()
+        "CAEP-19" => "add `namespace`, the source of the level's name, such as NIST-AAL",
+        "SSF-154" | "SSF-167" => "name the stream: {\"format\":\"opaque\",\"id\":\"<stream_id>\"}",
+        "SSF-166" => "write `status` as a string: enabled, paused or disabled",
+        "SUBJ-08" => "write an acct: URI, such as acct:alice@example.com",
+        "SUBJ-12" => "name the issuer in `iss` and its subject in `sub`",
+        "SUBJ-13" => "name the subject in `id`",
+        _ => "",
+    }
 }

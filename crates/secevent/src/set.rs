@@ -2,9 +2,11 @@
 
 use crate::claims::{Audience, Claims, Events};
 use crate::event::Strictness;
-use crate::{Identifier, Invalid, Profile, Subject, Timestamp, json};
+use crate::{Identifier, Invalid, Profile, Subject, Timestamp, json, subject};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// The content of a Security Event Token, proved by a [`Profile`].
 ///
@@ -47,7 +49,10 @@ impl Set {
     /// [`crate::Vocabulary::check`] to refuse those that break their definition.
     pub fn read(json: &[u8], profile: Profile) -> Result<Self, Invalid> {
         let json = json::check(json, json::Limits::TOKEN)?;
-        let claims = Claims::of_checked(json)?;
+        let claims = match profile {
+            Profile::Legacy => Claims::of_checked(&with_standard_subject(json)?)?,
+            _ => Claims::of_checked(json)?,
+        };
         profile.check(&claims, Strictness::Lenient)?;
         let inner_subject = match profile {
             Profile::Ssf | Profile::Scim | Profile::Logout => None,
@@ -131,6 +136,20 @@ impl Set {
             None => by_sub(),
         }
     }
+}
+
+/// The claims of an old peer, with a `sub_id` in the shape of RFC 9493. All else keeps its bytes.
+fn with_standard_subject(json: &str) -> Result<Cow<'_, str>, Invalid> {
+    let Ok(mut claims) = serde_json::from_str::<BTreeMap<Cow<'_, str>, Cow<'_, RawValue>>>(json) else {
+        return Ok(Cow::Borrowed(json));
+    };
+    let Some(raw) = claims.get_mut("sub_id").filter(|raw| raw.get().starts_with('{')) else {
+        return Ok(Cow::Borrowed(json));
+    };
+    let subject = serde_json::from_str(raw.get()).map_err(|error| json::syntax(&error))?;
+    let standard = RawValue::from_string(subject::modernised(subject).to_string()).expect("it is JSON");
+    *raw = Cow::Owned(standard);
+    Ok(Cow::Owned(serde_json::to_string(&claims).expect("it was JSON")))
 }
 
 /// The subject inside the payload, where it stood before `sub_id` (SSE ID1, early RISC, OAuth events draft).

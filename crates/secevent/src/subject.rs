@@ -6,6 +6,8 @@ mod key;
 mod legacy;
 mod matching;
 
+pub(crate) use legacy::modernised;
+
 pub use complex::{Complex, SCOPE_MEMBERS};
 pub use identifier::{Identifier, Other, Scim};
 pub use key::SubjectKey;
@@ -122,7 +124,7 @@ impl Subject {
     /// in format names, complex subjects without a format (the LEGACY requirements). Modern shapes are read
     /// too, so that nothing breaks when the peer moves on.
     pub fn from_legacy_value(value: Value) -> Result<Self, Invalid> {
-        Self::from_value(legacy::modernised(value), Strictness::Lenient)
+        Self::from_value(modernised(value), Strictness::Lenient)
     }
 
     /// The format's name; `complex` for a complex subject.

@@ -7,6 +7,7 @@ use super::document::Document;
 use super::reference::SECTIONS;
 use super::table::{Kind, Section, Setting, quoted};
 use super::{File, Overrides, Settings};
+use secevent::{Subject, Vocabulary};
 use serde::Serialize;
 use toml::{Table, Value};
 
@@ -21,7 +22,9 @@ pub(crate) struct Finding {
     /// The setting, such as `client[1].secret`; empty for the whole.
     pub(crate) key: String,
     pub(crate) reason: String,
-    pub(crate) fix: String,
+    /// What to do, where the reason does not say it already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fix: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -37,7 +40,7 @@ pub(crate) enum Severity {
 #[derive(Debug)]
 pub(crate) struct Checked {
     pub(crate) findings: Vec<Finding>,
-    /// There if a server would start with it.
+    /// There if it makes sense as a whole.
     pub(crate) settings: Option<Settings>,
 }
 
@@ -60,6 +63,16 @@ pub(crate) fn check(document: &Document, overrides: &Overrides) -> Checked {
     Checked { findings, settings }
 }
 
+/// The same, and whether the files that are named are there and what they should be.
+pub(crate) fn check_with_files(document: &Document, overrides: &Overrides) -> Checked {
+    let mut checked = check(document, overrides);
+    if let Some(settings) = &checked.settings {
+        checked.findings.extend(super::files::findings(document, settings));
+        checked.findings.sort_by_key(|finding| finding.line.unwrap_or(0));
+    }
+    checked
+}
+
 /// What the server does with a file.
 fn settle(table: &Table, overrides: &Overrides) -> anyhow::Result<Settings> {
     File::from_table(table.clone())?.settle(overrides.clone())
@@ -75,14 +88,14 @@ struct Check<'a> {
 const STAND_IN_SECRET: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 impl Check<'_> {
-    fn note(&mut self, place: &str, reason: String, fix: String) {
+    fn note(&mut self, place: &str, reason: String, fix: impl Into<Option<String>>) {
         self.findings.push(Finding {
             severity: Severity::Error,
             file: self.document.path.as_ref().map(|path| path.display().to_string()),
             line: self.document.line(place),
             key: place.to_owned(),
             reason,
-            fix,
+            fix: fix.into(),
         });
     }
 
@@ -142,7 +155,8 @@ impl Check<'_> {
                 (kind, value) => match wrong(kind, value) {
                     None => value.clone(),
                     Some(reason) => {
-                        self.note(&at, format!("{at} {reason}"), written(setting));
+                        let fix = self.meant(setting, value).or_else(|| rewritten(setting, value));
+                        self.note(&at, format!("{at} {reason}"), fix);
                         stand_in(setting, number)
                     }
                 },
@@ -289,8 +303,11 @@ impl Check<'_> {
             });
             match blamed {
                 Some(setting) if !noted.contains(&setting.key) => {
-                    let fix = mended_by(setting, &reason);
-                    self.note(&format!("{place}.{}", setting.key), first_line(&reason), fix);
+                    let at = format!("{place}.{}", setting.key);
+                    let fix = self.mended_by(section, setting, piece.get(setting.key), &reason);
+                    let reason = first_line(&reason);
+                    let is_named = reason.contains(setting.key);
+                    self.note(&at, if is_named { reason } else { format!("{at}: {reason}") }, fix);
                     noted.push(setting.key);
                     piece.insert(setting.key.to_owned(), stand_in(setting, number));
                 }
@@ -307,6 +324,92 @@ impl Check<'_> {
                 }
             }
         }
+    }
+}
+
+impl Check<'_> {
+    /// What to do about something that the server would say.
+    fn mended_by(
+        &self,
+        section: &Section,
+        setting: &Setting,
+        value: Option<&Value>,
+        reason: &str,
+    ) -> Option<String> {
+        const SAID: [&str; 9] = [
+            ": write ",
+            ": it must be ",
+            ": leave it out",
+            ": give ",
+            ": state ",
+            ": declare ",
+            ": say ",
+            ": use ",
+            ": make ",
+        ];
+        if matches!(setting.kind, Kind::Secret) && reason.contains("which is not set") {
+            let fix = "set the variable where the server is started, or take the secret from somewhere else";
+            return Some(fix.to_owned());
+        }
+        if reason.contains("cannot read") || reason.contains("cannot be read") {
+            return Some("name a file that the server's user can read".to_owned());
+        }
+        if reason.contains("is declared twice") {
+            return Some(format!("give each {} its own {}", section.header(), setting.key));
+        }
+        let Some(value) = value else { return Some(written(setting)) };
+        self.meant(setting, value).or_else(|| {
+            // A file of the example, or what is there already, helps nobody.
+            let is_file = matches!(setting.kind, Kind::Text(sort) if sort.contains("file"));
+            let says_what_to_do = SAID.iter().any(|said| reason.contains(said));
+            let same = *value == parse_value(setting.sample());
+            (!(is_file || says_what_to_do || same)).then(|| written(setting))
+        })
+    }
+
+    /// What was meant by a text that is near to one that would do.
+    fn meant(&self, setting: &Setting, value: &Value) -> Option<String> {
+        let entries = |section: &str, key: &str| -> Vec<String> {
+            let texts = self.document.entries(section).iter().filter_map(|entry| entry.get(key)?.as_str());
+            texts.map(str::to_owned).collect()
+        };
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let known: Vec<String> = match setting.kind {
+            Kind::Choice(choices) | Kind::Choices(choices) => owned(choices),
+            Kind::Text(sort) | Kind::Texts(sort) if sort == "client.id" => entries("client", "id"),
+            Kind::Text(sort) | Kind::Texts(sort) if sort == "issuer.url" => entries("issuer", "url"),
+            Kind::Texts(sort) if sort.starts_with("event type") => {
+                let standard = Vocabulary::standard().iter().map(|known| known.name().to_owned());
+                standard.chain(entries("event_type", "name")).collect()
+            }
+            Kind::Texts(sort) if sort.starts_with("format of") => owned(&Subject::FORMATS),
+            _ => return None,
+        };
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let texts = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        let unknown = texts.iter().filter_map(Value::as_str).filter(|text| !known.contains(text));
+        let near = unknown.filter(|text| !text.ends_with('*')).find_map(|text| nearest(text, &known));
+        near.map(|near| format!("did you mean {near:?}?"))
+    }
+}
+
+/// How a value of the wrong type or size is written.
+fn rewritten(setting: &Setting, value: &Value) -> Option<String> {
+    let is_list = matches!(setting.kind, Kind::Texts(_) | Kind::Choices(_) | Kind::Amounts { .. });
+    let in_list = Value::Array(vec![value.clone()]);
+    let quoted = Value::String(value.to_string());
+    match (setting.kind, value) {
+        _ if is_list && !value.is_array() && wrong(setting.kind, &in_list).is_none() => {
+            Some(format!("write {} = {in_list}", setting.key))
+        }
+        (Kind::Text(_), Value::Integer(_) | Value::Boolean(_)) => {
+            Some(format!("write {} = {quoted}", setting.key))
+        }
+        // What may be written stands in the reason.
+        (Kind::Amount { .. } | Kind::Choice(_), _) => {
+            setting.default.map(|default| format!("leave it out for the default, {default}"))
+        }
+        _ => Some(written(setting)),
     }
 }
 
@@ -393,16 +496,6 @@ fn written(setting: &Setting) -> String {
     format!("write {} = {} ({})", setting.key, setting.sample(), setting.kind.words())
 }
 
-/// What to do about something that the server would say.
-fn mended_by(setting: &Setting, reason: &str) -> String {
-    match setting.kind {
-        Kind::Secret if reason.contains("which is not set") => {
-            "set the variable where the server is started, or take the secret from somewhere else".to_owned()
-        }
-        _ => written(setting),
-    }
-}
-
 /// Something good in place of a wrong value. What tells one of many from the others stays different from the others.
 fn stand_in(setting: &Setting, number: &str) -> Value {
     match setting.kind {
@@ -437,7 +530,8 @@ fn lower_first(text: &str) -> String {
 
 /// The name that was meant, if one is near.
 fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let near = known.iter().map(|known| (distance(name, known), *known)).min()?;
+    let name = name.to_lowercase();
+    let near = known.iter().map(|known| (distance(&name, &known.to_lowercase()), *known)).min()?;
     (near.0 <= 1 + name.len() / 4).then_some(near.1)
 }
 
@@ -474,7 +568,7 @@ audience = "https://billing.example.com"
 "#;
 
     fn findings(text: &str) -> Vec<Finding> {
-        check(&Document::parse(text).unwrap(), &Overrides::default()).findings
+        check_with_files(&Document::parse(text).unwrap(), &Overrides::default()).findings
     }
 
     fn errors(text: &str) -> Vec<(String, Option<usize>)> {
@@ -610,13 +704,105 @@ a = 1
     #[test]
     fn slips_are_told_with_what_was_meant() {
         let told = findings(&GOOD.replacen("public_url", "public_ulr", 1));
-        assert_eq!(told[0].fix, "did you mean public_url?");
+        assert_eq!(told[0].fix.as_deref(), Some("did you mean public_url?"));
         let told = findings(&GOOD.replacen("[[issuer]]", "[[isuer]]", 1));
-        assert!(told.iter().any(|one| one.fix == "did you mean issuer?"), "{told:?}");
+        assert!(told.iter().any(|one| one.fix.as_deref() == Some("did you mean issuer?")), "{told:?}");
         let told = findings(&GOOD.replacen("[[client]]", "[client]", 1));
         assert_eq!(told[0].reason, "client must be written [[client]]");
         let told = findings(&GOOD.replacen("\"0123456789abcdef\"", "12345678901234567", 1));
         assert!(!format!("{told:?}").contains("1234567890"), "what stands there may be the secret: {told:?}");
+    }
+
+    // finding: C9
+    #[test]
+    fn a_value_is_told_with_what_was_meant_and_no_fix_repeats_the_mistake() {
+        let stream = "[[stream]]\nname = \"a\"\nclient = \"biling\"\nevents = [\"caep:session-revokd\"]\n\
+                      delivery = { method = \"poll\" }\n[[issuer]]";
+        for (from, to, key, fix) in [
+            ("\"ssf.manage\"", "\"ssf.mange\"", "client[0].scopes", Some("did you mean \"ssf.manage\"?")),
+            ("[\"ssf.manage\"]", "\"ssf.read\"", "client[0].scopes", Some("write scopes = [\"ssf.read\"]")),
+            ("\"ALL\"", "\"all\"", "issuer[0].default_subjects", Some("did you mean \"ALL\"?")),
+            ("[server]", "[server]\nmetrics = \"tokn\"", "server.metrics", Some("did you mean \"token\"?")),
+            ("[server]", "[server]\nlisten = 8080", "server.listen", Some("write listen = \"8080\"")),
+            ("[server]", "[server]\nlisten = \":8080\"", "server.listen", None),
+            ("[server]", "[server]\nadmin_listen = \"8081\"", "server.admin_listen", None),
+            (
+                "[[issuer]]",
+                "[delivery]\npoll_sets_max = 0\n[[issuer]]",
+                "delivery.poll_sets_max",
+                Some("leave it out for the default, 100"),
+            ),
+            (
+                "[[issuer]]",
+                "[[issuer]]\nevents = [\"caep:sesion-revoked\"]",
+                "issuer[0].events",
+                Some("did you mean \"caep:session-revoked\"?"),
+            ),
+            ("[[issuer]]", stream, "stream[0].client", Some("did you mean \"billing\"?")),
+            (
+                "[[client]]",
+                "[[client]]\nid = \"billing\"\nsecret = \"0123456789abcdef\"\nscopes = [\"admin\"]\n[[client]]",
+                "client[1].id",
+                Some("give each [[client]] its own id"),
+            ),
+            (
+                "[[issuer]]",
+                "[outgoing]\nextra_ca = \"/nowhere\"\n[[issuer]]",
+                "outgoing.extra_ca",
+                Some("name a file that the server's user can read"),
+            ),
+        ] {
+            let told = findings(&GOOD.replacen(from, to, 1));
+            let found = told.iter().find(|one| one.key == key && one.severity == Severity::Error);
+            let found = found.unwrap_or_else(|| panic!("{key}: {told:?}"));
+            assert_eq!(found.fix.as_deref(), fix, "{found:?}");
+            let setting = key.rsplit('.').next().unwrap();
+            assert!(found.reason.contains(setting), "it names the setting: {found:?}");
+        }
+    }
+
+    // finding: C9
+    #[test]
+    fn files_that_are_named_are_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        std::fs::write(path("not.pem"), "no certificate").unwrap();
+        let good = rcgen::generate_simple_self_signed(["events.example.com".to_owned()]).unwrap();
+        std::fs::write(path("tls.pem"), good.cert.pem()).unwrap();
+        std::fs::write(path("tls.key"), good.signing_key.serialize_pem()).unwrap();
+        let tls = |certificate: &str, key: &str| {
+            format!("tls = {{ certificate = {:?}, key = {:?} }}", path(certificate), path(key))
+        };
+        for (section, line, key, is_good) in [
+            ("[server]", tls("tls.pem", "tls.key"), "server.tls", true),
+            ("[server]", tls("missing.pem", "tls.key"), "server.tls", false),
+            ("[server]", tls("tls.pem", "not.pem"), "server.tls", false),
+            ("[server]", format!("admin_{}", tls("not.pem", "tls.key")), "server.admin_tls", false),
+            ("[store]", format!("url = \"sqlite:{}\"", path("events.db")), "store.url", true),
+            ("[store]", format!("url = \"sqlite:{}\"", path("missing/events.db")), "store.url", false),
+            ("[store]", format!("url = \"sqlite:{}\"", folder.path().display()), "store.url", false),
+            ("[outgoing]", format!("extra_ca = {:?}", path("tls.pem")), "outgoing.extra_ca", true),
+            ("[outgoing]", format!("extra_ca = {:?}", path("not.pem")), "outgoing.extra_ca", false),
+            (
+                "[[push_credential]]",
+                format!(
+                    "client = \"billing\"\ncertificate = {:?}\nkey = {:?}",
+                    path("not.pem"),
+                    path("tls.key")
+                ),
+                "push_credential[0].certificate",
+                false,
+            ),
+        ] {
+            let with = format!("{section}\n{line}\n");
+            let text = match section {
+                "[server]" => GOOD.replacen("[server]\n", &with, 1),
+                _ => GOOD.to_owned() + &with,
+            };
+            let told = errors(&text);
+            assert_eq!(told.iter().any(|(told, _)| told == key), !is_good, "{line}: {told:?}");
+            assert!(is_good || told.iter().all(|(_, line)| line.is_some()), "{told:?}");
+        }
     }
 
     #[test]
@@ -669,6 +855,7 @@ a = 1
         // A listener with a certificate of its own is no plain http.
         let tls = "listen = \"0.0.0.0:8443\"\nadmin_listen = \"0.0.0.0:8081\"\ntls = { certificate = \"a\", key = \"b\" }\nadmin_tls = { certificate = \"a\", key = \"b\" }";
         let told = findings(&GOOD.replacen("[server]", &format!("[server]\n{tls}"), 1));
-        assert!(!told.iter().any(|finding| finding.key.starts_with("server.")), "{told:?}");
+        let of_listeners = |finding: &&Finding| finding.key.contains("listen");
+        assert_eq!(told.iter().find(of_listeners), None);
     }
 }

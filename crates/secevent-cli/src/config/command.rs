@@ -1,10 +1,10 @@
 //! `secevent config`: the configuration, looked at without a server.
 
-use super::check::{Checked, Finding, Severity, check};
+use super::check::{Checked, Finding, Severity, check, check_with_files};
 use super::document::NotToml;
 use super::given::Given;
 use super::{print as pages, show};
-use crate::output::{BAD, BOLD, EXIT_FAILED, Failure, GOOD, WARNING, print, print_json, safe};
+use crate::output::{BAD, BOLD, EXIT_FAILED, Failure, GOOD, WARNING, message, print, print_json};
 use clap::{ArgMatches, Args, Subcommand};
 use serde_json::json;
 use std::fmt::Write as _;
@@ -35,7 +35,7 @@ Examples:
 The environment counts: variables that hold secrets have to be set. What only trying can tell, such
 as whether the store opens or a port is free, is for `secevent doctor`.
 
-JSON: {valid, findings: [{severity, file, line, key, reason, fix}]}; severity is error or warning.
+JSON: {valid, findings: [{severity, file?, line?, key, reason, fix?}]}; severity is error or warning.
 
 Exit codes: 0 valid, with or without warnings; 1 not valid; 2 misuse, such as a file that cannot be
 read.")]
@@ -95,7 +95,7 @@ fn run_check(args: &Check) -> Result<ExitCode, Failure> {
     let name = file_name(&args.given)?;
     let findings = match args.given.document().map_err(|error| Failure::misuse(format!("{error:#}")))? {
         Err(error) => vec![not_toml(&error, &name)],
-        Ok(document) => check(&document, &args.given.overrides()).findings,
+        Ok(document) => check_with_files(&document, &args.given.overrides()).findings,
     };
     let valid = findings.iter().all(|finding| finding.severity == Severity::Warning);
     if args.json {
@@ -138,7 +138,7 @@ fn not_toml(error: &NotToml, name: &str) -> Finding {
         line: Some(error.line),
         key: String::new(),
         reason: format!("is no TOML: {}", first_line(&error.message)),
-        fix: "mend the line; `secevent config example` shows what a file looks like".to_owned(),
+        fix: Some("correct the line; `secevent config example` shows what a file looks like".to_owned()),
     }
 }
 
@@ -160,10 +160,12 @@ fn told(findings: &[Finding], name: &str) -> String {
             (Some(file), None) => format!("{file}: "),
             _ => String::new(),
         };
-        let _ = writeln!(text, "{}{style}{word}:{style:#} {}", safe(&place), safe(&finding.reason));
-        let _ = writeln!(text, "  {BOLD}fix:{BOLD:#} {}", safe(&finding.fix));
+        let _ = writeln!(text, "{}{style}{word}:{style:#} {}", message(&place), message(&finding.reason));
+        if let Some(fix) = &finding.fix {
+            let _ = writeln!(text, "  {BOLD}fix:{BOLD:#} {}", message(fix));
+        }
     }
-    let name = safe(name);
+    let name = message(name);
     let many =
         |count: usize, one: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
     let warnings = findings.len() - errors;

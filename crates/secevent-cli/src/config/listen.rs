@@ -1,9 +1,11 @@
 //! What `[server]` says of how it listens.
 
+use super::{AdminListen, DEFAULT_ADMIN_LISTEN, DEFAULT_LISTEN};
 use anyhow::{Context as _, ensure};
 use secevent_server::{ListenLimits, Listening};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +16,30 @@ pub(super) struct Tls {
     certificate: PathBuf,
     key: PathBuf,
     reload_seconds: Option<u64>,
+}
+
+/// Reads `server.listen`. The error names the setting: a parser of addresses knows only that one is wrong.
+pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(|_| {
+        de::Error::custom(format!(
+            "server.listen is {text:?}: write an address and a port, such as {DEFAULT_LISTEN} for this machine alone, or \
+             0.0.0.0:8080 for every network"
+        ))
+    })
+}
+
+/// Reads `server.admin_listen`.
+pub(super) fn admin_address<'de, D>(deserializer: D) -> Result<Option<AdminListen>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(|_: String| {
+        de::Error::custom(format!(
+            "server.admin_listen is {text:?}: write an address and a port, such as {DEFAULT_ADMIN_LISTEN}, or off"
+        ))
+    })
 }
 
 /// Where a certificate is found, and how often to look whether it is a new one.

@@ -580,12 +580,20 @@ const CLIENT: &[Setting] = &[
 ];
 
 const CLIENT_SUBJECTS: &[Setting] = &[
-    Setting::new("email_domains", Kind::Texts("domain"), "The domains of e-mail addresses.")
-        .default("[]")
-        .example("[\"example.com\"]"),
-    Setting::new("issuers", Kind::Texts("URL"), "The issuers of `iss_sub` identifiers.")
-        .default("[]")
-        .example("[\"https://idp.example.com\"]"),
+    Setting::new(
+        "email_domains",
+        Kind::Texts("domain"),
+        "The domains of e-mail addresses and of `acct:` accounts.",
+    )
+    .default("[]")
+    .example("[\"example.com\"]"),
+    Setting::new(
+        "issuers",
+        Kind::Texts("URL"),
+        "The issuers of `iss_sub`, `jwt_id` and `saml_assertion_id`.",
+    )
+    .default("[]")
+    .example("[\"https://idp.example.com\"]"),
 ];
 
 const PUSH_CREDENTIAL: &[Setting] = &[

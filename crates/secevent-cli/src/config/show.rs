@@ -5,7 +5,7 @@ use super::document::Document;
 use super::given::Given;
 use super::reference::SECTIONS;
 use super::table::{Kind, Section, Setting};
-use crate::output::safe;
+use crate::output::message;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use serde::Serialize;
@@ -88,8 +88,8 @@ pub(crate) fn to_text(shown: &[Shown]) -> String {
             let gap = if text.is_empty() { "" } else { "\n" };
             let _ = writeln!(text, "{gap}{header}");
         }
-        let line = format!("{} = {}", one.name, safe(&one.value.to_string()).replace('\n', "\\n"));
-        let _ = writeln!(text, "{line:<48}  # {}", safe(&one.origin.words()));
+        let line = format!("{} = {}", one.name, message(&one.value.to_string()));
+        let _ = writeln!(text, "{line:<48}  # {}", message(&one.origin.words()));
     }
     text
 }

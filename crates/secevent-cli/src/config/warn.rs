@@ -34,7 +34,7 @@ impl Warnings<'_> {
             line: self.document.line(place),
             key: place.to_owned(),
             reason: reason.into(),
-            fix: fix.to_owned(),
+            fix: Some(fix.to_owned()),
         });
     }
 

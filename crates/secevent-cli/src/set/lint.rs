@@ -3,7 +3,7 @@
 use super::now;
 use super::token::Parts;
 use crate::input;
-use crate::output::{BAD, BOLD, DIM, Failure, GOOD, WARNING, parse_time, print, print_json, safe};
+use crate::output::{BAD, BOLD, DIM, Failure, GOOD, WARNING, message, parse_time, print, print_json, safe};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use secevent::Timestamp;
 use secevent::lint::{self, Finding, Ruleset, Severity};
@@ -147,8 +147,10 @@ fn to_text(report: &Report<'_>) -> String {
             let member =
                 if finding.member.is_empty() { "the token".to_owned() } else { safe(&finding.member) };
             let _ =
-                writeln!(text, "  {BOLD}{:<11}{BOLD:#} {member} {}", finding.rule, safe(&finding.message));
-            let _ = writeln!(text, "  {:<11} {DIM}fix: {}{DIM:#}", "", safe(&finding.fix));
+                writeln!(text, "  {BOLD}{:<11}{BOLD:#} {member} {}", finding.rule, message(&finding.message));
+            if !finding.fix.is_empty() {
+                let _ = writeln!(text, "  {:<11} {DIM}fix: {}{DIM:#}", "", message(&finding.fix));
+            }
         }
         if !group.is_empty() {
             text.push('\n');

@@ -167,7 +167,7 @@ fn family(name: &str) -> String {
 }
 
 /// Known names that are easily mistaken for this one, the likeliest first.
-fn near(name: &str) -> Vec<&'static str> {
+pub(crate) fn near(name: &str) -> Vec<&'static str> {
     const SHOWN_MAX: usize = 4;
     let last = |name: &str| name.rsplit([':', '/']).next().unwrap_or_default().to_ascii_lowercase();
     let wanted = last(name);

@@ -1,6 +1,6 @@
 //! What a token tells, in words: its events, its subject, its times, and what is wrong with it.
 
-use crate::output::{BOLD, DIM, Failure, pretty, safe, utc};
+use crate::output::{BOLD, DIM, Failure, message, pretty, safe, utc};
 use secevent::lint::{self, Finding, Ruleset, Severity};
 use secevent::{Claims, Definition, EventStatus, Events, Invalid, Profile, Subject, Timestamp, Vocabulary};
 use serde::Serialize;
@@ -112,7 +112,7 @@ pub(crate) fn fix(
 ) -> Option<String> {
     let found = lint::check(None, claims, ruleset(profile), now);
     let same = |finding: &Finding| finding.rule == breach.rule() && finding.member == breach.member();
-    found.into_iter().find(same).map(|finding| finding.fix)
+    found.into_iter().find(same).map(|finding| finding.fix).filter(|fix| !fix.is_empty())
 }
 
 /// The refusal of claims that were going to be written: the breach, how to mend it, and what else is wrong.
@@ -152,6 +152,6 @@ pub(crate) fn write_claims(text: &mut String, claims: &Claims, subject_found: Op
         line("subject", subject(found));
     }
     for (name, value) in &claims.other {
-        line(&safe(name), safe(value.get()));
+        line(&safe(name), message(value.get()));
     }
 }

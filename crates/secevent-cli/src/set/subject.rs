@@ -1,5 +1,6 @@
 //! A subject on the command line: an e-mail address, JSON, or a format's name with its values.
 
+use secevent::json::problem;
 use secevent::{Strictness, Subject};
 use serde_json::{Map, Value};
 
@@ -15,7 +16,8 @@ pub(crate) fn parse_known(text: &str) -> Result<Subject, String> {
 
 fn read(text: &str, strictness: Strictness) -> Result<Subject, String> {
     if text.trim_start().starts_with('{') {
-        let value = serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
+        let value =
+            serde_json::from_str(text).map_err(|error| format!("it is not JSON: {}", problem(&error)))?;
         return Subject::from_value(value, strictness).map_err(|breach| breach.to_string());
     }
     if let Some((format, values)) = text.split_once(':')

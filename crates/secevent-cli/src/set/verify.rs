@@ -3,7 +3,7 @@
 use super::{keys, now, read_profile, story};
 use crate::input;
 use crate::network::Trust;
-use crate::output::{BAD, BOLD, DIM, Failure, GOOD, parse_time, print, print_json, safe, utc};
+use crate::output::{BAD, BOLD, DIM, Failure, GOOD, message, parse_time, print, print_json, safe, utc};
 use secevent::{Claims, Invalid, Profile, Set, Strictness, Subject, Timestamp, Vocabulary};
 use secevent_jose::{
     Algorithm, Algorithms, Compact, Expected, IssuerKeys, Jwk, JwkSet, TypRule, VerifyError,
@@ -408,7 +408,7 @@ fn to_text(verdict: &Verdict<'_>, set: Option<&Set>) -> String {
             Status::NotAsked if check.detail.is_empty() => "not asked for",
             _ => &check.detail,
         };
-        let line = format!("  {style}{mark}{style:#} {:<10} {}", check.name, safe(detail));
+        let line = format!("  {style}{mark}{style:#} {:<10} {}", check.name, message(detail));
         let _ = writeln!(text, "{}", line.trim_end());
     }
     if let Some(set) = set.filter(|_| verdict.valid) {

@@ -1,7 +1,8 @@
 //! `secevent stream metadata`: what a transmitter says of itself, and what it lacks.
 
 use crate::link::{EXIT_CODES, Reach, failure};
-use crate::output::{BOLD, Failure, GOOD, WARNING, pretty, print, print_json, safe};
+use crate::output::{BOLD, Failure, GOOD, WARNING, message, pretty, print, print_json, safe};
+use secevent::json::problem;
 use secevent_receiver::{AuthorizationServer, ClientError};
 use secevent_ssf::{Method, TransmitterMetadata};
 use serde_json::value::RawValue;
@@ -42,7 +43,7 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
     };
     let missing = found.metadata.interop_breaches();
     let document: Box<RawValue> = serde_json::from_slice(&found.document)
-        .map_err(|error| Failure::failed(format!("the metadata is not JSON: {error}")))?;
+        .map_err(|error| Failure::failed(format!("the metadata is not JSON: {}", problem(&error))))?;
     if args.json {
         let missing: Vec<Value> = missing
             .iter()
@@ -74,7 +75,8 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         let _ = writeln!(text, "\n{WARNING}Not as the interoperability profile asks{WARNING:#}");
     }
     for breach in &missing {
-        let _ = writeln!(text, "  `{}` {} [{}]", breach.member(), safe(breach.problem()), breach.rule());
+        let _ =
+            writeln!(text, "  `{}` {} [{}]", safe(breach.member()), message(breach.problem()), breach.rule());
     }
     print(&text)
 }

@@ -2,7 +2,7 @@
 
 use crate::clock::SystemClock;
 use crate::link::Link;
-use crate::output::{BAD, BOLD, DIM, GOOD, WARNING, pretty, safe, utc};
+use crate::output::{BAD, BOLD, DIM, GOOD, WARNING, message, pretty, safe, utc};
 use crate::set::story;
 use secevent::{Clock, Profile, Set};
 use secevent_receiver::{JwksCache, ReceiveError, SetVerifier, Source};
@@ -76,7 +76,7 @@ impl Judged {
             Err(error) => {
                 let (style, word) =
                     if self.is_open() { (WARNING, "cannot be judged now") } else { (BAD, "not valid") };
-                let (jti, why) = (safe(&self.jti), safe(&error.to_string()));
+                let (jti, why) = (safe(&self.jti), message(&error.to_string()));
                 let _ = writeln!(text, "{BOLD}{jti}{BOLD:#}  {style}{word}{style:#}: {why}");
                 return;
             }

@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod doctor;
 mod foreign;
+mod hostile;
 mod key;
 mod program;
 mod secrets;

@@ -6,8 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -107,7 +106,8 @@ fn finish(command: &mut Command, directory: &Path, stdin: &str) -> Ran {
 pub(crate) struct Sink {
     pub(crate) url: String,
     pushed: mpsc::Receiver<String>,
-    refusing: Arc<AtomicBool>,
+    /// What it refuses with, if it does.
+    refusing: Arc<Mutex<Option<String>>>,
 }
 
 impl Sink {
@@ -119,7 +119,7 @@ impl Sink {
     pub(crate) fn answer(listener: TcpListener) -> Self {
         let url = format!("http://{}/events", listener.local_addr().unwrap());
         let (told, pushed) = mpsc::channel();
-        let refusing = Arc::new(AtomicBool::new(false));
+        let refusing = Arc::new(Mutex::new(None::<String>));
         let refuses = Arc::clone(&refusing);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -135,8 +135,7 @@ impl Sink {
                 if reader.read_exact(&mut token).is_err() {
                     continue;
                 }
-                let answer = if refuses.load(Ordering::SeqCst) {
-                    let body = r#"{"err":"invalid_request","description":"what is this?"}"#;
+                let answer = if let Some(body) = refuses.lock().unwrap().clone() {
                     let head = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n";
                     format!("{head}Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
                 } else {
@@ -151,7 +150,13 @@ impl Sink {
 
     /// Whether it refuses what it is pushed, from now on.
     pub(crate) fn refuse(&self, refuse: bool) {
-        self.refusing.store(refuse, Ordering::SeqCst);
+        let body = r#"{"err":"invalid_request","description":"what is this?"}"#;
+        *self.refusing.lock().unwrap() = refuse.then(|| body.to_owned());
+    }
+
+    /// The same, with a body of the caller's choice.
+    pub(crate) fn refuse_with(&self, body: &str) {
+        *self.refusing.lock().unwrap() = Some(body.to_owned());
     }
 
     /// The claims of the next SET that it is pushed.

@@ -1,7 +1,7 @@
 //! Connections: reused, bounded, and closed when nobody needs them.
 
 use crate::tls::{Authority, Leaf};
-use crate::world::{Names, Server, client, get, ok, on_loopback, recite, serve};
+use crate::world::{Names, Server, client, get, ok, on_loopback, recite, serve, until};
 use secevent_http::{Client, ClientConfig};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -40,9 +40,7 @@ async fn requests_one_after_the_other_use_one_connection() {
     for _ in 0..20 {
         get(&client, &server.url("/")).await.unwrap();
         // The connection is put back by its own task.
-        while client.connections().idle == 0 {
-            tokio::task::yield_now().await;
-        }
+        until("an idle connection", || client.connections().idle > 0).await;
     }
     assert_eq!((server.counts.accepted(), server.counts.requests()), (1, 20));
     let counts = client.connections();
@@ -86,9 +84,7 @@ async fn the_longest_idle_connection_makes_room() {
     let port = server.address.port();
     for (name, idle) in [("a", 1), ("b", 2), ("c", 2)] {
         get(&client, &format!("http://{name}.example:{port}/")).await.unwrap();
-        while client.connections().idle < idle {
-            tokio::task::yield_now().await;
-        }
+        until("idle connections", || client.connections().idle >= idle).await;
     }
     // `a` was the longest idle and is gone; `b` is still there.
     get(&client, &format!("http://b.example:{port}/")).await.unwrap();
@@ -105,9 +101,7 @@ async fn a_connection_the_other_end_has_closed_is_not_used_again() {
         assert_eq!(get(&client, &server.url("/")).await.unwrap().body(), "done");
         assert_eq!(server.counts.accepted(), accepted);
         // Until the close has been noticed the connection looks idle.
-        while client.connections().open > 0 {
-            tokio::task::yield_now().await;
-        }
+        until("no open connection", || client.connections().open == 0).await;
     }
 }
 
@@ -119,9 +113,7 @@ async fn abandoned_requests_leave_nothing_behind() {
         let abandoned = tokio::time::timeout(Duration::from_millis(5), get(&client, &server.url("/"))).await;
         assert!(abandoned.is_err());
     }
-    while client.connections().open > 0 {
-        tokio::task::yield_now().await;
-    }
+    until("no open connection", || client.connections().open == 0).await;
     assert_eq!(client.connections().idle, 0);
 }
 
@@ -130,9 +122,7 @@ async fn idle_connections_are_closed_in_time() {
     let server = serve(None, |_| async { ok("done") }).await;
     let client = client(ClientConfig { idle_timeout_seconds: 60, ..on_loopback() });
     get(&client, &server.url("/")).await.unwrap();
-    while client.connections().idle == 0 {
-        tokio::task::yield_now().await;
-    }
+    until("an idle connection", || client.connections().idle > 0).await;
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(44)).await;
     tokio::task::yield_now().await;

@@ -1,6 +1,6 @@
 //! TLS: which certificates and versions are good enough to send a body to.
 
-use crate::world::{Names, Server, ok, on_loopback, recite, serve};
+use crate::world::{Names, Server, ok, on_loopback, recite, serve, until};
 use bytes::Bytes;
 use http::{Request, Version};
 use rcgen::{
@@ -122,9 +122,7 @@ async fn answering(config: rustls::ServerConfig) -> Server {
 async fn assert_refused(server: &Server, tls: TlsConfig, told: &str) {
     let error = deliver(server, tls).await.unwrap_err();
     assert!(matches!(&error, TransportError::Tls(text) if text.contains(told)), "{error}");
-    while server.counts.handshakes_failed.load(Ordering::SeqCst) == 0 {
-        tokio::task::yield_now().await;
-    }
+    until("a failed handshake", || server.counts.handshakes_failed.load(Ordering::SeqCst) > 0).await;
     // The handshake is all that came; of the body, not a byte.
     assert_eq!(server.counts.requests(), 0);
     let bytes_read = server.counts.bytes_read.load(Ordering::SeqCst);

@@ -35,6 +35,19 @@ pub(crate) fn client(config: ClientConfig) -> Client {
     Client::new(config).unwrap()
 }
 
+/// Waits until it is so. What never comes fails the test instead of keeping it for ever.
+pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "this never came: {what}");
+}
+
+/// How long a test waits for what takes milliseconds on an idle machine.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
 pub(crate) async fn get(client: &Client, url: &str) -> Result<Response<Bytes>, TransportError> {
     client.send(Request::get(url).body(Bytes::new()).unwrap()).await
 }

@@ -5,6 +5,7 @@
 mod key_ring;
 mod keys;
 mod oracles;
+mod peers;
 mod set;
 mod tampering;
 mod vectors;

@@ -2,7 +2,10 @@
 
 use crate::transmitter::SESSION_REVOKED;
 use crate::world::{World, claims, push_source};
-use secevent_receiver::{Authority, HandleError, Ports, Receiver, ReceiverConfig, StartError};
+use secevent::Subject;
+use secevent_receiver::{
+    Authority, HandleError, Ports, Receiver, ReceiverConfig, StartError, TransmitterClient,
+};
 use secevent_store::Inbox as _;
 use serde_json::json;
 use std::sync::Arc;
@@ -170,12 +173,26 @@ async fn an_event_with_a_critical_member_that_is_not_understood_is_discarded() {
     assert_eq!(world.receiver.counts().ignored, 1);
 }
 
+// finding: D3
 // spec: SSF-151
 #[tokio::test(start_paused = true)]
 async fn events_about_subjects_that_were_removed_are_taken() {
     let world = World::pushed().await;
-    push_about(&world, "1", "removed@example.com").await;
-    world.until_handled(&["1"]).await;
+    world.transmitter.state().push_to = Some(world.endpoint());
+    world.receiver.subscribe("idp").await.unwrap();
+    let transport = Arc::new(world.transmitter.clone());
+    let peer = push_source().peer;
+    let client = TransmitterClient::discover(&peer, transport, world.clock.clone()).await.unwrap();
+    let streams = client.list().await.unwrap();
+    let removed = Subject::email("removed@example.com").unwrap();
+    client.add_subject(&streams[0].stream_id, &removed, true).await.unwrap();
+    push_about(&world, "while it is there", "removed@example.com").await;
+    client.remove_subject(&streams[0].stream_id, &removed).await.unwrap();
+    // One that was under way comes afterwards.
+    push_about(&world, "after it was removed", "removed@example.com").await;
+    world.until_handled(&["while it is there", "after it was removed"]).await;
+    let counts = world.receiver.counts();
+    assert_eq!((counts.refused, counts.ignored, counts.dead), (0, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -228,6 +228,8 @@ async fn a_push_without_the_agreed_credential_is_refused() {
         );
         assert_eq!(response.headers()[CONTENT_LANGUAGE], "en");
     }
+    // finding: B8
+    assert_eq!(world.receiver.counts().unauthenticated, 5);
     assert_eq!(world.endpoint().handle(with(&[right])).await.status(), 202);
 
     let config = ReceiverConfig {

@@ -1,10 +1,9 @@
 //! A copy of the store, and whether it is whole, while it is at work.
 
-use super::Admin;
 use super::request::{Members, RULE};
 use super::route::{Operation, Route};
+use super::{Admin, answer};
 use crate::problem::Problem;
-use crate::ssf::answer;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};

@@ -1,13 +1,13 @@
 //! Clients as operators see them: made, changed, switched off, deleted. Secrets are shown once, when they are made.
 
-use super::Admin;
 use super::audit::NothingChanged;
 use super::request::{Members, Query, RULE};
 use super::route::{Operation, Route, optional_text, text};
 use super::time;
+use super::{Admin, answer};
 use crate::clients::{Changed, Client, ClientSettings, GRACE_MAX, NotChanged, Scope};
 use crate::problem::Problem;
-use crate::ssf::{answer, done};
+use crate::ssf::done;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;

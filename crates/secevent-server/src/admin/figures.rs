@@ -1,10 +1,9 @@
 //! The figures of all streams together.
 
-use super::Admin;
 use super::request::Query;
 use super::route::{Operation, Route};
+use super::{Admin, answer};
 use crate::problem::Problem;
-use crate::ssf::answer;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use axum::routing::get;

@@ -1,7 +1,7 @@
 //! Who is let in: the right address, no foreign web page, and a token.
 
 use super::{Admin, MetricsAccess};
-use crate::clients::{Scope, bearer};
+use crate::clients::{Scope, authorization, bearer};
 use crate::peer::Peer;
 use crate::problem::Problem;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -11,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Uri};
+use secevent::escape;
 use secevent_transmitter::Actor;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -51,17 +52,27 @@ pub(crate) async fn admit(State(admin): State<Arc<Admin>>, mut request: Request,
     };
     let peer = request.extensions().get().map(|Peer(address)| *address);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let user = claimed_user(request.headers()).filter(|_| operator == COMMAND_LINE);
     let actor = match operator.as_str() {
-        COMMAND_LINE => Actor::CommandLine,
+        COMMAND_LINE => Actor::CommandLine(user.clone()),
         client => Actor::Operator(client.to_owned()),
     };
     request.extensions_mut().insert(actor);
     let response = next.run(request).await;
     if method != Method::GET && method != Method::HEAD {
         let status = response.status().as_u16();
-        info!(operator, peer = peer.map(display), %method, path, status, "An operator asked for a change");
+        info!(operator, user, peer = peer.map(display), %method, path, status, "Operator requested a change");
     }
     response
+}
+
+/// The header in which the command line says which user of the operating system runs it. It proves nothing.
+const USER: &str = "secevent-user";
+const USER_CHARS_MAX: usize = 128;
+
+fn claimed_user(headers: &HeaderMap) -> Option<String> {
+    let user = headers.get(USER)?.to_str().ok()?.trim();
+    (!user.is_empty()).then(|| escape(user, USER_CHARS_MAX).to_string())
 }
 
 impl Admin {
@@ -86,6 +97,7 @@ impl Admin {
         if open {
             return Ok(String::new());
         }
+        authorization(headers)?;
         let local = self.config.local_token.as_ref();
         if local.is_some_and(|local| bearer(headers).is_some_and(|token| local.is_of(token))) {
             return Ok(COMMAND_LINE.to_owned());

@@ -1,9 +1,8 @@
 //! For whoever starts and stops the process: whether it lives, and whether it works (SEM-10).
 
-use super::Admin;
 use super::route::{Operation, Route};
+use super::{Admin, answer};
 use crate::problem::Problem;
-use crate::ssf::answer;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;

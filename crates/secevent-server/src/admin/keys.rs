@@ -2,9 +2,8 @@
 
 use super::request::{Members, Query, RULE};
 use super::route::{Operation, Route, optional_flag, optional_text, optional_time, text};
-use super::{Admin, time};
+use super::{Admin, answer, time};
 use crate::problem::Problem;
-use crate::ssf::answer;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use axum::routing::{get, post};

@@ -3,6 +3,7 @@
 
 use super::route::{Operation, Route};
 use super::{Admin, MetricsAccess};
+use crate::clients::FailedAuthentications;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -30,6 +31,7 @@ pub(crate) async fn read(State(admin): State<Arc<Admin>>) -> Response {
     let figures = admin.transmitter.figures();
     let mut text = Text::default();
     text.whole(&figures);
+    text.failed_authentications(&admin.clients.failed_authentications());
     if figures.streams < STREAMS_MAX {
         let streams = admin.streams().await;
         text.streams(&streams, admin.clock.now());
@@ -108,6 +110,23 @@ impl Text {
             "secevent_store_log_pages",
             "Pages of 4 KiB in the write-ahead log. It grows while a backup or another program reads the store.",
             u64::try_from(commits.log_pages).unwrap_or(u64::MAX),
+        );
+    }
+
+    /// Clients without a failure have no line, and only so many have one.
+    fn failed_authentications(&mut self, failed: &FailedAuthentications) {
+        const NAME: &str = "secevent_authentications_failed_total";
+        self.head(NAME, "counter", "Requests for access tokens that did not show the client's credentials.");
+        for (client, count) in &failed.by_client {
+            let _ = writeln!(self.0, "{NAME}{{client=\"{}\"}} {count}", escaped(client));
+        }
+        for (client, count) in [("(other clients)", failed.others), ("(unknown)", failed.unknown)] {
+            let _ = writeln!(self.0, "{NAME}{{client=\"{client}\"}} {count}");
+        }
+        self.counter(
+            "secevent_access_tokens_refused_total",
+            "Requests with an access token that is not valid.",
+            failed.tokens,
         );
     }
 

@@ -2,9 +2,8 @@
 
 use super::request::Query;
 use super::route::{Operation, Route};
-use super::{Admin, routes};
+use super::{Admin, answer, routes};
 use crate::problem::Problem;
-use crate::ssf::answer;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use axum::routing::get;

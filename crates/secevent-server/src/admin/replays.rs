@@ -3,9 +3,8 @@
 use super::audit::NothingChanged;
 use super::request::{Members, Query, RULE, hex_id, stream_of};
 use super::route::{Operation, Route, optional_flag, optional_text, optional_time, subject};
-use super::{Admin, time};
+use super::{Admin, answer, time};
 use crate::problem::Problem;
-use crate::ssf::answer;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;

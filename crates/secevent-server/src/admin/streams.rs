@@ -2,9 +2,8 @@
 
 use super::request::{Members, Query, RULE, if_match, no_such_stream, stream_of, with_etag};
 use super::route::{Operation, Route};
-use super::{Admin, time};
+use super::{Admin, answer, time};
 use crate::problem::Problem;
-use crate::ssf::answer;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
@@ -67,6 +66,8 @@ struct StreamTold {
     stream_id: String,
     client: String,
     issuer: String,
+    /// How many event types it carries: with none of them it sends nothing but verification and status events.
+    event_types: usize,
     /// `enabled`, `paused` or `disabled`.
     status: &'static str,
     reason: Option<String>,
@@ -199,6 +200,7 @@ fn tell(figures: &StreamFigures) -> StreamTold {
         stream_id: figures.stream.to_string(),
         client: figures.client.clone(),
         issuer: figures.issuer.clone(),
+        event_types: figures.event_types,
         status: figures.status.as_str(),
         reason: figures.reason.clone(),
         held: figures.held,

@@ -1,6 +1,8 @@
 //! The authorization server of this program: access tokens for client credentials (RFC 6749 section 4.4).
 
+use super::attempts::{Attempt, Attempts, Origin};
 use super::caller::Said;
+use super::failures::Failure;
 use super::scope::Scope;
 use super::secret::is_one_of;
 use super::{Client, Clients};
@@ -9,7 +11,6 @@ use secevent_jose::{Algorithm, Compact, IssuerKeys, JwkSet, KeyError, Signer, Si
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
-use tracing::info;
 
 /// What signs access tokens, and checks them.
 pub(super) struct BuiltIn {
@@ -19,12 +20,12 @@ pub(super) struct BuiltIn {
 
 /// How a client shows who it is.
 pub(crate) enum Shown {
-    /// By its secret.
+    /// By its secret: its id and the secret, and how both are read otherwise, if there are two ways to read them.
     Secret {
-        /// Its id.
-        id: String,
-        /// The secret.
-        secret: String,
+        /// Its id and the secret.
+        named: (String, String),
+        /// The other way to read them.
+        or: Option<(String, String)>,
     },
     /// By a signed assertion (RFC 7523).
     Assertion {
@@ -45,8 +46,9 @@ pub(crate) struct Granted {
 /// Why no access token is given (RFC 6749 section 5.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TokenError {
-    /// The client is not known, or did not show that it is the one.
-    InvalidClient,
+    /// The client is not known, or did not show that it is the one. It may know the reason if that does not depend on
+    /// the client's credentials.
+    InvalidClient(Option<&'static str>),
     /// It does not have what it asks for.
     InvalidScope,
     /// It asks too often.
@@ -93,11 +95,18 @@ impl BuiltIn {
 
 impl Clients {
     /// An access token for a client that shows who it is, with the scopes that it asks for or all it has.
-    pub(crate) async fn grant(&self, shown: Shown, scope: Option<&str>) -> Result<Granted, TokenError> {
-        let built_in = self.built_in.as_ref().ok_or(TokenError::InvalidClient)?;
+    pub(crate) async fn grant(
+        &self,
+        shown: Shown,
+        scope: Option<&str>,
+        origin: Origin,
+    ) -> Result<Granted, TokenError> {
+        let built_in = self.built_in.as_ref().ok_or(TokenError::InvalidClient(None))?;
         let client = match shown {
-            Shown::Secret { id, secret } => self.by_secret(&id, &secret)?,
-            Shown::Assertion { id, assertion } => self.by_assertion(id.as_deref(), &assertion).await?,
+            Shown::Secret { named, or } => self.by_secret(named, or, origin).await?,
+            Shown::Assertion { id, assertion } => {
+                self.by_assertion(id.as_deref(), &assertion, origin).await?
+            }
         };
         let granted: Vec<&str> = match scope {
             None => client.rights.scopes.iter().map(|scope| scope.name()).collect(),
@@ -128,28 +137,66 @@ impl Clients {
     }
 
     /// The client of this id, if this is its secret. The same is done for one that does not exist.
-    fn by_secret(&self, id: &str, secret: &str) -> Result<Arc<Client>, TokenError> {
-        let now = self.now();
+    async fn by_secret(
+        &self,
+        named: (String, String),
+        or: Option<(String, String)>,
+        origin: Origin,
+    ) -> Result<Arc<Client>, TokenError> {
+        // A request counts under one name, however many ways there are to read it.
+        let readings = || [Some(&named), or.as_ref()].into_iter().flatten();
+        let (id, _) = readings().find(|(id, _)| self.find(id).is_some()).unwrap_or(&named);
         let client = self.find(id);
         let kept = client.as_ref().map_or(&[][..], |client| &client.secrets[..]);
-        let good = is_one_of(&self.digests.digest(id, secret), kept, now);
-        match client.filter(|_| good).filter(|client| self.is_enabled(&client.id)) {
+        let is_right = |now| {
+            readings().filter(|(other, _)| other == id).fold(false, |good, (_, secret)| {
+                is_one_of(&self.digests.digest(id, secret), kept, now) || good
+            })
+        };
+        let attempts = client.as_ref().map_or_else(|| self.strangers_attempts(id), |client| &client.attempts);
+        // Guesses at 256 random bits need not be slowed down: who has them is let in whatever others do.
+        let unguessable = !kept.is_empty() && !kept.iter().any(|one| one.guessable);
+        let attempt = match unguessable && is_right(self.now()) {
+            true => None,
+            false => Some(self.admit(attempts, client.as_deref(), origin).await?),
+        };
+        let now = self.now();
+        let good = is_right(now);
+        match client.as_ref().filter(|client| good && self.is_enabled(&client.id)) {
             Some(client) => {
+                if let Some(attempt) = attempt {
+                    attempt.succeeded();
+                }
                 client.count_token_request(now)?;
-                Ok(client)
+                Ok(Arc::clone(client))
             }
             None => {
-                self.count_stranger(id, now)?;
-                info!(client = ?id.chars().take(64).collect::<String>(), "A client is given no access token");
-                Err(TokenError::InvalidClient)
+                attempts.count_failed();
+                let reason = match client {
+                    Some(_) if good => "the client is switched off",
+                    Some(_) => "the secret is wrong",
+                    None => "there is no such client",
+                };
+                let client = client.as_ref().map(|client| client.id.as_str());
+                self.failures.record(&Failure { client, reason, judged: true });
+                Err(TokenError::InvalidClient(None))
             }
         }
     }
 
-    /// Counts a request for a token that does not show who asks, by the name that it comes under. Nobody uses up in this
-    /// way what is that client's own, and a name that nobody has is not told from one that somebody has.
-    pub(super) fn count_stranger(&self, id: &str, now: Timestamp) -> Result<(), TokenError> {
-        self.strangers_bucket(id).take(1, now).map_err(TokenError::TooOften)
+    /// Lets an attempt at a client's credentials be judged, or refuses it unjudged (SEM-31). A name that nobody has is
+    /// not told from one that somebody has.
+    pub(super) async fn admit<'a>(
+        &self,
+        attempts: &'a Attempts,
+        client: Option<&Client>,
+        origin: Origin,
+    ) -> Result<Attempt<'a>, TokenError> {
+        attempts.admit(origin, &self.waiting).await.map_err(|wait| {
+            let client = client.map(|client| client.id.as_str());
+            self.failures.record(&Failure { client, reason: "too many attempts", judged: false });
+            TokenError::TooOften(wait)
+        })
     }
 }
 

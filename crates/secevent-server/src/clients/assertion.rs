@@ -2,6 +2,8 @@
 //! each assertion is taken once.
 
 use super::access_token::TokenError;
+use super::attempts::Origin;
+use super::failures::Failure;
 use super::keys::NotVerified;
 use super::{Client, Clients};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -15,14 +17,14 @@ use serde::Deserialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
-use tracing::{info, warn};
+use tracing::warn;
 
 /// The value of `client_assertion_type`.
 pub(crate) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// How far ahead the end of an assertion may lie: for as long it has to be remembered.
 const LIFETIME_MAX: Duration = Duration::from_secs(300);
-/// How far the clocks of clients may be ahead of ours.
+/// How far the clocks of clients may be ahead of ours, or behind.
 const SKEW: Duration = Duration::from_secs(60);
 /// The longest assertion that is read.
 const BYTES_MAX: usize = 16 * 1_024;
@@ -46,44 +48,80 @@ impl Clients {
         &self,
         named: Option<&str>,
         assertion: &str,
+        origin: Origin,
     ) -> Result<Arc<Client>, TokenError> {
-        let now = self.now();
-        let refused = |client: &str, reason: &str| match self.count_stranger(client, now) {
-            Ok(()) => {
-                info!(client = ?client.chars().take(64).collect::<String>(), reason, "A client's assertion is refused");
-                TokenError::InvalidClient
-            }
-            Err(too_often) => too_often,
-        };
         let compact = Compact::parse_within(assertion, BYTES_MAX);
-        let compact = compact.map_err(|_| refused("", "it is no signed token"))?;
+        let compact = compact.map_err(|_| self.not_judged(None, "the assertion is no signed token"))?;
         let claims: Claims = serde_json::from_slice(compact.unverified_payload())
-            .map_err(|_| refused("", "it lacks a claim, or one is malformed"))?;
+            .map_err(|_| self.not_judged(None, "the assertion lacks a claim, or one is malformed"))?;
         let id = claims.sub.as_str();
+        let client = self.find(id);
         // What is cheap comes before the signature.
-        if let Some(reason) = self.objection(&claims, named, now) {
-            return Err(refused(id, reason));
+        if let Some(reason) = self.objection(&claims, named, self.now()) {
+            return Err(self.not_judged(client.as_deref(), reason));
         }
-        let client = self.find(id).ok_or_else(|| refused(id, "there is no such client"))?;
+        let attempts = client.as_ref().map_or_else(|| self.strangers_attempts(id), |client| &client.attempts);
+        let attempt = self.admit(attempts, client.as_deref(), origin).await?;
+        match self.judge(client.as_deref(), &compact, &claims).await {
+            Ok(()) => {
+                attempt.succeeded();
+                client.ok_or(TokenError::InvalidClient(None))
+            }
+            Err(Judgement::Wrong { reason, told }) => {
+                attempts.count_failed();
+                let client = client.as_ref().map(|client| client.id.as_str());
+                self.failures.record(&Failure { client, reason: &reason, judged: true });
+                Err(TokenError::InvalidClient(told))
+            }
+            Err(Judgement::Open(error)) => {
+                attempt.undecided();
+                Err(error)
+            }
+        }
+    }
+
+    /// Refuses an assertion that nobody's key could make good. To know why costs a stranger nothing.
+    fn not_judged(&self, client: Option<&Client>, reason: &'static str) -> TokenError {
+        let attempts = client.map_or_else(|| self.strangers_attempts(""), |client| &client.attempts);
+        attempts.count_failed();
+        let client = client.map(|client| client.id.as_str());
+        self.failures.record(&Failure { client, reason, judged: true });
+        TokenError::InvalidClient(Some(reason))
+    }
+
+    /// Whether the client signed this, now and for the first time.
+    async fn judge(
+        &self,
+        client: Option<&Client>,
+        compact: &Compact<'_>,
+        claims: &Claims,
+    ) -> Result<(), Judgement> {
+        let wrong = |reason: &str| Judgement::Wrong { reason: reason.to_owned(), told: None };
+        let client = client.ok_or_else(|| wrong("there is no such client"))?;
+        let id = client.id.as_str();
         if !self.is_enabled(id) {
-            return Err(refused(id, "the client is switched off"));
+            return Err(wrong("the client is switched off"));
         }
-        let keys = client.keys.as_ref().ok_or_else(|| refused(id, "the client has no keys"))?;
-        keys.verify(&compact, TypRule::ClientAssertion).await.map_err(|error| match error {
-            NotVerified::Refused(reason) => refused(id, &reason.to_string()),
+        let keys = client.keys.as_ref().ok_or_else(|| wrong("the client has no keys"))?;
+        keys.verify(compact, TypRule::ClientAssertion).await.map_err(|error| match error {
+            NotVerified::Refused(reason) => wrong(&reason.to_string()),
             NotVerified::Unavailable(reason) => {
                 warn!(client = id, %reason, "A client's keys cannot be had");
-                TokenError::Unavailable
+                Judgement::Open(TokenError::Unavailable)
             }
         })?;
-        client.count_token_request(now)?;
+        let now = self.now();
+        client.count_token_request(now).map_err(Judgement::Open)?;
         let forget = (self.transmitter.expiry_now(), self.ports.clock.elapsed());
         match self.assertions.is_first(&*self.ports.store, id, &claims.jti, claims.exp, forget).await {
-            Ok(true) => Ok(client),
-            Ok(false) => Err(refused(id, "it was shown before")),
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let reason = "the assertion was used before";
+                Err(Judgement::Wrong { reason: reason.to_owned(), told: Some(reason) })
+            }
             Err(error) => {
                 warn!(client = id, %error, "Whether an assertion was shown before cannot be told");
-                Err(TokenError::Unavailable)
+                Err(Judgement::Open(TokenError::Unavailable))
             }
         }
     }
@@ -92,17 +130,28 @@ impl Clients {
     fn objection(&self, claims: &Claims, named: Option<&str>, now: Timestamp) -> Option<&'static str> {
         let for_us = |name: &str| name == self.server || name == format!("{}/oauth/token", self.server);
         let objections = [
-            (claims.iss != claims.sub, "its iss is not its sub"),
-            (named.is_some_and(|named| named != claims.sub), "client_id is another one"),
-            (!claims.aud.iter().any(for_us), "it is not for this authorization server"),
-            (claims.exp <= now, "it has expired"),
-            (claims.exp > now.plus(LIFETIME_MAX).plus(SKEW), "it lasts longer than five minutes"),
-            (claims.nbf.is_some_and(|nbf| nbf > now.plus(SKEW)), "it is not good yet"),
-            (claims.iat.is_some_and(|iat| iat > now.plus(SKEW)), "it was signed in the future"),
-            (claims.jti.is_empty() || claims.jti.len() > JTI_BYTES_MAX, "its jti is empty or too long"),
+            (claims.iss != claims.sub, "the assertion's iss is not its sub"),
+            (named.is_some_and(|named| named != claims.sub), "client_id is not the assertion's sub"),
+            (!claims.aud.iter().any(for_us), "the assertion's aud is not this authorization server"),
+            (claims.exp.plus(SKEW) <= now, "the assertion has expired"),
+            (claims.exp > now.plus(LIFETIME_MAX).plus(SKEW), "the assertion lasts longer than five minutes"),
+            (claims.nbf.is_some_and(|nbf| nbf > now.plus(SKEW)), "the assertion's nbf is in the future"),
+            (claims.iat.is_some_and(|iat| iat > now.plus(SKEW)), "the assertion's iat is in the future"),
+            (
+                claims.jti.is_empty() || claims.jti.len() > JTI_BYTES_MAX,
+                "the assertion's jti is empty or too long",
+            ),
         ];
         objections.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
     }
+}
+
+/// Why an assertion is not taken.
+enum Judgement {
+    /// It is not good. The reason is for the log; what is told does not help a stranger.
+    Wrong { reason: String, told: Option<&'static str> },
+    /// Nobody can say.
+    Open(TokenError),
 }
 
 /// Remembers which assertions were shown, in the store, until they are worthless anyway (SEM-21).
@@ -138,7 +187,7 @@ impl ReplayGuard {
         }
         let digest = digest(&SHA256, format!("{client}\n{jti}").as_bytes());
         // The end comes first, so that those that are over are found at the beginning.
-        let end = exp.as_seconds().saturating_add(1);
+        let end = exp.plus(SKEW).as_seconds().saturating_add(1);
         let name = format!("{}{end:012}/{}", Self::DOCUMENTS, URL_SAFE_NO_PAD.encode(digest));
         match store.put(&name, Version(0), Some(Bytes::new())).await {
             Ok(_) => {

@@ -4,14 +4,15 @@ use super::scope::Scope;
 use super::{Client, Clients};
 use crate::authenticate::Caller;
 use crate::problem::Problem;
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
 use secevent::Timestamp;
 use secevent_jose::Compact;
 use secevent_transmitter::Incoming;
 use serde::Deserialize;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// A client whose token was checked, just now: it is good, and the client is not switched off.
 #[derive(Clone)]
@@ -55,6 +56,11 @@ impl Registered {
             let detail = "the client may not send events about this subject";
             return Err(Problem::forbidden_by("client.subjects", member("subject"), detail));
         }
+        // A receiver may read the subject there, and a legacy stream keeps what is there (LEGACY-14).
+        if !rights.authority.covers_payload(event.event_type(), event.data()) {
+            let detail = "the data of the event names a subject about which the client may not send events";
+            return Err(Problem::forbidden_by("client.subjects", member("data"), detail));
+        }
         Ok(())
     }
 
@@ -97,19 +103,26 @@ impl Clients {
             // Without credentials no error code is told (RFC 6750 section 3.1).
             Problem::unauthenticated("Bearer realm=\"secevent\"".to_owned(), "a bearer token is needed")
         };
-        let value = headers.get(AUTHORIZATION).ok_or_else(nothing)?;
-        value.to_str().map_err(|_| invalid_token())?;
+        let value = authorization(headers)?.ok_or_else(nothing)?;
+        value.to_str().map_err(|_| self.refused_token())?;
         let token = bearer(headers).ok_or_else(nothing)?;
         let now = self.now();
         let said = match self.checked.get(token, now) {
             Some(said) => said,
             None => {
-                let said = Arc::new(self.check(token, now).await?.ok_or_else(invalid_token)?);
+                let said = self.check(token, now).await?.ok_or_else(|| self.refused_token())?;
+                let said = Arc::new(said);
                 self.checked.keep(token, Arc::clone(&said), said.until, now);
                 said
             }
         };
-        self.caller(&said, now).ok_or_else(invalid_token)
+        self.caller(&said, now).ok_or_else(|| self.refused_token())
+    }
+
+    /// Counts a token that is not valid. No one can guess a signature, so nobody is slowed down for it.
+    fn refused_token(&self) -> Problem {
+        self.tokens_refused.fetch_add(1, Ordering::Relaxed);
+        invalid_token()
     }
 
     /// A client that is gone or switched off is refused at once, and does no more than it may now, whatever its token
@@ -122,6 +135,9 @@ impl Clients {
         };
         if !current || !self.is_enabled(&client.id) {
             return None;
+        }
+        if let (None, Some(made_at)) = (said.generation, said.made_at) {
+            client.newest_token.fetch_max(made_at.as_micros(), Ordering::SeqCst);
         }
         Some(Caller::registered(Registered { client, at }, said.scopes.clone()))
     }
@@ -142,6 +158,18 @@ impl Clients {
         match self.external.iter().find(|server| server.issuer() == named.iss) {
             Some(server) => server.check(&compact, now).await,
             None => Ok(None),
+        }
+    }
+}
+
+/// The `Authorization` of a request, if it has one. Two are an error: whoever looks at the other one sees another
+/// caller (RFC 9110 section 5.3, RFC 6750 section 3.1).
+pub(crate) fn authorization(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Problem> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (one, None) => Ok(one),
+        (_, Some(_)) => {
+            Err(Problem::bad_request("the request must not have more than one Authorization header"))
         }
     }
 }

@@ -63,7 +63,7 @@ pub(super) struct ExternalServer {
     keys: Arc<JwksCache>,
 }
 
-/// How far its clock may be ahead of ours.
+/// How far its clock may be ahead of ours, or behind.
 const SKEW: Duration = Duration::from_secs(60);
 /// How long a token is believed before its signature is looked at again: its key may have been withdrawn.
 const BELIEVED_FOR: Duration = Duration::from_secs(300);
@@ -143,7 +143,7 @@ impl ExternalServer {
         let objections = [
             (claims.iss != self.issuer(), "it is of another issuer"),
             (!claims.aud.contains(&self.config.audience), "it is for another audience"),
-            (claims.exp <= now, "it has expired"),
+            (claims.exp.plus(SKEW) <= now, "it has expired"),
             (claims.nbf.is_some_and(|nbf| nbf > now.plus(SKEW)), "it is not good yet"),
             (claims.iat.is_some_and(|iat| iat > now.plus(SKEW)), "it was made in the future"),
             // One that is not typed could be a SET too (RFC 8417 section 4.6).
@@ -159,7 +159,7 @@ impl ExternalServer {
             Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).filter_map(named).collect(),
             _ => Vec::new(),
         };
-        let until = claims.exp.min(now.plus(BELIEVED_FOR));
+        let until = claims.exp.plus(SKEW).min(now.plus(BELIEVED_FOR));
         Ok(Said { client: client.to_owned(), scopes, generation: None, made_at: claims.iat, until })
     }
 }

@@ -21,7 +21,7 @@ pub struct Limits {
     /// Requests that manage streams, and polls; and, apart from them, requests that send events and are refused.
     /// Default: 500 in a second, 1000 at once.
     pub requests: Rate,
-    /// Requests for access tokens, whether they are granted or not. Default: 10 in a second, 100 at once.
+    /// Requests for access tokens that show who asks. Default: 10 in a second, 100 at once.
     pub tokens: Rate,
     /// Events that are sent to be transmitted. Default: as many as the store takes.
     pub events: Option<Rate>,
@@ -111,7 +111,7 @@ pub(crate) struct Bucket {
 
 /// How much was taken that has not come back yet, in nanoseconds of the rate; and when that was so.
 #[derive(Clone, Copy, Debug, Default)]
-struct Level {
+pub(super) struct Level {
     owed_nanos: i128,
     at_nanos: i128,
 }
@@ -126,20 +126,37 @@ impl Bucket {
     /// Takes so many at once, or tells how long to wait. Whoever finds one left gets all of them: a call is not cut in
     /// pieces, it is paid for afterwards.
     pub(crate) fn take(&self, count: usize, now: Timestamp) -> Result<(), Duration> {
-        let now = i128::from(now.as_micros()) * 1_000;
-        let each = NANOS / i128::from(self.rate.per_second.max(1));
-        let room = each * i128::from(self.rate.burst.max(1));
+        let now_nanos = i128::from(now.as_micros()) * 1_000;
+        self.level.lock().unwrap_or_else(PoisonError::into_inner).take(self.rate, count, now_nanos)
+    }
+}
+
+impl Level {
+    /// Takes so many at once, or says how long to wait.
+    pub(super) fn take(&mut self, rate: Rate, count: usize, now_nanos: i128) -> Result<(), Duration> {
+        let each = rate.each_nanos();
+        let room = each * i128::from(rate.burst.max(1));
         let cost = each * i128::try_from(count).unwrap_or(i128::from(u32::MAX));
-        let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
         // A clock that is set back gives nothing, and takes nothing either.
-        let back = (now - level.at_nanos).max(0);
-        *level = Level { owed_nanos: (level.owed_nanos - back).max(0), at_nanos: now };
-        let too_many = level.owed_nanos + each - room;
+        let back = (now_nanos - self.at_nanos).max(0);
+        *self = Self { owed_nanos: (self.owed_nanos - back).max(0), at_nanos: now_nanos };
+        let too_many = self.owed_nanos + each - room;
         if too_many > 0 {
             return Err(Duration::from_nanos(u64::try_from(too_many).unwrap_or(u64::MAX)));
         }
-        level.owed_nanos += cost;
+        self.owed_nanos += cost;
         Ok(())
+    }
+
+    /// Gives one back.
+    pub(super) fn give_back(&mut self, rate: Rate) {
+        self.owed_nanos = (self.owed_nanos - rate.each_nanos()).max(0);
+    }
+}
+
+impl Rate {
+    fn each_nanos(self) -> i128 {
+        NANOS / i128::from(self.per_second.max(1))
     }
 }
 

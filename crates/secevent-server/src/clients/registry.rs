@@ -1,5 +1,6 @@
 //! The clients that there are: declared in configuration, or made at run time and kept in the store.
 
+use super::attempts::Attempts;
 use super::keys::ClientKeys;
 use super::limits::{Buckets, Limits};
 use super::secret::{self, KeptSecret};
@@ -12,7 +13,7 @@ use secevent_transmitter::{ManageError, TransmitterError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tracing::{error, warn};
@@ -25,6 +26,10 @@ pub(crate) struct Client {
     pub(crate) keys: Option<ClientKeys>,
     pub(crate) secrets: Vec<KeptSecret>,
     pub(crate) buckets: Arc<Buckets>,
+    /// Attempts at its credentials, whatever changes about it.
+    pub(crate) attempts: Arc<Attempts>,
+    /// When the newest of its tokens was made that others gave it and that was shown here, in microseconds.
+    pub(crate) newest_token: Arc<AtomicI64>,
     /// None if configuration declares it.
     pub(crate) stored: Option<StoredAs>,
     /// Access tokens of another generation are worthless.
@@ -100,8 +105,16 @@ impl From<ManageError> for NotChanged {
     fn from(error: ManageError) -> Self {
         match error {
             ManageError::Ours(error) => Self::Ours(error),
-            // What else there is about a stream that is to go: somebody changes it at this moment.
-            _ => TransmitterError::from(StoreError::Conflict).into(),
+            ManageError::Invalid(breach) => Self::Invalid(breach),
+            // About a stream that is to go with its client: somebody changes it at this moment.
+            ManageError::NoSuchStream
+            | ManageError::TooManyStreams(_)
+            | ManageError::TooManySubjects
+            | ManageError::Held
+            | ManageError::Declared(_)
+            | ManageError::Changed
+            | ManageError::Busy
+            | ManageError::TooOften(_) => TransmitterError::from(StoreError::Conflict).into(),
         }
     }
 }
@@ -278,15 +291,17 @@ impl Clients {
         let ended_at = self.ended_tokens.read().unwrap_or_else(PoisonError::into_inner);
         let good_since = ended_at.get(&client.id).copied();
         // What was made for another client of this id is not the new one's.
-        let created_at = client.stored.map(|stored| stored.created_at.floor_to_second());
+        let created_at = client.stored.map(|stored| stored.created_at);
         good_since.is_none_or(|since| made_at.is_some_and(|made_at| made_at >= since))
             && created_at.is_none_or(|created_at| made_at.is_none_or(|made_at| made_at >= created_at))
     }
 
     /// From now on, tokens of a client that others made before are worthless, after a restart too. What they say of
-    /// their time is in whole seconds.
+    /// their time is in whole seconds, rounded down: one of this second may be from before, and counts as such. A clock
+    /// elsewhere may be ahead of ours, so no token that was shown here so far is good either.
     async fn end_tokens(&self, id: &str) -> Result<(), StoreError> {
-        let good_since = self.now().floor_to_second();
+        let shown = self.find(id).map_or(i64::MIN, |client| client.newest_token.load(Ordering::SeqCst));
+        let good_since = self.now().max(Timestamp::from_micros(shown.saturating_add(1)));
         let ended = EndedTokens { form: EndedTokens::FORM, good_since };
         let body = serde_json::to_vec(&ended).expect("a time is a number");
         self.store_ended_tokens(id, Some(Bytes::from(body))).await?;
@@ -391,7 +406,11 @@ impl Clients {
                 );
             }
             let secret = secret.filter(|secret| !secret.is_empty());
-            let secrets = secret.iter().map(|secret| self.kept(&id, secret)).collect();
+            let kept = |secret: &String| KeptSecret {
+                guessable: secret::is_guessable(secret),
+                ..self.kept(&id, secret)
+            };
+            let secrets = secret.iter().map(kept).collect();
             self.put(&id, settings, rights, secrets, None, None).await;
         }
         Ok(())
@@ -410,7 +429,7 @@ impl Clients {
     }
 
     fn kept(&self, id: &str, secret: &str) -> KeptSecret {
-        KeptSecret { digest: self.digests.digest(id, secret), until: None }
+        KeptSecret { digest: self.digests.digest(id, secret), until: None, guessable: false }
     }
 
     async fn write(
@@ -445,8 +464,22 @@ impl Clients {
         let generation = before.map_or_else(next, |before| before.generation);
         let id = id.to_owned();
         let keys = rights.keys.as_ref().map(|keys| keys.at_work(&id, &self.ports));
-        let client = Client { id: id.clone(), settings, rights, keys, secrets, buckets, stored, generation };
-        let client = Arc::new(client);
+        let same = self.find(&id);
+        let attempts = same.as_ref().map_or_else(Arc::default, |same| Arc::clone(&same.attempts));
+        let newest_token =
+            same.map_or_else(|| Arc::new(AtomicI64::new(i64::MIN)), |same| Arc::clone(&same.newest_token));
+        let client = Arc::new(Client {
+            id: id.clone(),
+            settings,
+            rights,
+            keys,
+            secrets,
+            buckets,
+            attempts,
+            newest_token,
+            stored,
+            generation,
+        });
         self.by_id.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&client));
         client
     }

@@ -8,6 +8,7 @@ use secevent::Timestamp;
 use secevent_store::{Store, StoreError, Unsealable, Vault, Version};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeSet;
 use std::fmt;
 use subtle::{Choice, ConstantTimeEq as _};
 
@@ -19,6 +20,14 @@ pub(crate) fn generate() -> String {
             return secret;
         }
     }
+}
+
+/// Whether a secret that an operator chose may be guessed by trying. One that is long and varied is taken to be random.
+pub(crate) fn is_guessable(secret: &str) -> bool {
+    const BYTES_MIN: usize = 32;
+    const DIFFERENT_MIN: usize = 10;
+    let different: BTreeSet<u8> = secret.bytes().collect();
+    secret.len() < BYTES_MIN || different.len() < DIFFERENT_MIN
 }
 
 /// The key under which secrets are digested (SEM-21). It is drawn once and sealed in the store, so that it outlives a
@@ -78,6 +87,9 @@ pub(crate) struct KeptSecret {
     /// Until when it is good, if there is a newer one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) until: Option<Timestamp>,
+    /// Whether somebody could guess it in time. What is stored was generated here, and nobody could.
+    #[serde(skip)]
+    pub(crate) guessable: bool,
 }
 
 impl KeptSecret {
@@ -128,6 +140,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_long_and_varied_secrets_are_taken_to_be_random() {
+        assert!(!is_guessable(&generate()));
+        assert!(!is_guessable("6f1ed002ab5595859014ebf0951522d9"), "16 bytes in hexadecimal digits");
+        for guessable in ["", "hunter2", &"0123456789".repeat(3), &"ab".repeat(100)] {
+            assert!(is_guessable(guessable), "{guessable}");
+        }
+    }
+
+    #[test]
     fn a_secret_is_its_clients_own_and_good_until_its_end() {
         let key = DigestKey(hmac::Key::new(hmac::HMAC_SHA256, &[1; 32]));
         let other = DigestKey(hmac::Key::new(hmac::HMAC_SHA256, &[2; 32]));
@@ -135,6 +156,7 @@ mod tests {
         let kept = |secret: &str, until: Option<i64>| KeptSecret {
             digest: key.digest("rp", secret),
             until: until.map(at),
+            guessable: false,
         };
         let both = [kept("new", None), kept("old", Some(100))];
         for (shown, now, good) in [

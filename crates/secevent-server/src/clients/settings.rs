@@ -96,14 +96,15 @@ impl ClientSettings {
     }
 }
 
-/// About whom a client may send events (SEM-20): about those whom these lists name, and nobody else.
+/// About whom a client may send events (SEM-20): about those whom these lists name, and nobody else. Every alias, and
+/// every member of a complex subject that names a person, an account or a session, must be named here (SEM-32).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SubjectLimits {
-    /// The domains of e-mail addresses.
+    /// The domains of `email` and `account` identifiers. A subdomain is another domain.
     #[serde(default)]
     pub email_domains: Vec<String>,
-    /// The issuers of `iss_sub` identifiers.
+    /// The issuers of `iss_sub`, `jwt_id` and `saml_assertion_id` identifiers.
     #[serde(default)]
     pub issuers: Vec<String>,
 }

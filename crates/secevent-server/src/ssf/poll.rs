@@ -25,7 +25,7 @@ pub(crate) async fn poll(
     let request = PollRequest::read(&json_body(&headers, &body)?, PollLimits::default())?;
     let stream: Option<StreamId> = stream.ok().and_then(|Path(stream)| stream.parse().ok());
     let stream = stream.ok_or_else(|| Problem::not_found("there is no such stream"))?;
-    context.transmitter.stream_status(context.iss(), &caller.client.id, &stream)?;
+    context.transmitter.require_stream(context.iss(), &caller.client.id, &stream)?;
     caller.may(Scope::Read)?;
     let sets = context.transmitter.poll(&caller.client.id, &stream, &request).await?;
     Ok(answer(StatusCode::OK, sets))

@@ -32,7 +32,7 @@ pub(crate) async fn set(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let request = UpdateStatus::read(&json_body(&headers, &body)?, context.tolerance)?;
-    context.transmitter.stream_status(context.iss(), &caller.client.id, &request.stream_id)?;
+    context.transmitter.require_stream(context.iss(), &caller.client.id, &request.stream_id)?;
     caller.may(Scope::Manage)?;
     let status = context.transmitter.set_stream_status(context.iss(), &caller.client.id, request).await?;
     Ok(answer(StatusCode::OK, status.to_json()))

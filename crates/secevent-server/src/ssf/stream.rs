@@ -49,7 +49,7 @@ async fn create_or_replace(
     let supplied = Supplied { stream_id: None, ..supplied };
     let stream_id = StreamId::IMPLICIT;
     let replacing = ReplaceStream { stream_id, delivery, events_requested, description, format, supplied };
-    if context.transmitter.stream_status(context.iss(), &client.id, &StreamId::IMPLICIT).is_err() {
+    if context.transmitter.require_stream(context.iss(), &client.id, &StreamId::IMPLICIT).is_err() {
         let Supplied { iss, aud, .. } = request.supplied;
         if iss.as_deref().is_some_and(|iss| iss != context.iss()) {
             return Err(Invalid::new("iss", "LEGACY-11", "is not the issuer that this is").into());
@@ -104,7 +104,7 @@ pub(crate) async fn update(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let request = UpdateStream::read(&json_body(&headers, &body)?, context.tolerance)?;
-    context.transmitter.stream_status(context.iss(), &caller.client.id, &request.stream_id)?;
+    context.transmitter.require_stream(context.iss(), &caller.client.id, &request.stream_id)?;
     caller.may(Scope::Manage)?;
     let updated = context.transmitter.update_stream(context.iss(), &caller.client.id, request).await?;
     Ok(answer(StatusCode::OK, updated.to_json()))
@@ -118,7 +118,7 @@ pub(crate) async fn replace(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let request = ReplaceStream::read(&json_body(&headers, &body)?, context.tolerance)?;
-    context.transmitter.stream_status(context.iss(), &caller.client.id, &request.stream_id)?;
+    context.transmitter.require_stream(context.iss(), &caller.client.id, &request.stream_id)?;
     caller.may(Scope::Manage)?;
     let replaced = context.transmitter.replace_stream(context.iss(), &caller.client.id, request).await?;
     Ok(answer(StatusCode::OK, replaced.to_json()))
@@ -131,7 +131,7 @@ pub(crate) async fn delete(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let id = context.needed_stream_id(query.as_deref())?;
-    context.transmitter.stream_status(context.iss(), &caller.client.id, &id)?;
+    context.transmitter.require_stream(context.iss(), &caller.client.id, &id)?;
     caller.may(Scope::Manage)?;
     context.transmitter.delete_stream(context.iss(), &caller.client.id, &id).await?;
     Ok(done(StatusCode::NO_CONTENT))

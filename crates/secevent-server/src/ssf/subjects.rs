@@ -22,7 +22,7 @@ pub(crate) async fn add(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let request = AddSubject::read(&json_body(&headers, &body)?, context.tolerance)?;
-    context.transmitter.stream_status(context.iss(), &caller.client.id, &request.stream_id)?;
+    context.transmitter.require_stream(context.iss(), &caller.client.id, &request.stream_id)?;
     caller.may(Scope::Manage)?;
     context.transmitter.add_subject(context.iss(), &caller.client.id, request).await?;
     Ok(done(StatusCode::OK))
@@ -36,7 +36,7 @@ pub(crate) async fn remove(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let request = RemoveSubject::read(&json_body(&headers, &body)?, context.tolerance)?;
-    context.transmitter.stream_status(context.iss(), &caller.client.id, &request.stream_id)?;
+    context.transmitter.require_stream(context.iss(), &caller.client.id, &request.stream_id)?;
     caller.may(Scope::Manage)?;
     context.transmitter.remove_subject(context.iss(), &caller.client.id, request).await?;
     Ok(done(StatusCode::NO_CONTENT))

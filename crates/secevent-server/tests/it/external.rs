@@ -93,6 +93,34 @@ async fn tokens_from_before_the_switch_stay_worthless() {
     world.get(&token, STREAM).await.is_problem(401, "authentication_failed");
 }
 
+// finding: B22
+/// What a token says of its time is in whole seconds, and by another clock.
+#[tokio::test]
+async fn tokens_of_the_second_of_the_switch_stay_worthless() {
+    let world = world(|_| {}).await;
+    let server = AuthorizationServer::new();
+    server.publish(&world.elsewhere);
+    let switch = async |to: &str| {
+        for client in ["rp", "reader"] {
+            let path = format!("/admin/v1/clients/{client}/{to}");
+            world.admin(Method::POST, LOCAL, &path, &Value::Null).await.is_answer(200);
+        }
+    };
+    let same_second = server.token("rp", "ssf.manage", world.now());
+    let ahead = server.token("reader", "ssf.read", world.now() + 30);
+    world.get(&ahead, STREAM).await.is_answer(200);
+    world.later_by(std::time::Duration::from_millis(300));
+    for to in ["disable", "enable"] {
+        switch(to).await;
+        world.get(&same_second, STREAM).await.is_problem(401, "authentication_failed");
+        world.get(&ahead, STREAM).await.is_problem(401, "authentication_failed");
+    }
+    world.later(31);
+    world.get(&same_second, STREAM).await.is_problem(401, "authentication_failed");
+    world.get(&ahead, STREAM).await.is_problem(401, "authentication_failed");
+    world.get(&server.token("rp", "ssf.manage", world.now()), STREAM).await.is_answer(200);
+}
+
 #[tokio::test]
 async fn keys_are_fetched_again_when_they_change_and_their_lack_is_nobodys_fault() {
     let world = world(|_| {}).await;

@@ -13,6 +13,7 @@ mod elsewhere;
 mod embedding;
 mod external;
 mod feed;
+mod guesses;
 mod ingest;
 mod keys;
 mod legacy;

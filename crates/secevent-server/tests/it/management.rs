@@ -154,6 +154,23 @@ async fn an_update_changes_what_it_names() {
     patch(json!({"stream_id": "unknown", "description": "x"})).await.is_problem(404, "not_found");
 }
 
+/// `events_requested` is optional (SSF-88): a stream without it was verified, and silent for ever.
+// finding: C1
+#[tokio::test]
+async fn a_stream_without_wishes_carries_all_that_its_client_may_have() {
+    let (world, token, _) = world_with_stream().await;
+    let created = world.post(&token, STREAM, &json!({})).await.is_answer(201);
+    assert!(created["events_delivered"].as_array().unwrap().contains(&json!(SESSION_REVOKED)));
+    assert_eq!(created["events_delivered"], created["events_supported"]);
+    assert!(created.get("events_requested").is_none(), "{created}");
+    let change = json!({"stream_id": id(&created), "events_requested": [SESSION_REVOKED]}).to_string();
+    let changed = world.send(Method::PATCH, &token, STREAM, change).await.is_answer(200);
+    assert_eq!(changed["events_delivered"], json!([SESSION_REVOKED]));
+    let change = json!({"stream_id": id(&created), "events_requested": null}).to_string();
+    let changed = world.send(Method::PATCH, &token, STREAM, change).await.is_answer(200);
+    assert_eq!(changed["events_delivered"], created["events_supported"]);
+}
+
 #[tokio::test]
 async fn a_receiver_may_want_nothing() {
     let (world, token, created) = world_with_stream().await;
@@ -186,7 +203,9 @@ async fn a_replacement_takes_away_what_it_leaves_out() {
     assert_eq!(put(created.to_string()).await.is_answer(200), created, "as it was read");
     let replaced = put(json!({"stream_id": id(&created)}).to_string()).await;
     let replaced = replaced.is_answer(200);
-    assert_eq!((&replaced["events_delivered"], &replaced["delivery"]["method"]), (&json!([]), &json!(POLL)));
+    // Who asks for nothing in particular gets what there is, as at a new stream.
+    assert_eq!(replaced["events_delivered"], created["events_supported"]);
+    assert_eq!(replaced["delivery"]["method"], json!(POLL));
     assert!(replaced.get("description").is_none() && replaced.get("events_requested").is_none());
     put(";{ broken".to_owned()).await.is_problem(400, "invalid_request");
     put(json!({"stream_id": id(&created), "iss": "https://x.example"}).to_string())

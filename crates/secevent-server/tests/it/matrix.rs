@@ -172,7 +172,7 @@ impl Matrix {
             ("garbage", "complete-garbage".to_owned()),
             ("a colon", "invalid:token-with-a-colon".to_owned()),
             ("expired", expired),
-            ("expired, of the other server", external.sign(&with("exp", json!(now)))),
+            ("expired, of the other server", external.sign(&with("exp", json!(now - 60)))),
             ("wrong issuer", stranger.sign(&with("iss", json!("https://evil.example")))),
             ("wrong key", stranger.token(OWNER, "ssf.manage", now)),
             ("as if it were ours", stranger.sign(&as_if_ours)),

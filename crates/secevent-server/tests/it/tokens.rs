@@ -82,6 +82,95 @@ async fn a_form_is_no_longer_than_it_has_to_be() {
     assert_eq!(problem["detail"], "the body must not be longer than 65536 bytes");
 }
 
+// finding: B22
+#[tokio::test]
+async fn a_secret_may_have_a_plus_sign_however_it_is_sent() {
+    const SECRET: &str = "a+b c%41/==";
+    let world = World::with_clients(|config| {
+        for client in &mut config.clients {
+            if client.id == "rp" {
+                client.secret = Some(SECRET.to_owned());
+            }
+        }
+    })
+    .await;
+    let basic = |secret: &str| {
+        format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("rp:{secret}")))
+    };
+    for (sent, status) in [
+        // As RFC 6749 section 2.3.1 has it, where a plus sign is a space; and as it is, which many clients send.
+        ("a%2Bb+c%2541%2F%3D%3D", 200),
+        ("a%2Bb%20c%2541%2f%3d%3d", 200),
+        (SECRET, 200),
+        ("a b c%2541/==", 401),
+        ("a+b+c%41/==", 401),
+    ] {
+        assert_eq!(world.ask_for_token(&basic(sent), GRANT).await.status, status, "{sent}");
+    }
+}
+
+// finding: B22
+#[tokio::test]
+async fn a_resource_may_be_named_more_than_once() {
+    let world = World::new().await;
+    let ask = async |resources: &[&str]| {
+        let named: String = resources.iter().map(|one| format!("&resource={one}")).collect();
+        world.ask_for_token(&basic("rp"), &format!("{GRANT}{named}")).await
+    };
+    for ours in [
+        &["https://tr.example"][..],
+        &["https://tr.example/", "https://tr.example/tenant-a"],
+        &["https://tr.example/tenant-a/ssf/stream", "https://tr.example/tenant-a/ssf/stream"],
+        &[""],
+    ] {
+        ask(ours).await.is_answer(200);
+    }
+    for foreign in [
+        &["https://elsewhere.example"][..],
+        &["https://tr.example", "https://elsewhere.example"],
+        &["https://tr.example.evil.example"],
+        &["https://tr.example/%23part"],
+        &["tr.example"],
+        &["%0D%0A"],
+    ] {
+        let told = ask(foreign).await.is_answer(400);
+        assert_eq!(told["error"], "invalid_target", "{foreign:?}");
+    }
+}
+
+// finding: B22
+#[tokio::test]
+async fn a_request_comes_from_one_client() {
+    use axum::body::Body;
+    use http::{Method, Request};
+    let world = World::new().await;
+    for (client, status) in [("rp", 200), ("other", 400), ("nobody", 400)] {
+        let answer = world.ask_for_token(&basic("rp"), &format!("{GRANT}&client_id={client}")).await;
+        assert_eq!(answer.status, status, "{client}");
+        if status == 400 {
+            assert_eq!(answer.is_answer(400)["error"], "invalid_request");
+        }
+    }
+    let twice = |method: Method, path: &str, values: [&str; 2], body: &str| {
+        let request = Request::builder().method(method).uri(path).header("host", "127.0.0.1:8081");
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let request =
+            values.into_iter().fold(request, |request, value| request.header("authorization", value));
+        request.body(Body::from(body.to_owned())).unwrap()
+    };
+    let request = twice(Method::POST, "/oauth/token", [&basic("rp"), &basic("other")], GRANT);
+    assert_eq!(world.call(request).await.is_answer(400)["error"], "invalid_request");
+    let token = format!("Bearer {}", world.token("rp").await);
+    for path in ["/ssf/stream", "/tenant-a/events"] {
+        let method = if path == "/ssf/stream" { Method::GET } else { Method::POST };
+        let request = twice(method, path, [&token, "Bearer other"], "");
+        world.call(request).await.is_problem(400, "invalid_request");
+    }
+    let local = format!("Bearer {}", crate::world::LOCAL);
+    let request = twice(Method::GET, "/admin/v1/streams", [&local, &token], "");
+    world.call_admin(request).await.is_problem(400, "invalid_request");
+}
+
 // spec: INTEROP-23
 #[tokio::test]
 async fn a_token_can_be_asked_to_do_less_and_does_no_more() {

@@ -21,6 +21,7 @@ use secevent_transmitter::{IssuerConfig, Transmitter, TransmitterConfig};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+use std::time::Duration;
 use tower::ServiceExt as _;
 
 pub(crate) const SESSION_REVOKED: &str =
@@ -48,12 +49,13 @@ pub(crate) struct World {
     pub(crate) recipient: Arc<Recipient>,
 }
 
+/// In microseconds.
 #[derive(Debug)]
 struct ManualClock(AtomicI64);
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_seconds(self.0.load(SeqCst))
+        Timestamp::from_micros(self.0.load(SeqCst))
     }
 }
 
@@ -70,18 +72,19 @@ impl World {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut TransmitterConfig), metrics: MetricsAccess) -> Self {
-        Self::start(change, metrics, |_| {}, Arc::new(Ailing::new()), START).await
+        Self::start(change, metrics, |_| {}, Arc::new(Ailing::new()), START * 1_000_000).await
     }
 
     /// A world with other clients, or other words about them.
     pub(crate) async fn with_clients(change: impl FnOnce(&mut ClientsConfig)) -> Self {
         let many = |config: &mut TransmitterConfig| config.streams_per_client_max = 10_000;
-        Self::start(many, MetricsAccess::Token, change, Arc::new(Ailing::new()), START).await
+        Self::start(many, MetricsAccess::Token, change, Arc::new(Ailing::new()), START * 1_000_000).await
     }
 
     /// The next process on the same store.
     pub(crate) async fn restarted(&self, change: impl FnOnce(&mut ClientsConfig)) -> Self {
-        Self::start(|_| {}, MetricsAccess::Token, change, Arc::clone(&self.store), self.now()).await
+        let now = self.clock.0.load(SeqCst);
+        Self::start(|_| {}, MetricsAccess::Token, change, Arc::clone(&self.store), now).await
     }
 
     async fn start(
@@ -89,9 +92,9 @@ impl World {
         metrics: MetricsAccess,
         change_clients: impl FnOnce(&mut ClientsConfig),
         store: Arc<Ailing>,
-        now: i64,
+        now_micros: i64,
     ) -> Self {
-        let clock = Arc::new(ManualClock(AtomicI64::new(now)));
+        let clock = Arc::new(ManualClock(AtomicI64::new(now_micros)));
         let issuer = |url: &str| IssuerConfig {
             algorithm: Algorithm::EdDsa,
             ..IssuerConfig::new(url.parse().unwrap())
@@ -147,7 +150,11 @@ impl World {
     }
 
     pub(crate) fn later(&self, seconds: i64) {
-        self.clock.0.fetch_add(seconds, SeqCst);
+        self.later_by(Duration::from_secs(seconds.cast_unsigned()));
+    }
+
+    pub(crate) fn later_by(&self, time: Duration) {
+        self.clock.0.fetch_add(i64::try_from(time.as_micros()).unwrap(), SeqCst);
     }
 
     pub(crate) fn now(&self) -> i64 {
@@ -277,7 +284,14 @@ impl Answer {
         assert_eq!(self.header("cache-control"), Some("no-store"), "{self:?}");
         let problem = self.json();
         assert_eq!((&problem["status"], &problem["err"]), (&json!(status), &json!(err)));
-        assert!(problem["title"].is_string() && problem["detail"].is_string(), "{problem}");
+        assert!(problem["detail"].is_string(), "{problem}");
+        // finding: D4. A problem without a type is titled as its status is (RFC 9457 section 4.2.1).
+        let phrase = match status {
+            413 => "Content Too Large",
+            422 => "Unprocessable Content",
+            other => http::StatusCode::from_u16(other).unwrap().canonical_reason().unwrap(),
+        };
+        assert_eq!((&problem["title"], problem.get("type")), (&json!(phrase), None), "{problem}");
         if status == 401 {
             assert!(self.header("www-authenticate").unwrap().starts_with("Bearer"));
         }

@@ -5,6 +5,7 @@
 mod delivery;
 mod examples;
 mod metadata;
+mod peers;
 mod poll;
 mod push;
 mod requests;

@@ -131,6 +131,25 @@ pub async fn deliveries_are_found_by_their_place(store: Arc<dyn Store>) {
     assert_eq!(store.deliveries(A, Sequence(4_711)).await, Ok(Vec::new()));
 }
 
+/// One look-up finds what is not settled among thousands that are, in whatever queue.
+pub async fn unsettled_deliveries_are_found_together(store: Arc<dyn Store>) {
+    let control = NewEvent { owed: vec![owed(A, Queue::Control, 0)], ..event(1, &[]) };
+    let places = record(&*store, vec![event(1, &[A, B]), event(2, &[A]), control, event(3, &[B])]).await;
+    settle(&*store, A, places[1], Verdict::Acked).await;
+    let asked: Vec<Sequence> = places.iter().copied().chain((5_000..15_000).map(Sequence)).collect();
+    let found = store.unsettled(A, asked.clone()).await.expect("unsettled");
+    assert_eq!(found.len(), 2, "{found:?}");
+    for (sequence, queue) in [(places[0], Queue::Regular), (places[2], Queue::Control)] {
+        let place = Place { stream: A, queue, sequence };
+        let found = found.iter().find(|found| found.place == place).expect("it is found");
+        let delivery = only(store.deliveries(A, sequence).await);
+        let expected = (delivery.epoch, delivery.generation, delivery.body.len());
+        assert_eq!((found.epoch, found.generation, found.body_bytes), expected);
+    }
+    assert_eq!(store.unsettled(StreamNumber(3), asked).await, Ok(Vec::new()));
+    assert_eq!(store.unsettled(A, Vec::new()).await, Ok(Vec::new()));
+}
+
 /// What a producer said is not touched, whatever it is.
 pub async fn bodies_and_lanes_come_back_byte_for_byte(store: Arc<dyn Store>) {
     let bodies = [Bytes::new(), Bytes::from_static(&[0, 0xff, b'"', 0]), Bytes::from(vec![b'x'; 100_000])];

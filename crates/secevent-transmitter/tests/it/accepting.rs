@@ -13,10 +13,14 @@ async fn an_event_is_owed_to_the_streams_that_asked_for_it() {
     world.push_stream().await;
     world.create(&json!({"events_requested": [SESSION_REVOKED]})).await;
     world.create(&json!({"events_requested": ["https://x.example/unknown"]})).await;
-    world.create(&json!({})).await;
+    world.create(&json!({"events_requested": []})).await;
     assert_eq!(world.emit("e1", "alice").await.deliveries, 2);
     let other = json!({"type": "risc:account-disabled", "subject": email("alice")});
     assert_eq!(world.accept(None, &[read(&other)]).await.unwrap()[0].deliveries, 0);
+    // finding: C1. Who asks for nothing in particular gets everything.
+    world.create(&json!({})).await;
+    assert_eq!(world.emit("e2", "alice").await.deliveries, 3);
+    assert_eq!(world.accept(None, &[read(&other)]).await.unwrap()[0].deliveries, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -40,7 +40,7 @@ async fn what_a_client_changes_is_told_with_before_and_after_and_without_secrets
 
     let changes = changes(&world).await;
     let told: Vec<_> = changes.iter().map(|change| change.action.as_str()).collect();
-    let expected = ["stream.create", "stream.update", "stream.update", "stream.status", "stream.delete"];
+    let expected = ["stream.create", "stream.update", "stream.update", "stream.pause", "stream.delete"];
     assert_eq!(told, expected);
     for change in &changes {
         assert_eq!((change.actor.as_str(), change.actor_id.as_deref()), ("client", Some("rp")));
@@ -90,10 +90,10 @@ async fn operators_and_the_transmitter_itself_are_told_apart() {
         .collect();
     let expected = [
         ("stream.create", "client", Some("rp")),
-        ("stream.status", "operator", Some("ops")),
-        ("stream.status", "transmitter", None),
+        ("stream.pause", "operator", Some("ops")),
+        ("stream.enable", "transmitter", None),
         ("dead.discard", "operator", Some("ops")),
-        ("stream.status", "transmitter", None),
+        ("stream.pause", "transmitter", None),
     ];
     assert_eq!(told, expected);
     assert_eq!(json(&changes[4].after)["reason"], "more is waiting than a stream may hold");
@@ -123,8 +123,14 @@ async fn a_change_and_what_is_told_of_it_are_stored_together() {
     let request = CreateStream::default();
     assert!(world.transmitter.create_stream(ISSUER, &client("rp"), request).await.is_err());
     let told: Vec<_> = before.iter().map(|change| change.action.as_str()).collect();
-    let expected =
-        ["stream.create", "replay.start", "replay.cancel", "stream.status", "stream.delete", "erasure.start"];
+    let expected = [
+        "stream.create",
+        "replay.start",
+        "replay.cancel",
+        "stream.disable",
+        "stream.delete",
+        "erasure.start",
+    ];
     assert_eq!(told, expected);
     assert_eq!(changes(&world).await.len(), expected.len(), "nothing is told of what was not done");
 }

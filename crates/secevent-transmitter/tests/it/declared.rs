@@ -170,7 +170,7 @@ async fn what_is_declared_no_more_is_disabled_until_it_is_declared_again() {
     let changes = again.transmitter.changes(ChangeFilter::default(), None, 100).await.unwrap();
     let told: Vec<_> =
         changes.iter().rev().map(|it| (it.change.action.as_str(), it.change.actor.as_str())).collect();
-    let by_configuration = ["stream.create", "stream.status", "stream.status", "stream.status"];
+    let by_configuration = ["stream.create", "stream.disable", "stream.enable", "stream.disable"];
     assert_eq!(told[..4], by_configuration.map(|action| (action, "configuration")));
     assert_eq!(told[4..], [("stream.delete", "client")]);
     assert!(again.transmitter.list_streams(ISSUER, "rp").is_empty());

@@ -1,7 +1,7 @@
 //! A person's data is erased, wherever it is, and nobody else's.
 
 use crate::network::{ACCEPT, Reply};
-use crate::world::{ISSUER, World, email, event, jtis, read, txns};
+use crate::world::{ISSUER, PATIENCE, World, email, event, jtis, read, txns};
 use secevent::Subject;
 use secevent_ssf::Status;
 use secevent_store::{ChangeFilter, Records, Recovery, Sequence, Subjects};
@@ -15,13 +15,16 @@ fn alice() -> Subject {
 }
 
 async fn ended(transmitter: &Transmitter, id: &str) -> Erasure {
-    loop {
-        let erasure = transmitter.erasure(id).await.unwrap();
-        if erasure.state == ErasureState::Done {
-            return erasure;
+    let ending = async {
+        loop {
+            let erasure = transmitter.erasure(id).await.unwrap();
+            if erasure.state == ErasureState::Done {
+                return erasure;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    };
+    tokio::time::timeout(PATIENCE, ending).await.expect("the erasure ends")
 }
 
 #[tokio::test(start_paused = true)]

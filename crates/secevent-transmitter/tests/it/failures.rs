@@ -97,7 +97,7 @@ async fn hand_overs_that_never_come_leave_neither_gap_nor_double() {
             number < 195 && number.is_multiple_of(every)
         });
         let world = World::on(store).await;
-        let polled = world.create(&json!({})).await.stream_id;
+        let polled = world.create(&json!({ "events_requested": [] })).await.stream_id;
         world.push_stream_unverified().await;
         for number in 0..200 {
             world.emit(&format!("e{number}"), "alice").await;

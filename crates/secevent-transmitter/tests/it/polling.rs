@@ -163,6 +163,31 @@ async fn an_acknowledgement_counts_once_however_often_it_comes() {
     assert_eq!(world.store.settled_as(Verb::Acked), 2, "and the verification event");
 }
 
+// finding: B17
+/// What was acknowledged long ago is looked up together, however much it is.
+#[tokio::test(start_paused = true)]
+async fn old_acknowledgements_cost_one_look_up() {
+    let world = World::new().await;
+    let id = world.poll_stream().await;
+    for number in 0..101 {
+        world.emit(&format!("e{number}"), &format!("user{number}")).await;
+    }
+    let answer = world.poll(&id, &json!({"maxEvents": 100})).await;
+    let old: Vec<String> = jtis(&answer).into_iter().map(str::to_owned).collect();
+    assert_eq!(old.len(), 100);
+    world.poll(&id, &json!({"ack": old, "maxEvents": 0})).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let last = world.poll(&id, &json!({})).await;
+    let (asked, delivered) =
+        (world.store.unsettled_asked.load(SeqCst), world.transmitter.figures().delivered);
+    let mut again = old;
+    again.push(jtis(&last)[0].to_owned());
+    world.poll(&id, &json!({"ack": again, "maxEvents": 0})).await;
+    assert_eq!(world.store.unsettled_asked.load(SeqCst) - asked, 1);
+    assert_eq!(world.transmitter.figures().delivered - delivered, 1, "the one that was new counts");
+    world.store.settled(1).await;
+}
+
 /// A receiver that hangs up has acknowledged what was taken from it until then.
 #[tokio::test(start_paused = true)]
 async fn what_was_acknowledged_by_a_poll_that_is_given_up_is_stored() {

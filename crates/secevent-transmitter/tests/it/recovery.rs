@@ -1,7 +1,7 @@
 //! Dead letters, redrive, replay.
 
 use crate::network::{ACCEPT, Reply};
-use crate::world::{World, email, jtis, txns};
+use crate::world::{PATIENCE, World, email, jtis, txns};
 use secevent::{Strictness, Subject};
 use secevent_ssf::StreamId;
 use secevent_store::{Cause, ChangeFilter};
@@ -24,14 +24,17 @@ async fn with_dead(names: &[&str]) -> (World, StreamId) {
 }
 
 async fn ended(world: &World, replay: &Replay) -> Replay {
-    loop {
-        let replays = world.transmitter.replays().await.unwrap();
-        let now = replays.into_iter().find(|one| one.id == replay.id).unwrap();
-        if now.state != ReplayState::Running {
-            return now;
+    let ending = async {
+        loop {
+            let replays = world.transmitter.replays().await.unwrap();
+            let now = replays.into_iter().find(|one| one.id == replay.id).unwrap();
+            if now.state != ReplayState::Running {
+                return now;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    };
+    tokio::time::timeout(PATIENCE, ending).await.expect("the replay ends")
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use secevent_store::{
     Documents, Entered, Epoch, Erase, Erased, History, Inbox, Keep, Kept, Listing, MemoryStore, NewEvent,
     Outbox, Owing, Page, Place, Queue, Receipt, Received, Recorded, Records, Recovery, Sequence, Settlement,
     Standing, StoreError, Stored, StreamNumber, SubjectEntry, SubjectFingerprint, Subjects, Texts, Traces,
-    Verdict, Version,
+    UnsettledDelivery, Verdict, Version,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -29,6 +29,7 @@ pub(crate) struct TestStore {
     pub(crate) puts: AtomicUsize,
     /// How often the store was asked for what counts of subjects.
     pub(crate) standings_asked: AtomicUsize,
+    pub(crate) unsettled_asked: AtomicUsize,
     /// Pages of regular events are read at once, but arrive only when this is unset.
     pub(crate) pages_held: watch::Sender<bool>,
     /// How many of them were asked for.
@@ -83,6 +84,7 @@ impl TestStore {
             subjects_fail: AtomicBool::default(),
             puts: AtomicUsize::default(),
             standings_asked: AtomicUsize::default(),
+            unsettled_asked: AtomicUsize::default(),
             pages_held: watch::Sender::new(false),
             pages_asked: watch::Sender::new(0),
             deliveries_held: watch::Sender::new(false),
@@ -189,10 +191,19 @@ impl Outbox for TestStore {
         stream: StreamNumber,
         sequence: Sequence,
     ) -> BoxFuture<'_, Result<Vec<Delivery>, StoreError>> {
+        self.inner.deliveries(stream, sequence)
+    }
+
+    fn unsettled(
+        &self,
+        stream: StreamNumber,
+        sequences: Vec<Sequence>,
+    ) -> BoxFuture<'_, Result<Vec<UnsettledDelivery>, StoreError>> {
+        self.unsettled_asked.fetch_add(1, SeqCst);
         Box::pin(async move {
-            let deliveries = self.inner.deliveries(stream, sequence).await;
+            let unsettled = self.inner.unsettled(stream, sequences).await;
             let _ = self.deliveries_held.subscribe().wait_for(|held| !held).await;
-            deliveries
+            unsettled
         })
     }
 

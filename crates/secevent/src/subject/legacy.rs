@@ -1,24 +1,21 @@
 //! The shapes that subjects had before RFC 9493: SSE ID1, early RISC, Google (the LEGACY requirements).
 
+use crate::quirks;
 use serde_json::{Map, Value, json};
 
 /// The same subject in today's shape. What is not recognised stays as it is, for the reader to judge.
-pub(super) fn modernised(value: Value) -> Value {
+pub(crate) fn modernised(value: Value) -> Value {
     let Value::Object(mut members) = value else { return value };
     if let Some(kind) = members.remove("subject_type") {
         // A peer that has moved on sends `format`; that one counts (RISC-25).
         members.entry("format").or_insert(kind);
     }
+    if let Some(Value::String(format)) = members.get_mut("format") {
+        let registered = quirks::subject_format(format).to_owned();
+        format.clone_from(&registered);
+        quirks::name_subject_members(&registered, &mut members);
+    }
     match members.get("format").and_then(Value::as_str) {
-        Some("iss-sub") => renamed(members, "iss_sub"),
-        Some("jwt-id") => renamed(members, "jwt_id"),
-        Some("saml-assertion-id") => renamed(members, "saml_assertion_id"),
-        Some("ip_addresses") => {
-            if let Some(addresses) = members.remove("ip_addresses") {
-                members.insert("ip-addresses".to_owned(), addresses);
-            }
-            renamed(members, "ip-addresses")
-        }
         Some("id_token_claims" | "id-token-claims") => id_token_claims(&members),
         // A peer that has half moved on: the outer shape is today's, the inner ones need not be.
         Some("complex") => complex(members),
