@@ -100,9 +100,8 @@ fn look_at_backup(
     let mut uri = String::from("file:");
     for byte in name.bytes() {
         match byte {
-            b'%' | b'?' | b'#' => drop(write!(uri, "%{byte:02x}")),
             // What is not ASCII stands in a URI as its bytes, which SQLite reads as such.
-            0x80.. => drop(write!(uri, "%{byte:02x}")),
+            b'%' | b'?' | b'#' | 0x80.. => drop(write!(uri, "%{byte:02x}")),
             _ => uri.push(char::from(byte)),
         }
     }
