@@ -13,7 +13,7 @@ use crate::verification::PendingVerification;
 use crate::verify::{Learned, SetVerifier};
 use bytes::Bytes;
 use http::StatusCode;
-use secevent::{Clock, Invalid};
+use secevent::{Clock, Invalid, Span};
 use secevent_ssf::{CreateStream, Endpoint, Method, StreamConfiguration, StreamId, Transport};
 use secevent_store::{Documents, Inbox, StoreError, Version};
 use serde::{Deserialize, Serialize};
@@ -121,7 +121,7 @@ pub enum SubscribeError {
     #[error("the stream is not for us: {0}")]
     Audience(#[source] Invalid),
     /// The verification event did not come in time. The stream is left as it is.
-    #[error("the verification event did not come within {0:?}")]
+    #[error("the verification event did not come within {}", Span(*.0))]
     NotVerified(Duration),
     /// The stream could not be noted down.
     #[error(transparent)]
@@ -255,7 +255,7 @@ impl Receiver {
         let events_missing = events_missing(&feed.intake.source, &configuration);
         if !events_missing.is_empty() {
             warn!(
-                source,
+                source.id = source,
                 ?events_missing,
                 "The transmitter of `{source}` will not send all that was asked for"
             );
@@ -263,7 +263,7 @@ impl Receiver {
         self.poll(feed, &configuration, &mut polling);
         drop(polling);
         let is_verified = self.verify(feed, &client, &configuration.stream_id).await?;
-        info!(source, stream.id = %configuration.stream_id, is_verified, "Subscribed to `{source}`");
+        info!(source.id = source, stream.id = %configuration.stream_id, is_verified, "Subscribed to `{source}`");
         Ok(Subscription { configuration, events_missing, is_verified })
     }
 
@@ -279,7 +279,7 @@ impl Receiver {
         if let Ok(stream_id) = StreamId::foreign(&noted.stream_id) {
             match feed.client(&self.ports).await?.delete(&stream_id).await {
                 Err(error) if !is_gone(&error) => return Err(error.into()),
-                _ => info!(source, stream.id = %stream_id, "Unsubscribed from `{source}`"),
+                _ => info!(source.id = source, stream.id = %stream_id, "Unsubscribed from `{source}`"),
             }
         }
         documents.put(&feed.document(), version, None).await?;
@@ -397,7 +397,10 @@ impl Receiver {
         let (state, came) = feed.intake.pending.expect();
         match client.verify(stream_id, Some(&state)).await {
             Err(ClientError::NoEndpoint(_)) => {
-                warn!(source = feed.intake.source.name, "The transmitter offers no verification of streams");
+                warn!(
+                    source.id = feed.intake.source.name,
+                    "The transmitter offers no verification of streams"
+                );
                 return Ok(false);
             }
             other => other?,

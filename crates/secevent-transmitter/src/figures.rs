@@ -3,7 +3,7 @@
 use crate::retry::TroubleKind;
 use crate::table::Entry;
 use crate::transmitter::Transmitter;
-use secevent::Timestamp;
+use secevent::{Span, Timestamp};
 use secevent_ssf::{Status, StreamId};
 use secevent_store::{Backlog, CommitFigures, StoreError};
 use std::sync::Arc;
@@ -168,7 +168,7 @@ impl Transmitter {
         match tokio::time::timeout(STORE_PATIENCE, self.store.get(Self::STORE_KEY)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Err(NotReady::Store(error.to_string())),
-            Err(_) => return Err(NotReady::Store(format!("not within {STORE_PATIENCE:?}"))),
+            Err(_) => return Err(NotReady::Store(format!("not within {}", Span(STORE_PATIENCE)))),
         }
         if self.shares.are_used_up() {
             return Ok(());
