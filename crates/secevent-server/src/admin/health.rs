@@ -49,7 +49,7 @@ pub(crate) async fn ready(State(admin): State<Arc<Admin>>) -> Result<Response, P
     match admin.transmitter.ready().await {
         Ok(()) => Ok(told("ready")),
         Err(reason) => {
-            warn!(%reason, "The server is not ready");
+            warn!(error = %reason, "The server is not ready");
             Err(Problem::not_ready(match reason {
                 // Where the store is and why it fails is for the log: everybody may ask this.
                 NotReady::Store(_) => "the store does not answer".to_owned(),
