@@ -370,7 +370,7 @@ impl Findings {
         };
         let asked = async {
             let tls = TlsConfig { only_pem: certificate.unwrap_or_default(), ..TlsConfig::default() };
-            let client = operator_client(&url, tls)?;
+            let client = operator_client(&url, tls, None)?;
             let request = Request::get(format!("{url}/readyz")).body(Bytes::new())?;
             anyhow::Ok(client.send(request).await?)
         };
