@@ -409,7 +409,7 @@ impl Findings {
         };
         let asked = async {
             let tls = TlsConfig { only_pem: certificate.unwrap_or_default(), ..TlsConfig::default() };
-            let client = operator_client(&url, tls)?;
+            let client = operator_client(&url, tls, None)?;
             let request = Request::get(format!("{url}/readyz")).body(Bytes::new())?;
             let ready = client.send(request).await?;
             let mut check = Request::get(format!("{url}/admin/v1/store/check")).body(Bytes::new())?;

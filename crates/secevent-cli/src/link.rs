@@ -1,7 +1,7 @@
 //! Which transmitter is meant, how we prove to it who we are, and what its refusals come to.
 
 use crate::clock::SystemClock;
-use crate::network::{Trust, operator_client};
+use crate::network::{Trust, operator_client, reach_fix};
 use crate::output::Failure;
 use crate::set::sign::read_key;
 use clap::{Args, ValueEnum};
@@ -54,7 +54,13 @@ pub(crate) struct Reach {
 #[command(next_help_heading = "Which transmitter")]
 pub(crate) struct Access {
     /// Its issuer, letter by letter
-    #[arg(long, value_name = "URL", env = "SECEVENT_ISSUER", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SECEVENT_ISSUER",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8080"
+    )]
     issuer: String,
     #[command(flatten)]
     reach: Reach,
@@ -67,6 +73,7 @@ pub(crate) struct Access {
         value_name = "ID",
         alias = "client",
         env = "SECEVENT_CLIENT",
+        hide_env_values = true,
         help_heading = "Who we are there"
     )]
     client_id: Option<String>,
@@ -99,7 +106,7 @@ pub(crate) struct Access {
     )]
     header: Option<Secret<String>>,
     /// Print JSON
-    #[arg(long, help_heading = "Options")]
+    #[arg(long, help_heading = None::<&'static str>)]
     pub(crate) json: bool,
 }
 
@@ -254,8 +261,9 @@ impl Reach {
     pub(crate) async fn find(&self, issuer: &str) -> Result<(Discovery, Arc<Client>), Failure> {
         let issuer = Issuer::parse_insecure(issuer)
             .map_err(|error| Failure::misuse(format!("the issuer {issuer:?} {}", error.problem())))?;
-        let client = operator_client(issuer.as_str(), self.trust.tls()?)
-            .map_err(|error| Failure::misuse(format!("{error:#}")))?;
+        let client =
+            operator_client(issuer.as_str(), self.trust.tls()?, self.trust.connect.of(issuer.as_str())?)
+                .map_err(|error| Failure::misuse(format!("{error:#}")))?;
         let client = Arc::new(client);
         let plain_http = issuer.origin().starts_with("http:");
         let mut peer = Peer::new(issuer);
@@ -394,6 +402,13 @@ pub(crate) fn failure(error: &ClientError, legacy: bool) -> Failure {
             .fix("name the issuer as the transmitter names itself, letter by letter"),
         ClientError::NoEndpoint(_) => Failure::refused("unsupported", message),
         ClientError::NoToken(_) => Failure::refused("authentication_failed", message),
+        ClientError::Transport(error) => {
+            let failure = Failure::failed(message);
+            match reach_fix(error) {
+                Some(fix) => failure.fix(fix),
+                None => failure,
+            }
+        }
         _ => Failure::failed(message),
     }
 }

@@ -95,10 +95,10 @@ impl Node {
             match change.what {
                 // What it was owed is lost, and somebody should see that this was meant.
                 Reconciled::Withdrawn => {
-                    warn!(stream.id = %change.stream_id, name, client, issuer, "A stream is declared no more, and disabled");
+                    warn!(stream.id = %change.stream_id, name, client.id = client, issuer, "A stream is declared no more, and disabled");
                 }
                 what => {
-                    info!(stream.id = %change.stream_id, name, client, issuer, ?what, "A stream is made as it is declared");
+                    info!(stream.id = %change.stream_id, name, client.id = client, issuer, ?what, "A stream is made as it is declared");
                 }
             }
         }

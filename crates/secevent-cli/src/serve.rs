@@ -15,14 +15,14 @@ use tracing::{info, warn};
 /// Run a transmitter.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-EXAMPLES
+Examples:
   A server to try things out, without a configuration file:
     secevent serve --dev
 
   A server as configured; the environment wins over the file, flags over both:
     SECEVENT_LISTEN=127.0.0.1:9000 secevent serve --config /etc/secevent/secevent.toml
 
-A CONFIGURATION FILE
+A configuration file:
     [server]
     listen = \"127.0.0.1:8080\"
     public_url = \"https://events.example.com\"

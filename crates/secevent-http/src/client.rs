@@ -68,6 +68,7 @@ impl Client {
             },
             resolver,
             proxy: config.proxy.as_ref().map(Proxy::new).transpose()?,
+            connect_to: config.connect_to,
             tls: TlsConnector::from(Arc::new(config.tls.client_config()?)),
             timeout: Duration::from_millis(config.connect_timeout_ms.into()),
         };

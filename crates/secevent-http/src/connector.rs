@@ -2,6 +2,7 @@
 //! admitted, shake hands.
 
 use crate::address_guard::AddressGuard;
+use crate::config::ConnectTo;
 use crate::destination::{Destination, Host};
 use crate::inflow::Inflow;
 use crate::proxy::Proxy;
@@ -25,6 +26,7 @@ pub(crate) struct Connector {
     pub(crate) guard: AddressGuard,
     pub(crate) resolver: Arc<dyn Resolve>,
     pub(crate) proxy: Option<Proxy>,
+    pub(crate) connect_to: Option<ConnectTo>,
     pub(crate) tls: TlsConnector,
     pub(crate) timeout: Duration,
 }
@@ -36,11 +38,13 @@ impl Connector {
         destination: &Destination,
         client: Option<&str>,
     ) -> Result<Socket, TransportError> {
-        let tcp = match self.proxy.as_ref().filter(|proxy| !proxy.passes_by(destination)) {
-            Some(proxy) => self.through(proxy, destination, client).await?,
+        let elsewhere = self.connect_to.as_ref().and_then(|connect_to| connect_to.redirect(destination));
+        let reached_at = elsewhere.as_ref().unwrap_or(destination);
+        let tcp = match self.proxy.as_ref().filter(|proxy| !proxy.passes_by(reached_at)) {
+            Some(proxy) => self.through(proxy, reached_at, client).await?,
             None => {
-                let addresses = self.vetted(destination, client).await?;
-                self.connect_one_of(&addresses, destination).await?
+                let addresses = self.vetted(reached_at, client).await?;
+                self.connect_one_of(&addresses, reached_at).await?
             }
         };
         if !destination.https {
@@ -176,6 +180,9 @@ impl Connector {
                     Err(error @ TransportError::AddressRefused(_)) => return Err(error),
                     Err(error) => error,
                 },
+                Ok(Err(error)) if address.to_string() == destination.to_string() => {
+                    TransportError::Unreachable(format!("{destination}: {error}"))
+                }
                 Ok(Err(error)) => TransportError::Unreachable(format!("{destination}: {address}: {error}")),
                 Err(_) => TransportError::Timeout(format!("{destination}: {address} did not accept in time")),
             };

@@ -49,7 +49,7 @@ mod tls;
 
 pub use address_guard::{AddressGuard, Ports, Refusal, RefusalReason};
 pub use client::Client;
-pub use config::{ClientConfig, ConfigError};
+pub use config::{ClientConfig, ConfigError, ConnectTo};
 pub use credentials::{Credentialed, OAuth, Proof, PushCredential, SecretPlace};
 pub use pool::ConnectionCounts;
 pub use proxy::ProxyConfig;

@@ -5,6 +5,7 @@ use crate::intake::{Intake, Taken};
 use crate::retry::RetryPolicy;
 use crate::{ClientError, stopped};
 use http::HeaderValue;
+use secevent::Span;
 use secevent::json::Limits;
 use secevent_ssf::poll::{PollRequest, PollResponse, request};
 use secevent_ssf::{Endpoint, ResponseLimit, ResponseTime, Secret, push};
@@ -64,7 +65,7 @@ pub(crate) struct Poller {
 impl Poller {
     pub(crate) async fn run(mut self) {
         let source = self.intake.source.name.clone();
-        info!(source, "Polling `{source}`");
+        info!(source.id = source, "Polling `{source}`");
         let mut owed = Owed::default();
         let mut fruitless: u32 = 0;
         loop {
@@ -86,7 +87,7 @@ impl Poller {
                 Err(error) => {
                     fruitless = fruitless.saturating_add(1);
                     let pause = self.settings.retry.delay(fruitless, error.retry_after(), &mut rand::rng());
-                    warn!(source, %error, failures = fruitless, "Polling `{source}` failed, next try in {pause:?}");
+                    warn!(source.id = source, %error, attempt = fruitless, "Polling `{source}` failed, next try in {}", Span(pause));
                     Some(pause)
                 }
             };
@@ -99,7 +100,7 @@ impl Poller {
             }
         }
         self.farewell(owed).await;
-        info!(source, "No longer polling `{source}`");
+        info!(source.id = source, "No longer polling `{source}`");
     }
 
     /// One request and what follows from it. Only the waiting is cut short when we stop: what has come is
@@ -135,7 +136,7 @@ impl Poller {
         response.sets.truncate(self.settings.acks_max);
         let count = response.sets.len();
         let taken = self.intake.take_batch(response.sets).await?;
-        debug!(source = self.intake.source.name, sets = count, refused = taken.refused.len(), "Polled");
+        debug!(source.id = self.intake.source.name, sets = count, refused = taken.refused.len(), "Polled");
         let round = match &taken {
             Taken { left: 1.., .. } => Err(PollError::Left(taken.left)),
             Taken { any_new: false, .. } => Ok(Round::Fruitless),
@@ -166,14 +167,14 @@ impl Poller {
                 let (ack, set_errs) = owed.chunk(self.settings.acks_max);
                 let poll = PollRequest::acknowledge_only(ack, set_errs);
                 if let Err(error) = self.send(&poll).await {
-                    warn!(source = self.intake.source.name, %error, "The last acknowledgements failed");
+                    warn!(source.id = self.intake.source.name, %error, "The last acknowledgements failed");
                     return;
                 }
                 owed.settle(&poll);
             }
         };
         if timeout(self.settings.farewell_max, all).await.is_err() {
-            warn!(source = self.intake.source.name, "The last acknowledgements took too long");
+            warn!(source.id = self.intake.source.name, "The last acknowledgements took too long");
         }
     }
 }

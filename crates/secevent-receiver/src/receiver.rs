@@ -17,7 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
-use secevent::{Clock, Invalid};
+use secevent::{Clock, Invalid, Span};
 use secevent_ssf::{
     CreateStream, Endpoint, Method, Secret, Status, StreamConfiguration, StreamId, StreamStatus, Transport,
     UpdateStream,
@@ -128,7 +128,7 @@ pub enum SubscribeError {
     #[error("the stream is not for us: {0}")]
     Audience(#[source] Invalid),
     /// The verification event did not come in time. The stream is left as it is.
-    #[error("the verification event did not come within {0:?}")]
+    #[error("the verification event did not come within {}", Span(*.0))]
     NotVerified(Duration),
     /// The stream could not be noted down.
     #[error(transparent)]
@@ -278,13 +278,13 @@ impl Receiver {
         let events_missing = events_missing(&feed.intake.source, &configuration);
         if !events_missing.is_empty() {
             warn!(
-                source,
+                source.id = source,
                 ?events_missing,
                 "The transmitter of `{source}` will not send all that was asked for"
             );
         }
         if configuration.events_delivered.is_empty() {
-            warn!(source, stream.id = %configuration.stream_id, "Stream carries no event types");
+            warn!(source.id = source, stream.id = %configuration.stream_id, "Stream carries no event types");
         }
         let status = self.status(feed, &client, &configuration.stream_id).await;
         self.poll(feed, &client, &configuration, &mut polling);
@@ -294,7 +294,7 @@ impl Receiver {
             Some(told) if told.status != Status::Enabled => false,
             _ => self.verify(feed, &client, &configuration).await?,
         };
-        info!(source, stream.id = %configuration.stream_id, is_verified, "Subscribed to `{source}`");
+        info!(source.id = source, stream.id = %configuration.stream_id, is_verified, "Subscribed to `{source}`");
         Ok(Subscription { configuration, status, events_missing, is_verified })
     }
 
@@ -310,7 +310,7 @@ impl Receiver {
         if let Ok(stream_id) = StreamId::foreign(&noted.stream_id) {
             match feed.client().await?.delete(&stream_id).await {
                 Err(error) if !is_gone(&error) => return Err(error.into()),
-                _ => info!(source, stream.id = %stream_id, "Unsubscribed from `{source}`"),
+                _ => info!(source.id = source, stream.id = %stream_id, "Unsubscribed from `{source}`"),
             }
         }
         documents.put(&feed.document(), version, None).await?;
@@ -442,13 +442,13 @@ impl Receiver {
             Ok(told) => {
                 if told.status != Status::Enabled {
                     let (status, reason) = (told.status, &told.reason);
-                    warn!(source, stream.id = %stream_id, %status, ?reason, "Stream is not enabled");
+                    warn!(source.id = source, stream.id = %stream_id, %status, ?reason, "Stream is not enabled");
                 }
                 Some(told)
             }
             Err(ClientError::NoEndpoint(_)) => None,
             Err(error) => {
-                warn!(source, stream.id = %stream_id, %error, "Stream status could not be read");
+                warn!(source.id = source, stream.id = %stream_id, %error, "Stream status could not be read");
                 None
             }
         }
@@ -516,7 +516,7 @@ impl Receiver {
             let error = match client.verify(stream_id, Some(&state)).await {
                 Ok(()) => break came,
                 Err(ClientError::NoEndpoint(_)) => {
-                    warn!(source, "The transmitter offers no verification of streams");
+                    warn!(source.id = source, "The transmitter offers no verification of streams");
                     return Ok(false);
                 }
                 Err(error) => error,
@@ -528,10 +528,10 @@ impl Receiver {
             let own = self.config.poll.retry.delay(refusals, None, &mut rand::rng());
             let wait = error.retry_after().or(interval).map_or(own, |asked| asked.max(own));
             let Some(at) = Instant::now().checked_add(wait).filter(|at| *at < end) else {
-                warn!(source, stream.id = %stream_id, %error, "Stream not verified yet");
+                warn!(source.id = source, stream.id = %stream_id, %error, "Stream not verified yet");
                 return Ok(false);
             };
-            info!(source, stream.id = %stream_id, wait_ms = wait.as_millis(), "Verification asked too often, will retry");
+            info!(source.id = source, stream.id = %stream_id, wait_ms = wait.as_millis(), "Verification asked too often, will retry");
             sleep_until(at).await;
         };
         // The event has as long to come as if it had been asked for at once.

@@ -120,8 +120,10 @@ pub(crate) fn routes(metrics: MetricsAccess) -> Vec<Route> {
     routes
 }
 
-/// An answer with JSON that is safe to print: operators read it on a terminal, and parts of it are foreign text.
-pub(crate) fn answer(status: StatusCode, json: Vec<u8>) -> Response {
+/// An answer with JSON that is safe to print, with a line end: operators read it on a terminal, and parts of it are
+/// foreign text.
+pub(crate) fn answer(status: StatusCode, mut json: Vec<u8>) -> Response {
+    json.push(b'\n');
     match str::from_utf8(&json).map(escape_json) {
         Ok(Cow::Owned(safe)) => ssf::answer(status, safe),
         _ => ssf::answer(status, json),

@@ -4,7 +4,7 @@ use crate::config::PollRules;
 use crate::retry::TroubleKind;
 use crate::table::Entry;
 use crate::transmitter::Transmitter;
-use secevent::Timestamp;
+use secevent::{Span, Timestamp};
 use secevent_ssf::{Status, StreamId};
 use secevent_store::{Backlog, CommitFigures, StoreError};
 use std::sync::Arc;
@@ -187,7 +187,7 @@ impl Transmitter {
                 return Err(NotReady::Intake(error.to_string()));
             }
             Ok(Err(error)) => return Err(NotReady::Store(error.to_string())),
-            Err(_) => return Err(NotReady::Store(format!("not within {STORE_PATIENCE:?}"))),
+            Err(_) => return Err(NotReady::Store(format!("not within {}", Span(STORE_PATIENCE)))),
         }
         if self.store.figures().damaged > 0 {
             return Err(NotReady::Damaged);

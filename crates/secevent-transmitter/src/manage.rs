@@ -10,7 +10,7 @@ use crate::stream::{Stream, Target};
 use crate::table::{Entry, Settings};
 use crate::transmitter::{Transmitter, TransmitterError};
 use secevent::ssf::Verification;
-use secevent::{Audience, Invalid, Issuer};
+use secevent::{Audience, Invalid, Issuer, Span};
 use secevent_ssf::{
     Change, CreateStream, DeliverBy, Delivery, DeliveryRequest, Endpoint, Method, ReplaceStream, Spelling,
     Status, StreamConfiguration, StreamId, StreamStatus, UpdateStatus, UpdateStream, VerificationRequest,
@@ -51,7 +51,7 @@ pub enum ManageError {
     #[error("the stream is being changed at this moment")]
     Busy,
     /// The receiver asks for verification again too soon (SSF-82).
-    #[error("verification is asked for too often, the next request is carried out in {0:?}")]
+    #[error("verification is asked for too often, the next request is carried out in {}", Span(*.0))]
     TooOften(Duration),
     /// Our own trouble.
     #[error(transparent)]

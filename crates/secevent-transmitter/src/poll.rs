@@ -7,7 +7,7 @@ use crate::stream::Target;
 use crate::table::{Entry, Settings};
 use crate::transmitter::{Transmitter, TransmitterError};
 use bytes::Bytes;
-use secevent::Timestamp;
+use secevent::{Span, Timestamp};
 use secevent_ssf::poll::{self, PollRequest};
 use secevent_ssf::{Status, StreamId};
 use secevent_store::{Delivery, Jti, Sequence, Settlement, StoreError, UnsettledDelivery, Verdict};
@@ -26,7 +26,7 @@ pub enum PollError {
     #[error("the client is switched off")]
     SwitchedOff,
     /// The receiver asks for nothing again and again, without waiting for something.
-    #[error("polls that do not wait come too often, the next one is answered in {0:?}")]
+    #[error("polls that do not wait come too often, the next one is answered in {}", Span(*.0))]
     TooOften(Duration),
     /// Our own trouble.
     #[error(transparent)]

@@ -11,7 +11,7 @@ use crate::stream::Target;
 use crate::table::{Entry, Settings, Settling};
 use crate::transmitter::Transmitter;
 use bytes::Bytes;
-use secevent::Timestamp;
+use secevent::{Span, Timestamp};
 use secevent_jose::Detached;
 use secevent_ssf::{OnBehalfOf, ResponseTime, Status, TransportError, push};
 use secevent_store::{Delivery, Queue, Settlement, Signed, StoreError, Verdict};
@@ -177,7 +177,7 @@ impl Transmitter {
                     }
                 }
                 Err(error) => {
-                    warn!(stream = %number, %error, "The backlog could not be read");
+                    warn!(stream.id = %entry.settings().stream.id, %error, "The backlog could not be read");
                     entry.outgoing().not_read(started);
                     return Err(error);
                 }
@@ -253,7 +253,7 @@ impl Transmitter {
             Ok(Err(error)) => Outcome::Trouble(trouble_of(&error)),
             Err(_) => Outcome::Trouble(Trouble {
                 kind: TroubleKind::Unreachable,
-                detail: format!("no answer within {:?}", self.config.push_timeout),
+                detail: format!("no answer within {}", Span(self.config.push_timeout)),
                 retry_after: None,
             }),
         });

@@ -1,6 +1,7 @@
 //! `secevent stream list`, `show`, `create`, `update`, `replace` and `delete`.
 
 use super::wishes::{DeliveryArgs, events, short};
+use crate::confirm::Confirm;
 use crate::link::{ACCESS, Access, EXIT_CODES, Link, Need, stream_id};
 use crate::output::{BOLD, Failure, note, print, print_json, safe, table};
 use clap::Args;
@@ -156,6 +157,7 @@ pub(crate) struct Replace {
 #[command(after_long_help = format!("\
 Examples:
   secevent stream delete f67e39a0… --issuer https://idp.example.com
+  secevent stream delete f67e39a0… --issuer https://idp.example.com --yes
 
 JSON: {{deleted}}.
 {ACCESS}
@@ -163,6 +165,8 @@ JSON: {{deleted}}.
 pub(crate) struct Delete {
     /// The stream, as `secevent stream list` names it
     stream: String,
+    #[command(flatten)]
+    confirm: Confirm,
     #[command(flatten)]
     pub(crate) access: Access,
 }
@@ -313,6 +317,7 @@ pub(crate) async fn replace(args: &Replace) -> Result<(), Failure> {
 }
 
 pub(crate) async fn delete(args: &Delete) -> Result<(), Failure> {
+    args.confirm.ask(&format!("this deletes the stream {} and all that is pending for it", args.stream))?;
     let link = args.access.meet(Need::Manage).await?;
     let stream = stream_id(&args.stream, &link)?;
     link.client.delete(&stream).await.map_err(|error| link.failure(&error))?;

@@ -6,6 +6,7 @@ use crate::link::{ACCESS, Access, EXIT_CODES, Link, Need, stream_id};
 use crate::output::{Failure, GOOD, note, print, print_json, progress, safe};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secevent::Span;
 use secevent::ssf::Verification;
 use secevent_ssf::poll::PollRequest;
 use secevent_ssf::{StreamConfiguration, StreamId};
@@ -190,8 +191,10 @@ async fn wait(
         many if many <= NAMED_MAX => format!("; {many} other SETs came and were not acknowledged: {named}"),
         many => format!("; {many} other SETs came and were not acknowledged: {named}, …"),
     };
-    let failure =
-        Failure::failed(format!("no verification event with that state came within {patience:?}{others}"));
+    let failure = Failure::failed(format!(
+        "no verification event with that state came within {}{others}",
+        Span(patience)
+    ));
     Err(match bad {
         Some(bad) => failure.fix(bad),
         None => failure.fix("see with `secevent stream status` whether the stream is enabled"),

@@ -108,7 +108,7 @@ fn what_was_refused_is_seen_and_delivered_once_the_receiver_is_mended() {
     world.sink.refuse(true);
     world.emit("bob@example.com");
     world.json_once(&list, |told| told["dead"] != json!([]));
-    assert_eq!(world.json(&["dead", "discard", stream, "--all"]), json!({"discarded": 1}));
+    assert_eq!(world.json(&["dead", "discard", stream, "--all", "--yes"]), json!({"discarded": 1}));
     assert_eq!(world.json(&list), json!({"dead": []}));
     for (args, code, told) in [
         (&["dead", "show", stream, jti][..], 1, "the stream has no such SET"),
@@ -130,6 +130,28 @@ fn what_was_refused_is_seen_and_delivered_once_the_receiver_is_mended() {
     );
     for secret in [token.as_str(), "credential-of-shop", "alice", "bob@"] {
         assert!(!log.contains(secret), "{secret}: {log}");
+    }
+}
+
+// finding: C10
+#[test]
+fn what_cannot_be_undone_is_done_on_a_terminal_or_with_yes() {
+    let place = Place::new();
+    for args in [
+        &["stream", "delete", "x"][..],
+        &["stream", "disable", "x"],
+        &["streams", "disable", "x", "--admin", "http://127.0.0.1:1"],
+        &["dead", "discard", "x", "--all", "--admin", "http://127.0.0.1:1"],
+        &["client", "delete", "x", "--admin", "http://127.0.0.1:1"],
+        &["key", "withdraw", "https://events.example.com", "x", "--admin", "http://127.0.0.1:1"],
+    ] {
+        let run = |args: &[&str]| place.run_in(&[("SECEVENT_ADMIN_TOKEN", "t")], args);
+        let ran = run(args);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
+        assert!(ran.stderr.contains("no terminal to confirm on") && ran.stderr.contains("--yes"), "{ran:?}");
+        // With it the command goes on, to a server that is not there.
+        let ran = run(&[args, &["--yes"]].concat());
+        assert_eq!(ran.code, 1, "{ran:?}");
     }
 }
 
@@ -284,7 +306,7 @@ fn what_an_operator_paused_or_disabled_stays_so() {
     assert!(told.contains("stream-updated"), "{told}");
     assert!(told.contains("alice@example.com"), "it was kept: {told}");
 
-    let disabled = world.run(&["streams", "disable", stream]).ok();
+    let disabled = world.run(&["streams", "disable", stream, "--yes"]).ok();
     assert_eq!(disabled, format!("stream {stream} is disabled\n"));
     assert!(world.sink.next().to_string().contains("disabled"), "its receiver is told");
     world.emit("bob@example.com");

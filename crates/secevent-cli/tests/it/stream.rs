@@ -98,9 +98,9 @@ fn a_streams_life_at_our_own_server() {
     assert_eq!(paused, json!({"stream_id": id, "status": "paused", "reason": "night"}));
     assert!(shop.run(&["stream", "status", id]).ok().contains("is paused: night"));
     assert_eq!(shop.json(&["stream", "enable", id])["status"], "enabled");
-    assert_eq!(shop.json(&["stream", "disable", id])["status"], "disabled");
+    assert_eq!(shop.json(&["stream", "disable", id, "--yes"])["status"], "disabled");
 
-    assert_eq!(shop.json(&["stream", "delete", id]), json!({"deleted": id}));
+    assert_eq!(shop.json(&["stream", "delete", id, "--yes"]), json!({"deleted": id}));
     let gone = error(&shop.run(&["stream", "show", id, "--json"]));
     assert_eq!(gone["code"], "not_found");
     assert_eq!(shop.server.stop(), 0);
@@ -285,12 +285,16 @@ fn a_transmitter_of_another_make_is_understood() {
         "{adopted}"
     );
 
-    for command in ["status", "enable", "disable"] {
-        let refused = error(&run(&["stream", command, ONLY]));
+    for command in [&["status"][..], &["enable"], &["disable", "--yes"]] {
+        let refused = error(&run(&[&["stream"], command, &[ONLY]].concat()));
         assert_eq!(refused["code"], "unsupported");
         assert_eq!(refused["message"], "the transmitter has no status_endpoint");
     }
-    assert_eq!(json(&["stream", "delete", ONLY]), json!({"deleted": ONLY}), "200 with a body is a success");
+    assert_eq!(
+        json(&["stream", "delete", ONLY, "--yes"]),
+        json!({"deleted": ONLY}),
+        "200 with a body is a success"
+    );
     assert_eq!(foreign.last("/rest/v2/streams").path, "/rest/v2/streams?api=3&stream_id=only%20one%2F%26");
 }
 

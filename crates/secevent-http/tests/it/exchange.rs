@@ -1,10 +1,10 @@
 //! One request and its answer.
 
-use crate::world::{Names, client, get, ok, on_loopback, post, recite, serve};
+use crate::world::{Names, Seen, client, get, ok, on_loopback, post, recite, serve};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
-use secevent_http::{Client, ClientConfig};
+use secevent_http::{Client, ClientConfig, ConnectTo};
 use secevent_ssf::{HeadDecides, ResponseLimit, ResponseTime, Transport, TransportError};
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
@@ -290,4 +290,29 @@ async fn settings_that_allow_nothing_are_named() {
     let expected =
         "`connections_max` is 0, which allows nothing: set at least 1, or leave it out for the default";
     assert_eq!(error.to_string(), expected);
+}
+
+// finding: C15
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_reached_at_another_address() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let hosts = Arc::clone(&seen);
+    let server = serve(None, move |request: Seen| {
+        hosts.lock().unwrap().push(request.head.headers["host"].to_str().unwrap().to_owned());
+        async { Response::new(Full::default()) }
+    })
+    .await;
+    let url = "http://events.invalid:8080/metadata";
+    let connect_to = ConnectTo::new(&url.parse().unwrap(), &server.address.to_string()).unwrap();
+    assert!(connect_to.is_loopback());
+    let client = client(ClientConfig { connect_to: Some(connect_to), ..on_loopback() });
+    assert_eq!(get(&client, url).await.unwrap().status(), 200);
+    assert_eq!(*seen.lock().unwrap(), ["events.invalid:8080"]);
+    // Another port of the same name is another server.
+    assert!(matches!(get(&client, "http://events.invalid/").await, Err(TransportError::Unreachable(_))));
+    for wrong in
+        ["", "localhost", "localhost:", "localhost:x", "localhost:99999", "http://localhost:1", "a b:1"]
+    {
+        assert!(ConnectTo::new(&url.parse().unwrap(), wrong).is_err(), "{wrong}");
+    }
 }

@@ -63,7 +63,7 @@ pub(crate) async fn ready(State(admin): State<Arc<Admin>>) -> Result<Response, P
 
 async fn is_ready(transmitter: &Transmitter) -> Result<(), Problem> {
     let Err(reason) = transmitter.ready().await else { return Ok(()) };
-    warn!(%reason, "The server is not ready");
+    warn!(error = %reason, "The server is not ready");
     Err(Problem::not_ready(match reason {
         // Where the store is and why it fails is for the log: everybody may ask this.
         NotReady::Store(_) => "the store does not answer".to_owned(),

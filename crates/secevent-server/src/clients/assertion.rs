@@ -106,7 +106,7 @@ impl Clients {
         keys.verify(compact, TypRule::ClientAssertion).await.map_err(|error| match error {
             NotVerified::Refused(reason) => wrong(&reason.to_string()),
             NotVerified::Unavailable(reason) => {
-                warn!(client = id, %reason, "A client's keys cannot be had");
+                warn!(client.id = id, error = %reason, "A client's keys cannot be had");
                 Judgement::Open(TokenError::Unavailable)
             }
         })?;
@@ -120,7 +120,7 @@ impl Clients {
                 Err(Judgement::Wrong { reason: reason.to_owned(), told: Some(reason) })
             }
             Err(error) => {
-                warn!(client = id, %error, "Whether an assertion was shown before cannot be told");
+                warn!(client.id = id, %error, "Whether an assertion was shown before cannot be told");
                 Err(Judgement::Open(TokenError::Unavailable))
             }
         }

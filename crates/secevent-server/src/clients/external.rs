@@ -103,7 +103,7 @@ impl ExternalServer {
         match verify_with(&self.keys, compact, typ).await {
             Ok(()) => {}
             Err(NotVerified::Refused(reason)) => {
-                info!(issuer = self.issuer(), %reason, "An access token of another authorization server is refused");
+                info!(issuer = self.issuer(), error = %reason, "An access token of another authorization server is refused");
                 return Ok(None);
             }
             Err(NotVerified::Unavailable(_)) => {
@@ -116,7 +116,8 @@ impl ExternalServer {
         if let Err(reason) = &said {
             info!(
                 issuer = self.issuer(),
-                reason, "An access token of another authorization server is refused"
+                error = reason,
+                "An access token of another authorization server is refused"
             );
         }
         Ok(said.ok())

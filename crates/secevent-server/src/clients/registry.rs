@@ -385,7 +385,7 @@ impl Clients {
                         self.put(id, record.settings, rights, record.secrets, Some(stored), None).await;
                     }
                     Err(breach) => {
-                        error!(client = id, %breach, "A stored client makes no sense: it is refused");
+                        error!(client.id = id, error = %breach, "A stored client makes no sense: it is refused");
                     }
                 }
             }
@@ -404,7 +404,7 @@ impl Clients {
             let rights = rights.map_err(|breach| ClientsError::Client { id: id.clone(), breach })?;
             if self.find(&id).is_some() {
                 warn!(
-                    client = id,
+                    client.id = id,
                     "A client is declared in configuration and was made at run time too: configuration wins"
                 );
             }
