@@ -26,9 +26,9 @@ PENDING is what is owed and not delivered, OLDEST how long the oldest of it wait
 refused or given up and is kept, WINDOW how many pushes may be on their way. TROUBLE tells what
 keeps the receiver from being delivered to, how often in a row, and when it is tried again.
 
-JSON: {{streams: [{{stream_id, client, issuer, status, reason, held, suspended, pending, in_flight,
-window, delivered, retries, again, backlog: {{pending, bytes, oldest, rejected, abandoned, dropped,
-dead}}}}]}}.
+JSON: {{streams: [{{stream_id, client, issuer, status, reason, held, suspended, delayed, pending,
+in_flight, window, delivered, retries, again, backlog: {{pending, bytes, oldest, rejected,
+abandoned, dropped, dead}}}}]}}.
 {WHICH}
 {EXIT_CODES}"))]
 pub(crate) struct Streams {
@@ -103,6 +103,9 @@ async fn list(json: bool, server: &Server) -> Result<(), Failure> {
     print(&table(&titles, &rows))
 }
 
+/// How much of a receiver's words a line of the table has room for; `--json` has all of them.
+const REASON_CHARS_MAX: usize = 80;
+
 fn row(stream: &Value) -> Vec<String> {
     let backlog = &stream["backlog"];
     let now = SystemClock.now();
@@ -111,14 +114,18 @@ fn row(stream: &Value) -> Vec<String> {
     let held = if stream["held"] == true { " by operator" } else { "" };
     let suspended = &stream["suspended"];
     let trouble = if suspended.is_null() {
-        "-".to_owned()
+        match number(stream, "delayed") {
+            0 => "-".to_owned(),
+            delayed => format!("{delayed} SETs fail and are retried, others are delivered"),
+        }
     } else {
         let wait = time(&suspended["until"]).map_or(Duration::ZERO, |until| until.since(now));
         format!(
-            "{} {}x, next try in {}",
+            "{} {}x, next try in {}: {}",
             text(suspended, "trouble"),
             number(suspended, "failures"),
-            span(wait)
+            span(wait),
+            text(suspended, "reason").chars().take(REASON_CHARS_MAX).collect::<String>()
         )
     };
     vec![

@@ -75,6 +75,8 @@ struct StreamTold {
     /// Whether its client is switched off, so that nothing is sent to it.
     client_disabled: bool,
     suspended: Option<SuspensionTold>,
+    /// Deliveries that failed while others of the stream are delivered, each waiting alone for its next attempt.
+    delayed: usize,
     /// Deliveries that are not settled.
     pending: u64,
     /// Pushes that are on their way.
@@ -94,6 +96,8 @@ struct StreamTold {
 struct SuspensionTold {
     /// Of which kind.
     trouble: &'static str,
+    /// What the last failure was: the receiver's answer, or an error of the network.
+    reason: String,
     /// How often in a row nothing could be delivered.
     failures: u32,
     #[schema(format = DateTime)]
@@ -203,7 +207,8 @@ fn tell(figures: &StreamFigures) -> StreamTold {
         reason: figures.reason.clone(),
         held: figures.held,
         client_disabled: figures.switched_off,
-        suspended: figures.suspended.map(tell_suspension),
+        suspended: figures.suspended.as_ref().map(tell_suspension),
+        delayed: figures.delayed,
         pending: figures.pending,
         in_flight: figures.in_flight,
         window: figures.window,
@@ -214,7 +219,7 @@ fn tell(figures: &StreamFigures) -> StreamTold {
     }
 }
 
-fn tell_suspension(suspension: Suspension) -> SuspensionTold {
+fn tell_suspension(suspension: &Suspension) -> SuspensionTold {
     SuspensionTold {
         trouble: match suspension.kind {
             TroubleKind::Unreachable => "unreachable",
@@ -226,6 +231,7 @@ fn tell_suspension(suspension: Suspension) -> SuspensionTold {
             TroubleKind::Unexpected => "unexpected",
             TroubleKind::Guard => "guard",
         },
+        reason: suspension.reason.clone(),
         failures: suspension.failures,
         since: time::told(suspension.since),
         until: time::told(suspension.until),

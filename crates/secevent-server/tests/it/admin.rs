@@ -306,7 +306,7 @@ async fn streams_are_told_in_pages_and_one_by_one() {
         json!({
             "stream_id": refused.id(), "client": "rp", "issuer": "https://tr.example/tenant-a",
             "status": "enabled", "reason": null, "held": false, "client_disabled": false, "suspended": null,
-            "pending": 0, "in_flight": 0, "window": whole["window"], "delivered": 1, "retries": 0, "again": 0,
+            "delayed": 0, "pending": 0, "in_flight": 0, "window": whole["window"], "delivered": 1, "retries": 0, "again": 0,
             "backlog": {"pending": 0, "bytes": 0, "oldest": null, "rejected": 1, "abandoned": 0, "dropped": 0, "dead": 1},
         })
     );
