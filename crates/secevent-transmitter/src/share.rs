@@ -19,7 +19,7 @@ pub(crate) enum Share {
     Few,
     /// To a stream that has many: slow receivers collect them.
     Many,
-    /// To a receiver that was in trouble when it was last asked: dead ones answer late or never.
+    /// To a receiver that failed when it was last asked: dead ones answer late or never.
     Probe,
 }
 
