@@ -4,7 +4,7 @@ use crate::world::{Names, client, get, ok, on_loopback, serve, serve_at};
 use bytes::Bytes;
 use http::Uri;
 use secevent_http::{Client, ClientConfig, Ports};
-use secevent_ssf::TransportError;
+use secevent_ssf::{Transport as _, TransportError};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::Ordering;
 
