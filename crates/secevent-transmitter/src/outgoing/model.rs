@@ -30,6 +30,8 @@ enum Step {
     StartAfresh,
     /// All goes well for so many turns: so far a lane moves that is served one after the other.
     Drain { turns: usize },
+    /// A lane holds more than it may, moves, and gets more while what was left behind it is read.
+    Overfill { lane: u64, turns: usize },
     /// The receiver is down for two attempts, and back at the third.
     Outage,
 }
@@ -60,7 +62,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (-5_000..30_000_i64).prop_map(|millis| Step::Wait { millis }),
         1 => (1..50_usize).prop_map(|count| Step::Replay { count }),
         1 => Just(Step::StartAfresh),
-        2 => (1..200_usize).prop_map(|turns| Step::Drain { turns }),
+        1 => (1..60_usize).prop_map(|turns| Step::Drain { turns }),
+        1 => (0..4_u64, 100..200_usize).prop_map(|(lane, turns)| Step::Overfill { lane, turns }),
         2 => Just(Step::Outage),
     ]
 }
@@ -126,14 +129,19 @@ impl Model {
                 }
             }
             Step::Settle => self.settle(),
-            Step::Drain { turns } => {
-                for _ in 0..turns {
-                    self.push()?;
-                    while !self.on_their_way.is_empty() {
-                        self.answer(None)?;
-                    }
-                    self.settle();
+            Step::Drain { turns } => self.drain(turns)?,
+            Step::Overfill { lane, turns } => {
+                for _ in 0..300 {
+                    self.commit(Some(lane), None, true);
                 }
+                for _ in 0..3 {
+                    self.start_reading();
+                    self.end_reading(false);
+                }
+                self.drain(turns)?;
+                self.start_reading();
+                self.commit(Some(lane), None, true);
+                self.end_reading(false);
             }
             Step::Outage => {
                 for fails in [Some(true), Some(true), None] {
@@ -163,6 +171,17 @@ impl Model {
             }
         }
         self.check_bounds()
+    }
+
+    fn drain(&mut self, turns: usize) -> Result<(), TestCaseError> {
+        for _ in 0..turns {
+            self.push()?;
+            while !self.on_their_way.is_empty() {
+                self.answer(None)?;
+            }
+            self.settle();
+        }
+        Ok(())
     }
 
     fn commit(&mut self, lane: Option<u64>, also: Option<u64>, told: bool) {
