@@ -1,6 +1,7 @@
 //! What push and poll have in common: verify, store, and only then acknowledge.
 
 use crate::counts::Counters;
+use crate::jwks::Arrival;
 use crate::source::Source;
 use crate::verification::{PendingVerification, verification_of};
 use crate::verify::{ReceiveError, SetVerifier, Verified};
@@ -10,6 +11,7 @@ use secevent::ssf::Verification;
 use secevent_ssf::push;
 use secevent_store::{Inbox, Receipt, Received, StoreError};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
@@ -32,8 +34,10 @@ pub(crate) struct Taken {
     pub(crate) ack: Vec<String>,
     /// To be refused.
     pub(crate) refused: Vec<(String, push::Error)>,
-    /// How many are left alone, because it is our fault that they cannot be judged.
-    pub(crate) left: usize,
+    /// How many are neither, because there is no final verdict on them yet.
+    pub(crate) open: usize,
+    /// When there may be a verdict on the first of those, if there are any.
+    pub(crate) open_for: Option<Duration>,
     /// Whether there was one that had not come before.
     pub(crate) any_new: bool,
 }
@@ -56,7 +60,7 @@ impl Intake {
     }
 
     async fn take_unreported(&self, token: Bytes) -> Result<Receipt, ReceiveError> {
-        let admitted = self.admit(token).await?;
+        let admitted = self.admit(token, self.verifier.arrival()).await?;
         let receipts = self.inbox.receive(vec![self.received(&admitted)]).await?;
         let receipt = receipts.first().copied().expect("one receipt for each SET");
         self.conclude(&admitted, receipt)?;
@@ -64,12 +68,14 @@ impl Intake {
     }
 
     /// Takes the SETs of one poll, each under the `jti` that it stands under. One bad SET does not affect the
-    /// others; if they cannot be stored, nothing happened.
+    /// others; if they cannot be stored, nothing happened. One without a final verdict is neither acknowledged nor
+    /// refused, so that it comes again.
     pub(crate) async fn take_batch(&self, sets: Vec<(String, String)>) -> Result<Taken, StoreError> {
         let mut taken = Taken::default();
         let mut admitted = Vec::with_capacity(sets.len());
+        let arrival = self.verifier.arrival();
         for (jti, token) in sets {
-            match self.admit(Bytes::from(token)).await {
+            match self.admit(Bytes::from(token), arrival).await {
                 Ok(one) if one.verified.set.jti() == jti => admitted.push(one),
                 Ok(_) => self.refuse(jti, &ReceiveError::ForeignJti, &mut taken),
                 Err(error) => self.refuse(jti, &error, &mut taken),
@@ -92,16 +98,25 @@ impl Intake {
     }
 
     fn refuse(&self, jti: String, error: &ReceiveError, taken: &mut Taken) {
-        self.report(error);
         match error.fault() {
-            Some(fault) => taken.refused.push((jti, push::Error::new(fault, error.description()))),
-            None => taken.left += 1,
+            Some(fault) if !error.is_open() => {
+                self.report(error);
+                taken.refused.push((jti, push::Error::new(fault, error.description())));
+            }
+            _ => {
+                // The poller says that there are some: they may come again every second.
+                self.counters.open.count();
+                debug!(source = self.source.name, jti, %error, "SET left open");
+                taken.open += 1;
+                let wait = error.retry_after().unwrap_or_default();
+                taken.open_for = Some(taken.open_for.map_or(wait, |other| other.min(wait)));
+            }
         }
     }
 
     /// Everything that is checked before a SET is stored.
-    async fn admit(&self, token: Bytes) -> Result<Admitted, ReceiveError> {
-        let verified = self.verifier.verify(&token).await?;
+    async fn admit(&self, token: Bytes, arrival: Arrival) -> Result<Admitted, ReceiveError> {
+        let verified = self.verifier.verify_since(&token, arrival).await?;
         let verification = verification_of(&verified.set);
         if verification.as_ref().is_some_and(|verification| !self.pending.admits(verification)) {
             return Err(ReceiveError::State);
@@ -143,7 +158,12 @@ impl Intake {
                 self.counters.changed.count();
                 warn!(source, "Source `{source}` used a `jti` for two different SETs; the second is refused");
             }
-            error if error.fault().is_none() => warn!(source, %error, "A SET of `{source}` has to wait"),
+            ReceiveError::Store(error) => warn!(source, %error, "SET not taken, store unavailable"),
+            // The key cache warns, once for each fetch.
+            ReceiveError::Keys(error) => {
+                self.counters.open.count();
+                info!(source, %error, "SET not taken, keys unavailable");
+            }
             error => {
                 self.counters.refused.count();
                 info!(source, %error, "A SET of `{source}` is refused");
