@@ -280,10 +280,14 @@ pub(crate) fn bounded(what: &str, size: usize, bound: usize) -> Result<(), Viola
 /// The answer to one poll, which looked at a clock that showed `earliest` or later: bounded, and no SET twice.
 pub(crate) fn poll_answered(
     model: &mut Model,
-    sets: &[(String, String)],
+    (sets, more_available): (&[(String, String)], bool),
     asked: Option<u64>,
     earliest: Timestamp,
 ) -> Result<(), Violation> {
+    if more_available && sets.is_empty() {
+        // Whoever believes it polls again at once, for nothing (POLL-23).
+        return breach(Promise::Bounded, "a poll answer without SETs says that there are more");
+    }
     let asked = asked.and_then(|asked| usize::try_from(asked).ok()).unwrap_or(usize::MAX);
     let distinct: BTreeSet<&str> = sets.iter().map(|(jti, _)| jti.as_str()).collect();
     if distinct.len() < sets.len() {

@@ -7,8 +7,8 @@ use crate::mutation::Mutation;
 use crate::service::Service;
 use crate::sim::{Life, Sim, never};
 use bytes::Bytes;
-use http::header::RETRY_AFTER;
-use http::{Request, Response, StatusCode};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Request, Response, StatusCode};
 use secevent::Fault;
 use secevent_receiver::PushEndpoint;
 use secevent_ssf::poll::{PollLimits, PollRequest};
@@ -56,6 +56,8 @@ pub(crate) enum Fate {
     /// It arrives after the sender has been told that it did not.
     Late,
     Status(u16, Option<u64>),
+    /// A proxy answers 200 with a page where somebody is to log in.
+    LoginPage,
     Refused(Fault),
     Broken(TransportError),
     Hangs,
@@ -136,7 +138,8 @@ impl Network {
             2 => Fate::Status(404, None),
             3 => Fate::Status(429, Some(self.sim.below(90))),
             4 => Fate::Status(503, Some(self.sim.below(90))),
-            5 => Fate::Status(self.sim.pick(&[302, 400, 408, 410, 500, 502]), None),
+            5 => Fate::Status(self.sim.pick(&[201, 206, 302, 400, 408, 410, 500, 502]), None),
+            6 if self.sim.one_in(2) => Fate::LoginPage,
             6 => Fate::Broken(TransportError::Tls("a certificate has run out".to_owned())),
             7 => Fate::Broken(TransportError::AddressRefused("10.0.0.1".to_owned())),
             _ => Fate::Broken(TransportError::Protocol("no HTTP".to_owned())),
@@ -186,6 +189,11 @@ impl Network {
                 if let Some(seconds) = retry_after {
                     response.headers_mut().insert(RETRY_AFTER, seconds.into());
                 }
+                Ok(response)
+            }
+            Fate::LoginPage => {
+                let mut response = Response::new(Bytes::from_static(b"<html>Who are you?</html>"));
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
                 Ok(response)
             }
             Fate::Refused(fault) => Ok(push::refusal(fault, "not this one")),
@@ -311,6 +319,8 @@ impl Flight {
         let Ok(response) = answer else { return };
         let status = response.status();
         self.sim.note(format!("answer for {name}: {}", status.as_u16()));
+        let is_taken =
+            matches!(status.as_u16(), 200 | 202 | 204) && !response.headers().contains_key(CONTENT_TYPE);
         let error = push::Error::read(response.body());
         let is_about_us = |code: &str| {
             matches!(code, "authentication_failed" | "access_denied" | "invalid_key" | "invalid_issuer")
@@ -320,9 +330,9 @@ impl Flight {
         self.sim.model(|model| {
             let life = model.life;
             let Some(owed) = model.now.owed.get_mut(&self.place) else { return };
-            owed.was_taken |= status.is_success();
+            owed.was_taken |= is_taken;
             owed.was_refused |= is_refusal;
-            if status.is_success() || is_refusal {
+            if is_taken || is_refusal {
                 owed.answered_in = Some(life);
             }
         });

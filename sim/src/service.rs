@@ -334,7 +334,8 @@ impl Service {
                 self.sim.note(format!("rp{to} polls, {acks} acks, {errs} errs, gets {names}"));
                 let earliest = self.clock.earliest_since(then, at);
                 self.sim.judge(|model| {
-                    invariants::poll_answered(model, &response.sets, request.max_events, earliest)
+                    let answered = (&response.sets[..], response.more_available);
+                    invariants::poll_answered(model, answered, request.max_events, earliest)
                 });
                 Ok(response)
             }

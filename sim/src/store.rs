@@ -11,7 +11,7 @@ use secevent_store::{
     Audit, Backlog, BoxFuture, Change, ChangeFilter, CommitFigures, CommitObserver, Dead, Delivery, Document,
     Documents, Entered, Epoch, Erase, Erased, History, Inbox, Keep, Kept, Listing, MemoryStore, NewEvent,
     Outbox, Owing, Page, Queue, Receipt, Received, Recorded, Records, Recovery, Sequence, Settlement,
-    Standing, StoreError, Stored, StreamNumber, SubjectEntry, SubjectFingerprint, Subjects, Texts,
+    Standing, StoreError, Stored, StreamNumber, SubjectEntry, SubjectFingerprint, Subjects, Texts, Traces,
     UnsettledDelivery, Version, Write, Written,
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -759,7 +759,7 @@ impl Records for SimStore {
         })
     }
 
-    fn clear_traces(&self, texts: Texts, rewrite: bool) -> BoxFuture<'_, Result<u64, StoreError>> {
+    fn clear_traces(&self, texts: Texts, rewrite: bool) -> BoxFuture<'_, Result<Traces, StoreError>> {
         self.read(move |store| at_once(store.clear_traces(texts, rewrite)))
     }
 }

@@ -3,7 +3,7 @@
 pub(crate) mod file;
 
 use crate::config::File;
-use crate::network::{on_loop, operator_client};
+use crate::network::{Connect, on_loop, operator_client, reach_fix};
 use crate::output::{Failure, note, print_json};
 use bytes::Bytes;
 use clap::Args;
@@ -11,7 +11,7 @@ use file::{AdminFile, Entrance};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use secevent::json::{Limits, check};
-use secevent_http::{Client, TlsConfig};
+use secevent_http::{Client, ConnectTo, TlsConfig};
 use secevent_ssf::{ResponseLimit, ResponseTime, Transport, TransportError};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -25,14 +25,16 @@ use url::Url;
 #[command(next_help_heading = "Which server")]
 pub(crate) struct Which {
     /// The server's configuration file, which names its store. Without this flag, secevent.toml if it is there
-    #[arg(long, value_name = "FILE", env = "SECEVENT_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "SECEVENT_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
     /// The server's store, such as sqlite:secevent.db; wins over store.url
-    #[arg(long, value_name = "URL", env = "SECEVENT_STORE")]
+    #[arg(long, value_name = "URL", env = "SECEVENT_STORE", hide_env_values = true)]
     store: Option<String>,
     /// The URL of its admin listener, with a token of scope admin in SECEVENT_ADMIN_TOKEN; for a server elsewhere
-    #[arg(long, value_name = "URL", env = "SECEVENT_ADMIN")]
+    #[arg(long, value_name = "URL", env = "SECEVENT_ADMIN", hide_env_values = true)]
     admin: Option<String>,
+    #[command(flatten)]
+    connect: Connect,
 }
 
 /// What all these commands say in their help.
@@ -82,7 +84,7 @@ impl Which {
             let missing = || Failure::misuse(format!("--admin needs a token, and {TOKEN} is not set"));
             let token = token
                 .ok_or_else(|| missing().fix("set it to an access token of a client with the scope admin"))?;
-            return Server::open(url, token, None, false, None);
+            return Server::open(url, token, None, false, None, self.connect.of(url)?);
         }
         let database = self.database()?;
         let found = AdminFile::read(&database).map_err(|error| {
@@ -93,7 +95,8 @@ impl Which {
         match found {
             Some(Entrance { url, token: local, certificate }) => {
                 let is_local = token.is_none();
-                Server::open(&url, token.unwrap_or(local), Some(database), is_local, certificate)
+                let connect_to = self.connect.of(&url)?;
+                Server::open(&url, token.unwrap_or(local), Some(database), is_local, certificate, connect_to)
             }
             None => Err(nobody_there(&database)),
         }
@@ -142,14 +145,15 @@ impl Server {
         store: Option<PathBuf>,
         is_local: bool,
         certificate: Option<String>,
+        connect_to: Option<ConnectTo>,
     ) -> Result<Self, Failure> {
         let misuse = |error: String| Failure::misuse(format!("--admin: {error}"));
         let parsed = Url::parse(url).ok().filter(|url| !url.cannot_be_a_base());
         let parsed = parsed.ok_or_else(|| misuse(format!("{url:?} is not a URL")))?;
         // A certificate for the name of the server does not hold for its address: the file says which one it is.
         let tls = TlsConfig { only_pem: certificate.unwrap_or_default(), ..TlsConfig::default() };
-        let client =
-            operator_client(url.trim_end_matches('/'), tls).map_err(|error| misuse(format!("{error:#}")))?;
+        let client = operator_client(url.trim_end_matches('/'), tls, connect_to)
+            .map_err(|error| misuse(format!("{error:#}")))?;
         Ok(Self { client, url: parsed, token, store, is_local })
     }
 
@@ -302,7 +306,13 @@ impl Server {
         match (error, &self.store) {
             // A server that was killed has left its file behind.
             (TransportError::Unreachable(_), Some(store)) => nobody_there(store),
-            _ => Failure::failed(format!("{} is not reached: {error}", self.url)),
+            _ => {
+                let failure = Failure::failed(format!("{}: {error}", self.url));
+                match reach_fix(error) {
+                    Some(fix) => failure.fix(fix),
+                    None => failure,
+                }
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `secevent client`: who may call a running server.
 
 use crate::admin::{self, EXIT_CODES, Server, WHICH, Which, number, text};
+use crate::confirm::Confirm;
 use crate::output::{BOLD, Failure, message, note, print, print_json, safe, table};
 use clap::{Args, Subcommand};
 use http::Method;
@@ -158,11 +159,14 @@ pub(crate) struct Rotate {
 #[command(after_long_help = format!("\
 Examples:
   secevent client delete billing
+  secevent client delete billing --yes
 
 JSON: {{deleted}}.
 {WHICH}
 {EXIT_CODES}"))]
 pub(crate) struct Delete {
+    #[command(flatten)]
+    confirm: Confirm,
     #[command(flatten)]
     named: Named,
 }
@@ -235,7 +239,7 @@ pub(crate) fn run(command: &Command) -> ExitCode {
         }
         Command::Enable(args) => args.named.run(async |server| switch(&args.named, "enable", &server).await),
         Command::Rotate(args) => args.named.run(async |server| rotate(args, &server).await),
-        Command::Delete(args) => args.named.run(async |server| delete(&args.named, &server).await),
+        Command::Delete(args) => args.named.run(async |server| delete(args, &server).await),
     }
 }
 
@@ -327,7 +331,12 @@ async fn rotate(args: &Rotate, server: &Server) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn delete(named: &Named, server: &Server) -> Result<(), Failure> {
+async fn delete(args: &Delete, server: &Server) -> Result<(), Failure> {
+    let Delete { confirm, named } = args;
+    confirm.ask(&format!(
+        "this deletes the client {}, its streams and all that is pending for them",
+        named.client
+    ))?;
     server.send(Method::DELETE, &["clients", &named.client], &json!({})).await?;
     if named.json {
         return print_json(&json!({ "deleted": named.client }));

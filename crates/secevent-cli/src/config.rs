@@ -35,7 +35,7 @@ use secevent_http::ClientConfig as OutgoingConfig;
 use secevent_jose::{Algorithm, RotationTimes};
 use secevent_server::{AuthorizationServerConfig, ClientConfig, ClientLimits, Limits, MetricsAccess};
 use secevent_transmitter::{
-    DeclaredStream, Ending, Inactivity, IssuerConfig, Overflow, PollOrder, TransmitterConfig, in_one_place,
+    DeclaredStream, Ending, Inactivity, IssuerConfig, Overflow, TransmitterConfig, in_one_place,
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -96,6 +96,10 @@ struct Server {
     #[serde(default)]
     trusted_proxies: Vec<String>,
     connections_max: Option<u32>,
+    first_head_seconds: Option<u64>,
+    bodies_bytes_max: Option<u64>,
+    #[serde(default)]
+    public_health: bool,
 }
 
 /// Where operators are listened to, if they are.
@@ -113,6 +117,7 @@ struct Store {
     url: Option<String>,
     log_pages_max: Option<usize>,
     bytes_max: Option<u64>,
+    reserve_bytes: Option<u64>,
 }
 
 /// A secret: where to take it from, or (for a client's) the secret itself.
@@ -196,6 +201,8 @@ pub(crate) struct Settings {
     pub(crate) database: PathBuf,
     pub(crate) store: StoreLimits,
     pub(crate) listen: ListenSettings,
+    /// Whether the public listener serves `/healthz` and `/readyz` too.
+    pub(crate) public_health: bool,
     pub(crate) admin: Option<AdminSettings>,
     pub(crate) master_key: MasterKey,
     pub(crate) outgoing: OutgoingConfig,
@@ -218,6 +225,8 @@ pub(crate) struct StoreLimits {
     pub(crate) log_pages_max: Option<usize>,
     /// Bytes of all.
     pub(crate) bytes_max: Option<u64>,
+    /// Bytes of disk space that new work may not use.
+    pub(crate) reserve_bytes: Option<u64>,
 }
 
 /// How the server is administered.
@@ -286,7 +295,16 @@ impl File {
         let Some(database) = store.strip_prefix("sqlite:").filter(|path| !path.is_empty()) else {
             bail!("store.url is {store:?}: write sqlite: and the path of a file, such as sqlite:secevent.db");
         };
-        Ok(PathBuf::from(database))
+        // What other programs write so is no file of that name.
+        let because = match database {
+            database if database.starts_with(':') => "a store in memory would lose what it accepted",
+            database if database.starts_with("//") && !database.starts_with("///") => "it names a host",
+            database if database.contains('?') => "it has parameters, which are not supported",
+            _ => return Ok(PathBuf::from(database.strip_prefix("//").unwrap_or(database))),
+        };
+        bail!(
+            "store.url is {store:?}: {because}; write sqlite: and the path of a file, such as sqlite:secevent.db"
+        )
     }
 
     /// Checks everything, and turns it into settings. The server starts whole or not at all.
@@ -315,8 +333,7 @@ impl File {
         };
         issuer_url(&public_url).map_err(|error| anyhow::anyhow!("server.public_url: {}", error.problem()))?;
 
-        let Server { tls, admin_tls, trusted_proxies, connections_max, .. } = &self.server;
-        let listening = listen::settle(tls.as_ref(), admin_tls.as_ref(), trusted_proxies, *connections_max)?;
+        let listening = listen::settle(&self.server)?;
         let database = self.database(overrides.store.as_deref())?;
         let store = self.store.limits()?;
         let master_key = match (self.secrets, dev) {
@@ -358,12 +375,13 @@ impl File {
             clients::authorization_servers(self.authorization_servers, &issuer_url, &public_url)?;
         let limits = clients::limits(self.limits.as_ref())?;
         let mut clients = Vec::new();
-        let mut client_algorithms = BTreeMap::new();
+        let (mut client_algorithms, mut client_polls) = (BTreeMap::new(), BTreeMap::new());
         let issuer_urls: Vec<String> = issuers.iter().map(|issuer| issuer.url.to_string()).collect();
         for entry in self.clients {
             if let Some((id, algorithm)) = entry.signed_with()? {
                 client_algorithms.insert(id, algorithm);
             }
+            client_polls.extend(entry.polled()?);
             let client = entry.settle(built_in_authorization)?;
             let twice = clients.iter().any(|other: &ClientConfig| other.id == client.id);
             ensure!(!twice, "client.id {:?} is declared twice", client.id);
@@ -374,18 +392,26 @@ impl File {
             clients.push(client);
         }
         let allow_plain_http = dev || self.outgoing.allow_plain_http;
-        let around = streams::Around {
-            issuers: &issuers,
-            clients: &clients,
-            vocabulary: &vocabulary,
-            allow_plain_http,
-        };
-        let streams = streams::settle(self.streams, &around)?;
         // Nothing that we send may come back to us (SEM-23).
         let own_listeners =
             std::iter::once(listen).chain(admin.as_ref().map(|admin| admin.address)).collect();
         let mut outgoing = self.outgoing.settle(dev, own_listeners)?;
-        let credential = |entry: outgoing::Entry| entry.settle(allow_plain_http);
+        let around = streams::Around {
+            issuers: &issuers,
+            clients: &clients,
+            vocabulary: &vocabulary,
+            outgoing: &outgoing,
+        };
+        let streams = streams::settle(self.streams, &around)?;
+        for client in &clients {
+            let uri = client.settings.jwks_uri.as_ref().and_then(|uri| uri.parse().ok());
+            let checked = uri.map_or(Ok(()), |uri| outgoing.check_url(&uri));
+            checked.map_err(|refused| {
+                let id = &client.id;
+                anyhow::anyhow!("client {id:?}: jwks_uri cannot be reached: {refused} (see [outgoing])")
+            })?;
+        }
+        let credential = |entry: outgoing::Entry| entry.settle(&outgoing);
         let push_credentials =
             self.push_credentials.into_iter().map(credential).collect::<anyhow::Result<_>>()?;
         let mut transmitter = self.delivery.settle(issuers)?;
@@ -396,12 +422,14 @@ impl File {
             connections(transmitter.pushes_per_stream_max, outgoing.connections_per_host_max);
         outgoing.connections_max = connections(transmitter.pushes_max, outgoing.connections_max);
         (transmitter.key_times, transmitter.client_algorithms) = (key_times, client_algorithms);
+        transmitter.client_polls = client_polls;
         self.retention.settle(&mut transmitter)?;
         Ok(Settings {
             public_url,
             database,
             store,
             listen: listening,
+            public_health: self.server.public_health,
             admin,
             master_key,
             outgoing,
@@ -467,7 +495,15 @@ impl Store {
                 "store.bytes_max is {bytes}: it must be {bytes_min} to {bytes_max} bytes"
             );
         }
-        Ok(StoreLimits { log_pages_max: self.log_pages_max, bytes_max: self.bytes_max })
+        if let Some(bytes) = self.reserve_bytes {
+            let max = 1_u64 << 40;
+            ensure!(bytes <= max, "store.reserve_bytes is {bytes}: it must be 0 to {max} bytes");
+        }
+        Ok(StoreLimits {
+            log_pages_max: self.log_pages_max,
+            bytes_max: self.bytes_max,
+            reserve_bytes: self.reserve_bytes,
+        })
     }
 }
 
@@ -614,11 +650,9 @@ impl Delivery {
             );
             config.poll_interval_min = Duration::from_millis(milliseconds);
         }
-        config.poll_order = match self.poll_order.as_deref() {
-            None | Some("per-subject") => PollOrder::PerSubject,
-            Some("batched") => PollOrder::Batched,
-            Some(other) => bail!("delivery.poll_order is {other:?}: it must be per-subject or batched"),
-        };
+        let poll_options = clients::poll_options(None, self.poll_order.as_deref());
+        let poll_options = poll_options.map_err(|error| anyhow::anyhow!("delivery.{error}"))?;
+        config.poll_order = poll_options.order.unwrap_or(config.poll_order);
         ensure!(
             config.retry.delay_first <= config.retry.delay_max,
             "delivery.retry_delay_first_seconds is more than delivery.retry_delay_max_seconds"
@@ -709,6 +743,7 @@ mod tests {
     use super::*;
     use secevent_server::Scope;
     use secevent_ssf::DefaultSubjects;
+    use secevent_transmitter::PollOrder;
 
     const GOOD: &str = r#"
         [server]
@@ -862,6 +897,32 @@ mod tests {
             ),
             ("[[client]]", "[delivery]\noverflow = \"block\"\n[[client]]", "delivery.overflow is \"block\""),
             ("[[client]]", "[delivery]\npoll_order = \"any\"\n[[client]]", "delivery.poll_order is \"any\""),
+            // finding: B20
+            (
+                "[[client]]",
+                "[[stream]]\nname = \"s\"\nclient = \"billing\"\nevents = [\"caep:*\"]\n\
+                 delivery = { method = \"push\", endpoint_url = \"https://10.0.0.1/\" }\n[[client]]",
+                "which cannot be reached: 10.0.0.1:443 is not global unicast",
+            ),
+            (
+                "secret = \"0123456789abcdef\"",
+                "jwks_uri = \"https://rp.example:8443/keys\"",
+                "jwks_uri cannot be reached: rp.example:8443 has a port that is not allowed",
+            ),
+            // finding: A16
+            (
+                "[[client]]",
+                "[[stream]]\nname = \"s\"\nclient = \"billing\"\nevents = [\"caep:*\"]\n\
+                 delivery = { method = \"push\", endpoint_url = \"https://rp.example/\", poll_order = \"batched\" }\n\
+                 [[client]]",
+                "which are for poll alone",
+            ),
+            ("[[client]]", "[[client]]\npoll_order = \"any\"", "poll_order is \"any\""),
+            (
+                "[[client]]",
+                "[[client]]\npoll_visibility_seconds = 0",
+                "poll_visibility_seconds is 0: it must be 1 to",
+            ),
             ("[[client]]", "[store]\nurl = \"postgres://x\"\n[[client]]", "store.url is \"postgres://x\""),
         ] {
             let text = GOOD.replacen(from, to, 1);

@@ -1,6 +1,7 @@
 //! `secevent dead`: what receivers refused and what was given up, and what becomes of it.
 
 use crate::admin::{self, EXIT_CODES, Server, WHICH, Which, many, number, text};
+use crate::confirm::Confirm;
 use crate::output::{BOLD, Failure, message, note, pretty, print, print_json, table};
 use clap::{Args, Subcommand};
 use http::Method;
@@ -95,7 +96,7 @@ pub(crate) struct Redrive {
 #[command(after_long_help = format!("\
 Examples:
   secevent dead discard 0f3c… oqrrC0Bh…
-  secevent dead discard 0f3c… --all
+  secevent dead discard 0f3c… --all --yes
 
 JSON: {{discarded}}.
 {WHICH}
@@ -103,6 +104,8 @@ JSON: {{discarded}}.
 pub(crate) struct Discard {
     #[command(flatten)]
     these: These,
+    #[command(flatten)]
+    confirm: Confirm,
 }
 
 #[derive(Debug, Args)]
@@ -130,8 +133,8 @@ pub(crate) fn run(command: &Command) -> ExitCode {
         Command::Redrive(Redrive { these }) => {
             admin::run(&these.which, these.json, async |server| redrive(these, &server).await)
         }
-        Command::Discard(Discard { these }) => {
-            admin::run(&these.which, these.json, async |server| discard(these, &server).await)
+        Command::Discard(Discard { these, confirm }) => {
+            admin::run(&these.which, these.json, async |server| discard(these, confirm, &server).await)
         }
     }
 }
@@ -222,7 +225,12 @@ async fn redrive(these: &These, server: &Server) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn discard(these: &These, server: &Server) -> Result<(), Failure> {
+async fn discard(these: &These, confirm: &Confirm, server: &Server) -> Result<(), Failure> {
+    let which = match these.jtis.len() {
+        0 => "all dead letters".to_owned(),
+        many => admin::many(many as u64, "dead letter"),
+    };
+    confirm.ask(&format!("this discards {which} of the stream {}", these.stream))?;
     let told =
         server.send(Method::POST, &["streams", &these.stream, "dead", "discard"], &these.body()).await?;
     if these.json {

@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tap::Tap;
+use tap::{Lines, Tap};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -39,7 +39,7 @@ use tokio::time::timeout;
 /// See a security event travel: a transmitter, a receiver, push and poll, on this machine.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-EXAMPLES
+Examples:
   Watch it, and go on by hand:
     secevent demo
 
@@ -53,6 +53,8 @@ pub(crate) struct Demo {
 
 /// The demo's names.
 const PRODUCER: &str = "identity-provider";
+/// The same in the story.
+const PRODUCER_SHOWN: &str = "identity provider";
 const SHOP: &str = "shop";
 const AUDIENCE: &str = "https://shop.example";
 /// How long any one step may take before the demo says that something is wrong.
@@ -64,10 +66,11 @@ pub(crate) async fn run(args: Demo) -> anyhow::Result<()> {
     let secrets = Secrets::new();
 
     println!("{BOLD}secevent{BOLD:#}: a security event travels from one system to another.\n");
-    let node = start_transmitter(folder.path(), &secrets).await?;
+    let lines = Arc::new(Lines::default());
+    let node = start_transmitter(folder.path(), &secrets, &lines).await?;
     let issuer =
         Issuer::parse_insecure(&format!("http://{}", node.address())).expect("an address makes a URL");
-    let shop = Shop::open(folder.path(), &issuer, &secrets).await?;
+    let shop = Shop::open(folder.path(), &issuer, &secrets, &lines).await?;
     println!(
         "  A transmitter listens on {BOLD}{issuer}{BOLD:#}, a receiver on {BOLD}http://{}{BOLD:#}.",
         shop.address
@@ -98,24 +101,31 @@ pub(crate) async fn run(args: Demo) -> anyhow::Result<()> {
             "reason_user": { "en": "You were signed out because your laptop was reported stolen." },
         },
     });
-    emit(&issuer, &secrets, &event).await?;
-    done("it is on disk, with one delivery for each stream; only now is the producer told");
-
-    title(4, "Both streams deliver. The receiver checks each token, stores it, and only then says so.");
-    let mut streams = Vec::new();
-    while streams.len() < 2 {
-        let handed = timeout(STEP_MAX, told.recv()).await.context("an event was not delivered in time")?;
-        let Handed { source, set } = handed.context("the receiver ended")?;
-        tell_handed(&source, &set);
-        streams.push(source);
+    // Deliveries begin before the producer has its answer.
+    lines.keep_but(PRODUCER_SHOWN);
+    let emitted = emit(&issuer, &secrets, &event, &lines).await;
+    if emitted.is_ok() {
+        done("it is on disk, with one delivery for each stream; only now is the producer told");
     }
-    ensure!(
-        streams.contains(&"push".to_owned()) && streams.contains(&"poll".to_owned()),
-        "one stream delivered twice"
-    );
+
+    if emitted.is_ok() {
+        title(4, "Both streams deliver. The receiver checks each token, stores it, and only then says so.");
+    }
+    lines.release();
+    emitted?;
+    let mut handed = Vec::new();
+    while handed.len() < 2 {
+        let next = timeout(STEP_MAX, told.recv()).await.context("an event was not delivered in time")?;
+        handed.push(next.context("the receiver ended")?);
+    }
     for stream in [&pushed, &polled] {
         settled(&node, &issuer, stream).await?;
     }
+    handed.sort_by_key(|handed| handed.source != "push");
+    for Handed { source, set } in &handed {
+        tell_handed(source, set);
+    }
+    ensure!(handed[0].source == "push" && handed[1].source == "poll", "one stream delivered twice");
     done("pushed: answered 202. polled: acknowledged. Nothing is owed to the receiver any more");
 
     let stopping = async {
@@ -124,8 +134,9 @@ pub(crate) async fn run(args: Demo) -> anyhow::Result<()> {
         node.stop().await
     };
     if args.exit {
+        stopping.await?;
         println!("\n{GOOD}The story is told.{GOOD:#}");
-        return stopping.await;
+        return Ok(());
     }
     let mut ending = Ending::listen()?;
     go_on_by_hand(&issuer, &secrets);
@@ -163,7 +174,7 @@ impl Secrets {
 }
 
 /// Starts the transmitter that `serve --dev` would start, with two clients.
-async fn start_transmitter(folder: &Path, secrets: &Secrets) -> anyhow::Result<Node> {
+async fn start_transmitter(folder: &Path, secrets: &Secrets, lines: &Arc<Lines>) -> anyhow::Result<Node> {
     // The usual port if it is free, so that the commands at the end are short; else any.
     let listener = match TcpListener::bind("127.0.0.1:8080").await {
         Ok(listener) => listener,
@@ -183,7 +194,7 @@ async fn start_transmitter(folder: &Path, secrets: &Secrets) -> anyhow::Result<N
     };
     settings.clients.push(client(PRODUCER, &secrets.producer, Scope::Write));
     settings.clients.push(client(SHOP, &secrets.shop, Scope::Manage));
-    let tap = |transport| Arc::new(Tap::new("transmitter", transport)) as Arc<dyn Transport>;
+    let tap = |transport| Arc::new(Tap::new("transmitter", lines, transport)) as Arc<dyn Transport>;
     Node::start_with(settings, listener, None, tap).await
 }
 
@@ -212,10 +223,15 @@ struct Handed {
 }
 
 impl Shop {
-    async fn open(folder: &Path, issuer: &Issuer, secrets: &Secrets) -> anyhow::Result<Self> {
+    async fn open(
+        folder: &Path,
+        issuer: &Issuer,
+        secrets: &Secrets,
+        lines: &Arc<Lines>,
+    ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("there is no free port on loopback")?;
         let address = listener.local_addr()?;
-        let tap = Tap::new("receiver", Arc::new(loopback_client()?));
+        let tap = Tap::new("receiver", lines, Arc::new(loopback_client()?));
         Ok(Self {
             address,
             listener,
@@ -293,8 +309,8 @@ async fn subscribe(receiver: &Receiver, source: &str) -> anyhow::Result<StreamId
     Ok(subscription.configuration.stream_id)
 }
 
-async fn emit(issuer: &Issuer, secrets: &Secrets, event: &Value) -> anyhow::Result<()> {
-    let transport = Arc::new(Tap::new("identity provider", Arc::new(loopback_client()?)));
+async fn emit(issuer: &Issuer, secrets: &Secrets, event: &Value, lines: &Arc<Lines>) -> anyhow::Result<()> {
+    let transport = Arc::new(Tap::new(PRODUCER_SHOWN, lines, Arc::new(loopback_client()?)));
     let mut peer = Peer::new(issuer.clone());
     peer.tolerance.plain_http = true;
     peer.credentials = credentials(&*transport, issuer, PRODUCER, &secrets.producer, Scope::Write).await?;

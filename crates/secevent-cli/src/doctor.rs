@@ -9,6 +9,7 @@ use crate::config::{
     AdminListen, CertificateFiles, DEFAULT_ADMIN_LISTEN, File, ListenSettings, MasterKey, Settings,
     ShownCredential, out_of_reach,
 };
+use crate::descriptors;
 use crate::network::{is_loopback, on_loop, operator_client};
 use crate::output::{BAD, BOLD, DIM, EXIT_FAILED, Failure, GOOD, WARNING, message, print, print_json, utc};
 use bytes::Bytes;
@@ -18,10 +19,10 @@ use secevent::{Clock as _, Issuer, Timestamp};
 use secevent_http::{Client, ClientConfig, Credentialed, Proof, PushCredential, TlsConfig};
 use secevent_jose::Algorithms;
 use secevent_receiver::{ClientError, JwksCache};
-use secevent_sqlite::Inspection;
+use secevent_sqlite::{Contents, Inspection};
 use secevent_ssf::metadata::well_known_url;
-use secevent_ssf::{DeliverBy, Endpoint, Transport, TransportError};
-use secevent_store::Vault;
+use secevent_ssf::{DeliverBy, Endpoint, ResponseTime, Transport, TransportError};
+use secevent_store::{Document, Vault};
 use secevent_transmitter::Transmitter;
 use serde::Serialize;
 use serde_json::json;
@@ -44,7 +45,7 @@ Examples:
   secevent doctor --config /etc/secevent/secevent.toml --json
 
 Run it as the server's user, with the server's environment. While a server runs, its store is left
-alone, and its own health is asked for instead; whether it is reached under its public URL can only
+alone, and it is asked for its health and to check its store instead; whether it is reached under its public URL can only
 be tried then. The clock is compared with that of an [[authorization_server]], or of the endpoint of
 a [[stream]] that is pushed: they are asked for nothing but the time.
 
@@ -58,6 +59,22 @@ pub(crate) struct Doctor {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// Whether the configured master key opens a store's own key.
+pub(crate) fn opens(settings: &Settings, sealed: &[u8]) -> bool {
+    let keys = match &settings.master_key {
+        MasterKey::Given(keys) => keys.clone(),
+        MasterKey::BesideTheStore => std::fs::read_to_string(settings.database.with_extension("key"))
+            .ok()
+            .and_then(|text| crate::config::master_key(&text).ok())
+            .into_iter()
+            .collect(),
+    };
+    keys.split_first().is_some_and(|(seals, others)| {
+        let vault = Vault::with_keys(seals, others);
+        std::str::from_utf8(sealed).is_ok_and(|sealed| vault.open(Transmitter::STORE_KEY, sealed).is_ok())
+    })
 }
 
 /// What one trial has shown.
@@ -97,6 +114,8 @@ const SKEW_SECONDS_FAIL: i64 = 60;
 const CLIENT_KEYS_MAX: usize = 8;
 /// Hosts that are asked for the time, at most.
 const CLOCKS_MAX: usize = 3;
+/// How long a running server may take to read its whole store.
+const CHECK_PATIENCE: Duration = Duration::from_secs(3_600);
 
 pub(crate) fn run(args: &Doctor) -> ExitCode {
     on_loop(args.json, examine(args))
@@ -190,6 +209,7 @@ impl Findings {
 
     async fn all(&mut self, settings: Settings, listen: SocketAddr, admin_listen: Option<AdminListen>) {
         self.disk(&settings.database);
+        self.open_files(&settings, descriptors::attainable());
         let is_running = self.store(&settings);
         self.permissions(&settings.database, is_running);
         if is_running {
@@ -250,6 +270,21 @@ impl Findings {
         }
     }
 
+    /// Whether as many connections can be open as the settings allow.
+    fn open_files(&mut self, settings: &Settings, limit: Option<u64>) {
+        let wanted = settings.listen.listening.limits.connections_max;
+        let shares = descriptors::share(limit, wanted, settings.outgoing.connections_max);
+        if !shares.is_reduced(wanted) {
+            return self.ok("open files", shares.to_string());
+        }
+        let what = format!("server.connections_max is {wanted}, but {shares}");
+        let fix = format!(
+            "raise the hard limit to {} (LimitNOFILE= in systemd), or set server.connections_max to {}",
+            shares.enough, shares.public
+        );
+        self.warn("open files", what, fix);
+    }
+
     /// Whether a server can open the store, or has. Returns whether one has.
     fn store(&mut self, settings: &Settings) -> bool {
         let database = &settings.database;
@@ -258,28 +293,39 @@ impl Findings {
             self.ok("store", format!("{name} is not there yet: the first start makes it"));
             return false;
         }
-        match secevent_sqlite::inspect(database, &[Transmitter::STORE_KEY]) {
+        let mut sealed = None;
+        let mut examine = |document: &Document| {
+            if document.name == Transmitter::STORE_KEY {
+                sealed = Some(document.body.clone());
+            }
+            Transmitter::check_document(document)
+        };
+        match secevent_sqlite::inspect(database, &mut examine) {
             Ok(Inspection::Held) => {
                 self.ok("store", format!("{name} is open in a running server"));
                 self.skipped("master key", "the running server has opened the store with its own");
                 true
             }
-            Ok(Inspection::Free { schema, newest, .. }) if schema > newest => {
+            Ok(Inspection::Free(Contents { damage, .. })) if !damage.is_empty() => {
+                self.damaged(&name.to_string(), &damage);
+                false
+            }
+            Ok(Inspection::Free(Contents { schema, newest, .. })) if schema > newest => {
                 let what =
                     format!("{name} was written by a newer release (schema {schema}, this one has {newest})");
                 self.fail("store", what, "use that release, or a newer one");
                 false
             }
-            Ok(Inspection::Free { schema, newest, documents }) => {
+            Ok(Inspection::Free(Contents { schema, newest, .. })) => {
                 let what = match schema {
                     0 => format!("{name} is empty: the next start makes a store of it"),
                     _ if schema < newest => {
                         format!("{name} opens; the next start brings it from schema {schema} to {newest}")
                     }
-                    _ => format!("{name} opens, and no server has it"),
+                    _ => format!("{name} opens and is not damaged, and no server has it"),
                 };
                 self.ok("store", what);
-                self.master_key(settings, documents.into_iter().flatten().next().as_deref());
+                self.master_key(settings, sealed.as_deref());
                 false
             }
             Err(error) => {
@@ -296,19 +342,7 @@ impl Findings {
             self.skipped("master key", "nothing is sealed in the store yet");
             return;
         };
-        let keys = match &settings.master_key {
-            MasterKey::Given(keys) => keys.clone(),
-            MasterKey::BesideTheStore => std::fs::read_to_string(settings.database.with_extension("key"))
-                .ok()
-                .and_then(|text| crate::config::master_key(&text).ok())
-                .into_iter()
-                .collect(),
-        };
-        let opened = keys.split_first().is_some_and(|(seals, others)| {
-            let vault = Vault::with_keys(seals, others);
-            std::str::from_utf8(sealed).is_ok_and(|sealed| vault.open(Transmitter::STORE_KEY, sealed).is_ok())
-        });
-        if opened {
+        if opens(settings, sealed) {
             self.ok("master key", "it opens what is sealed in the store");
         } else {
             let fix = "give secrets.key the value that it had when the store was made";
@@ -318,6 +352,11 @@ impl Findings {
                 fix,
             );
         }
+    }
+
+    fn damaged(&mut self, name: &str, damage: &[String]) {
+        let what = format!("{name} is damaged: {}", damage.join("; "));
+        self.fail("store", what, "stop the server and restore a backup, or have the disk examined first");
     }
 
     /// Whether others on this machine can read what they should not.
@@ -357,8 +396,8 @@ impl Findings {
     /// How the running server is.
     async fn server(&mut self, database: &Path) {
         let unknown = "run this as the server's user, and see that server.admin_listen is not off";
-        let (url, certificate) = match AdminFile::read(database) {
-            Ok(Some(entrance)) => (entrance.url, entrance.certificate),
+        let (url, token, certificate) = match AdminFile::read(database) {
+            Ok(Some(entrance)) => (entrance.url, entrance.token, entrance.certificate),
             Ok(None) => {
                 self.warn(
                     "server",
@@ -374,13 +413,27 @@ impl Findings {
         };
         let asked = async {
             let tls = TlsConfig { only_pem: certificate.unwrap_or_default(), ..TlsConfig::default() };
-            let client = operator_client(&url, tls)?;
+            let client = operator_client(&url, tls, None)?;
             let request = Request::get(format!("{url}/readyz")).body(Bytes::new())?;
-            anyhow::Ok(client.send(request).await?)
+            let ready = client.send(request).await?;
+            let mut check = Request::get(format!("{url}/admin/v1/store/check")).body(Bytes::new())?;
+            check.extensions_mut().insert(ResponseTime(CHECK_PATIENCE));
+            check.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {token}").try_into()?);
+            anyhow::Ok((ready, client.send(check).await?))
         };
-        match asked.await {
+        let asked = asked.await;
+        if let Ok((_, check)) = &asked {
+            self.integrity(database, check);
+        }
+        match asked.map(|(ready, _)| ready) {
             Ok(answer) if answer.status() == StatusCode::OK => {
                 self.ok("server", format!("it is ready, says {url}"));
+                let told: serde_json::Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+                for warning in
+                    told["warnings"].as_array().into_iter().flatten().filter_map(|one| one.as_str())
+                {
+                    self.warn("server", warning, "`secevent clock show` shows both times");
+                }
             }
             Ok(answer) => {
                 let what = format!("it is not ready: {}", ClientError::refused(&answer));
@@ -389,6 +442,26 @@ impl Findings {
             Err(error) => {
                 let what = format!("its admin listener at {url} does not answer: {error:#}");
                 self.fail("server", what, "look into its log; it may hang, or be starting or ending");
+            }
+        }
+    }
+
+    /// What the running server says of its store.
+    fn integrity(&mut self, database: &Path, answer: &http::Response<Bytes>) {
+        #[derive(serde::Deserialize)]
+        struct Told {
+            damage: Vec<String>,
+        }
+        if answer.status() == StatusCode::CONFLICT {
+            self.skipped("integrity", "the store is being copied or checked at the moment");
+            return;
+        }
+        match serde_json::from_slice::<Told>(answer.body()) {
+            Ok(told) if told.damage.is_empty() => self.ok("integrity", "the store is not damaged"),
+            Ok(told) => self.damaged(&database.display().to_string(), &told.damage),
+            Err(_) => {
+                let what = format!("the server does not say: {}", ClientError::refused(answer));
+                self.warn("integrity", what, "look into its log");
             }
         }
     }
@@ -493,7 +566,7 @@ impl Findings {
         let servers = settings.authorization_servers.iter().map(|server| server.issuer.as_str());
         let endpoints = settings.streams.iter().filter_map(|stream| match &stream.delivery.by {
             DeliverBy::Push { endpoint_url, .. } => Some(endpoint_url.as_str()),
-            DeliverBy::Poll => None,
+            DeliverBy::Poll { .. } => None,
         });
         self.clock(&client, &clocks(servers.chain(endpoints), &ours)).await;
         for issuer in &settings.transmitter.issuers {

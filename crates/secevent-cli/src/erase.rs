@@ -1,13 +1,13 @@
 //! `secevent erase`: a person's data is erased, and it is shown that nothing is left.
 
 use crate::admin::{self, Server, WHICH, Which, many, number, text};
+use crate::confirm::Confirm;
 use crate::output::{Failure, message, note, print, print_json, progress, safe};
 use crate::set::subject::parse_known;
 use clap::Args;
 use http::Method;
 use secevent::Subject;
 use serde_json::{Value, json};
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ Examples:
   secevent erase --subject '{{\"format\":\"opaque\",\"id\":\"0d4f0c8e-alice\"}}' --yes --json
 
 JSON: with --dry-run {{found, documents}}; else {{id, state, started_at, person, rewrite, not_rewritten,
-erased, left: {{nothing, found, documents, traces}}}}.
+erased, left: {{nothing, found, documents, traces, traces_in}}}}.
 {WHICH}
 
 Exit codes: 0 nothing is left; 1 not erased, or something is left; 2 misuse."))]
@@ -35,9 +35,8 @@ pub(crate) struct Erase {
     /// Only tell what there is
     #[arg(long, conflicts_with_all = ["yes", "rewrite"])]
     dry_run: bool,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    confirm: Confirm,
     /// Write the files of the store anew at the end: nothing is accepted meanwhile
     #[arg(long)]
     rewrite: bool,
@@ -55,7 +54,7 @@ pub(crate) fn run(args: &Erase) -> ExitCode {
 
 async fn erase(args: &Erase, server: &Server) -> Result<(), Failure> {
     let mut body = json!({ "subject": args.subject, "dry_run": true });
-    if args.dry_run || !args.yes {
+    if args.dry_run || !args.confirm.is_given() {
         let foreseen = server.send_patiently(&["erasures"], &body).await?;
         if args.dry_run && args.json {
             return print_json(&foreseen);
@@ -65,7 +64,8 @@ async fn erase(args: &Erase, server: &Server) -> Result<(), Failure> {
             documents(&foreseen);
             return Ok(());
         }
-        confirm(&foreseen)?;
+        let found = amounts(&foreseen["found"]);
+        args.confirm.ask(&format!("this erases what there is of the person ({found})"))?;
     }
     body["dry_run"] = false.into();
     body["rewrite"] = args.rewrite.into();
@@ -89,6 +89,12 @@ async fn erase(args: &Erase, server: &Server) -> Result<(), Failure> {
                     many(traces, "trace")
                 ))?;
                 documents(left);
+                for place in left["traces_in"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                    note(&format!(
+                        "the person's identifiers are found in {}, perhaps within other words",
+                        safe(place)
+                    ));
+                }
                 if traces > 0 && ended["rewrite"] == false {
                     note("--rewrite writes the files anew, which clears traces");
                 }
@@ -98,24 +104,6 @@ async fn erase(args: &Erase, server: &Server) -> Result<(), Failure> {
     match left["nothing"] == true {
         true => Ok(()),
         false => Err(Failure::failed("something is left")),
-    }
-}
-
-/// A person at a terminal is asked; nobody else can be.
-fn confirm(foreseen: &Value) -> Result<(), Failure> {
-    if !std::io::stdin().is_terminal() {
-        return Err(
-            Failure::misuse("it cannot be undone, and nobody can be asked").fix("say --yes, or --dry-run")
-        );
-    }
-    let failed = |error: std::io::Error| Failure::failed(format!("nobody could be asked: {error}"));
-    eprint!("there is: {}\nerase it for good? [y/N] ", amounts(&foreseen["found"]));
-    std::io::stderr().flush().map_err(failed)?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).map_err(failed)?;
-    match answer.trim().eq_ignore_ascii_case("y") {
-        true => Ok(()),
-        false => Err(Failure::failed("nothing is erased")),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `secevent key`: the keys that issuers sign with, and the master key.
 
 use crate::admin::{self, EXIT_CODES, Server, WHICH, Which, many, number, text};
+use crate::confirm::Confirm;
 use crate::input;
 use crate::output::{BOLD, Failure, note, parse_time, pretty, print, print_json, safe, table, utc};
 use clap::{Args, Subcommand};
@@ -151,6 +152,7 @@ pub(crate) struct Rotate {
 #[command(after_long_help = format!("\
 Examples:
   secevent key withdraw https://events.example.com 2026-11
+  secevent key withdraw https://events.example.com 2026-11 --yes
 
 JSON: as of `secevent key list`.
 {WHICH}
@@ -160,6 +162,8 @@ pub(crate) struct Withdraw {
     issuer: String,
     /// The key, as `secevent key list` names it
     kid: String,
+    #[command(flatten)]
+    confirm: Confirm,
     #[command(flatten)]
     common: Common,
 }
@@ -264,6 +268,7 @@ async fn rotate(args: &Rotate, server: &Server) -> Result<(), Failure> {
 }
 
 async fn withdraw(args: &Withdraw, server: &Server) -> Result<(), Failure> {
+    args.confirm.ask(&format!("this withdraws the key {} of {}", args.kid, args.issuer))?;
     let body = json!({ "issuer": args.issuer, "kid": args.kid });
     let told = server.send(Method::POST, &["keys", "withdraw"], &body).await?;
     tell_all(&told, args.common.json)

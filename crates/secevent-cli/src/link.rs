@@ -1,15 +1,17 @@
 //! Which transmitter is meant, how we prove to it who we are, and what its refusals come to.
 
 use crate::clock::SystemClock;
-use crate::network::{Trust, operator_client};
+use crate::network::{Trust, operator_client, reach_fix};
 use crate::output::Failure;
 use crate::set::sign::read_key;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use http::{HeaderName, HeaderValue};
 use secevent::{Invalid, Issuer};
 use secevent_http::Client;
 use secevent_jose::Signer;
-use secevent_receiver::{AuthorizationServer, ClientError, Credentials, Discovery, Peer, TransmitterClient};
+use secevent_receiver::{
+    AuthorizationServer, ClientError, Credentials, Discovery, Peer, Purpose, TransmitterClient,
+};
 use secevent_ssf::{Endpoint, Secret, StreamId, Tolerance, TransmitterMetadata, Transport};
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -17,14 +19,18 @@ use std::sync::Arc;
 
 /// What all these commands say in their help.
 pub(crate) const ACCESS: &str = "
-Access tokens are asked for with --client-id and the secret in SECEVENT_SECRET (or --client-key),
-at the token endpoint that the transmitter's metadata leads to (RFC 9728, RFC 8414). A token that
-you have already goes into SECEVENT_TOKEN, and wins. Secrets are never shown.";
+Access tokens are requested with --client-id and the secret in SECEVENT_SECRET (or --client-key),
+at the token endpoint that the transmitter's metadata leads to (RFC 9728, RFC 8414). Without --scope
+that is for events.write to send events, and else for the scope in SECEVENT_SCOPE, or ssf.read to read
+and poll and ssf.manage too to change, as far as the metadata lists them. A token that you have
+already goes into SECEVENT_TOKEN, and wins. Secrets are never shown.";
 pub(crate) const EXIT_CODES: &str = "
 Exit codes: 0 done; 1 not done, such as when the transmitter refuses; 2 misuse. With --json an
 error is one line on standard error: {error: {code, message, member?, rule?, fix?}}.";
 
 const SECRET: &str = "SECEVENT_SECRET";
+/// Not read where events are sent: that takes another scope.
+const SCOPE: &str = "SECEVENT_SCOPE";
 /// The scope for sending events to a secevent server.
 const WRITE: &str = "events.write";
 
@@ -48,7 +54,13 @@ pub(crate) struct Reach {
 #[command(next_help_heading = "Which transmitter")]
 pub(crate) struct Access {
     /// Its issuer, letter by letter
-    #[arg(long, value_name = "URL", env = "SECEVENT_ISSUER", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SECEVENT_ISSUER",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8080"
+    )]
     issuer: String,
     #[command(flatten)]
     reach: Reach,
@@ -61,16 +73,26 @@ pub(crate) struct Access {
         value_name = "ID",
         alias = "client",
         env = "SECEVENT_CLIENT",
+        hide_env_values = true,
         help_heading = "Who we are there"
     )]
     client_id: Option<String>,
     /// The file with the client's private key (PEM or JWK), for private_key_jwt instead of a secret
     #[arg(long, value_name = "FILE", requires = "client_id", help_heading = "Who we are there")]
     client_key: Option<PathBuf>,
-    /// Where access tokens are given, if the metadata does not tell
+    /// Where access tokens are given, if the metadata does not say
     #[arg(long, value_name = "URL", help_heading = "Who we are there")]
     token_endpoint: Option<String>,
-    /// The scope to ask for [default: the one for what is to be done, if the metadata knows it]
+    /// How the client's secret is sent there [default: as the server's metadata says, else basic]
+    #[arg(
+        long,
+        value_name = "HOW",
+        value_enum,
+        conflicts_with = "client_key",
+        help_heading = "Who we are there"
+    )]
+    client_auth: Option<ClientAuth>,
+    /// The scope to ask for; "" asks for none [default: the one for what is to be done]
     #[arg(long, help_heading = "Who we are there")]
     scope: Option<String>,
     /// A header of the transmitter's own choosing instead, such as `X-API-Key: env:API_KEY`, which takes the value
@@ -79,13 +101,31 @@ pub(crate) struct Access {
         long,
         value_name = "NAME:VALUE",
         value_parser = secret,
-        conflicts_with_all = ["client_key", "token_endpoint", "scope"],
+        conflicts_with_all = ["client_key", "token_endpoint", "client_auth", "scope"],
         help_heading = "Who we are there"
     )]
     header: Option<Secret<String>>,
     /// Print JSON
-    #[arg(long, help_heading = "Options")]
+    #[arg(long, help_heading = None::<&'static str>)]
     pub(crate) json: bool,
+}
+
+/// How a client proves itself with its secret (RFC 6749 section 2.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ClientAuth {
+    /// In the Authorization header (client_secret_basic)
+    Basic,
+    /// In the body (client_secret_post)
+    Post,
+}
+
+/// By what we are known to a transmitter, for the words of its refusals.
+#[derive(Clone, Debug)]
+enum Given {
+    Nothing,
+    Token,
+    Header(String),
+    Client { id: String, token_endpoint: String, scope: Option<String> },
 }
 
 /// What is to be done at a transmitter, which decides what an access token is asked for.
@@ -104,6 +144,8 @@ pub(crate) struct Link {
     pub(crate) client: TransmitterClient,
     pub(crate) peer: Peer,
     pub(crate) transport: Arc<dyn Transport>,
+    given: Given,
+    need: Need,
 }
 
 impl Link {
@@ -115,9 +157,102 @@ impl Link {
         self.client.metadata()
     }
 
-    /// What a refusal of this transmitter comes to.
+    /// What a refusal of this transmitter comes to, in the words of what was given to it.
     pub(crate) fn failure(&self, error: &ClientError) -> Failure {
-        failure(error, self.peer.tolerance.legacy)
+        let failure = failure(error, self.peer.tolerance.legacy);
+        let fix = match error {
+            ClientError::Refused { status, .. } if status.as_u16() == 401 => {
+                Some(self.given.not_accepted(self.granted().as_deref()))
+            }
+            // Most are refused for what they ask and not for who they are.
+            ClientError::Refused { status, .. } if status.as_u16() == 403 => {
+                let granted = self.granted().filter(|granted| !is_ssf(granted));
+                granted.map(|granted| self.given.not_accepted(Some(&granted)))
+            }
+            ClientError::NoToken(message) => self.given.no_token(message),
+            _ => None,
+        };
+        match fix {
+            Some(fix) => failure.fix(fix),
+            None => failure,
+        }
+    }
+
+    /// The scope of the access token, where the authorization server said it and it has to be one of SSF.
+    fn granted(&self) -> Option<String> {
+        match self.need {
+            Need::Read | Need::Manage => self.client.granted_scope(),
+            Need::Emit => None,
+        }
+    }
+}
+
+/// Whether a list of scopes has one of SSF (E-84).
+fn is_ssf(scope: &str) -> bool {
+    scope.split(' ').any(|one| one.starts_with("ssf."))
+}
+
+impl Given {
+    fn of(credentials: &Credentials) -> Self {
+        match credentials {
+            Credentials::None => Self::Nothing,
+            Credentials::Bearer(_) => Self::Token,
+            Credentials::Header { name, .. } => Self::Header(name.to_string()),
+            Credentials::ClientCredentials { token_endpoint, client_id, scope, .. }
+            | Credentials::ClientSecretPost { token_endpoint, client_id, scope, .. }
+            | Credentials::ClientAssertion { token_endpoint, client_id, scope, .. } => Self::Client {
+                id: client_id.clone(),
+                token_endpoint: token_endpoint.to_string(),
+                scope: scope.clone(),
+            },
+        }
+    }
+
+    /// What to do when the transmitter does not accept it. `granted` is the scope of the access token, where the
+    /// authorization server said it.
+    fn not_accepted(&self, granted: Option<&str>) -> String {
+        match self {
+            Self::Nothing => {
+                "no credentials were given: name a client with --client-id and put its secret into \
+                              SECEVENT_SECRET, or put an access token into SECEVENT_TOKEN"
+                    .to_owned()
+            }
+            Self::Token => {
+                "the token of SECEVENT_TOKEN (or --token) was sent and not accepted: it may have expired, \
+                            be meant for another server, or lack a scope such as ssf.read or ssf.manage"
+                    .to_owned()
+            }
+            Self::Header(name) => {
+                format!("the header {name} of --header was sent and not accepted: check its value")
+            }
+            Self::Client { id, token_endpoint, scope } => match granted.filter(|granted| !is_ssf(granted)) {
+                Some(granted) => format!(
+                    "the access token of client {id} carries the scope {granted:?} and no ssf scope: allow the \
+                         client ssf.read and ssf.manage at {token_endpoint}, or ask for other scopes with --scope"
+                ),
+                None => format!(
+                    "the access token that client {id} got at {token_endpoint} with the scope {:?} was not \
+                         accepted: ask for another scope with --scope, or see what the client may do",
+                    granted.or(scope.as_deref()).unwrap_or_default()
+                ),
+            },
+        }
+    }
+
+    /// What to do when the authorization server gives no token.
+    fn no_token(&self, message: &str) -> Option<String> {
+        let Self::Client { id, token_endpoint, .. } = self else { return None };
+        Some(if message.contains("invalid_scope") {
+            format!(
+                "the server at {token_endpoint} does not give client {id} that scope: ask for another one with \
+                 --scope or SECEVENT_SCOPE, or for none with --scope \"\""
+            )
+        } else {
+            format!(
+                "client {id} was not accepted at {token_endpoint}: check its secret in SECEVENT_SECRET or its key, and \
+                 with --client-auth basic or post how the secret is sent"
+            )
+        })
     }
 }
 
@@ -126,8 +261,9 @@ impl Reach {
     pub(crate) async fn find(&self, issuer: &str) -> Result<(Discovery, Arc<Client>), Failure> {
         let issuer = Issuer::parse_insecure(issuer)
             .map_err(|error| Failure::misuse(format!("the issuer {issuer:?} {}", error.problem())))?;
-        let client = operator_client(issuer.as_str(), self.trust.tls()?)
-            .map_err(|error| Failure::misuse(format!("{error:#}")))?;
+        let client =
+            operator_client(issuer.as_str(), self.trust.tls()?, self.trust.connect.of(issuer.as_str())?)
+                .map_err(|error| Failure::misuse(format!("{error:#}")))?;
         let client = Arc::new(client);
         let plain_http = issuer.origin().starts_with("http:");
         let mut peer = Peer::new(issuer);
@@ -155,9 +291,10 @@ impl Access {
     pub(crate) async fn meet(&self, need: Need) -> Result<Link, Failure> {
         let (mut found, client) = self.reach.find(&self.issuer).await?;
         found.peer.credentials = self.credentials(&found, &*client, need).await?;
+        let given = Given::of(&found.peer.credentials);
         let (peer, transport) = (found.peer.clone(), client as Arc<dyn Transport>);
         let client = TransmitterClient::of(found, Arc::clone(&transport), Arc::new(SystemClock));
-        Ok(Link { client, peer, transport })
+        Ok(Link { client, peer, transport, given, need })
     }
 
     async fn credentials(
@@ -190,16 +327,19 @@ impl Access {
                 (server.token_endpoint.clone(), Some(server))
             }
         };
-        let known = || {
-            let server = server.as_ref()?;
-            let scope = match need {
-                Need::Read => server.scope_for(false),
-                Need::Manage => server.scope_for(true),
-                Need::Emit => Some(WRITE),
-            };
-            scope.map(str::to_owned)
+        let environment = || std::env::var(SCOPE).ok();
+        let known = |purpose| {
+            server.as_ref().map_or_else(
+                || AuthorizationServer::scope_of(&[], purpose),
+                |server| server.scope_for(purpose),
+            )
         };
-        let scope = self.scope.clone().or_else(known);
+        let scope = self.scope.clone().unwrap_or_else(|| match need {
+            Need::Read => environment().unwrap_or_else(|| known(Purpose::Read)),
+            Need::Manage => environment().unwrap_or_else(|| known(Purpose::Manage)),
+            Need::Emit => WRITE.to_owned(),
+        });
+        let scope = Some(scope).filter(|scope| !scope.is_empty());
         if let Some(path) = &self.client_key {
             let key = Arc::new(Signer::new(read_key(path, None, None)?, "JWT"));
             return Ok(Credentials::ClientAssertion { token_endpoint, client_id, key, scope });
@@ -211,10 +351,12 @@ impl Access {
         let secret = Secret::new(secret);
         let ways = server.map(|server| server.client_authentication).unwrap_or_default();
         let knows = |way: &str| ways.iter().any(|one| one == way);
-        Ok(if knows("client_secret_post") && !knows("client_secret_basic") {
-            Credentials::ClientSecretPost { token_endpoint, client_id, secret, scope }
-        } else {
-            Credentials::ClientCredentials { token_endpoint, client_id, secret, scope }
+        let only_post = knows("client_secret_post") && !knows("client_secret_basic");
+        let client_auth =
+            self.client_auth.unwrap_or(if only_post { ClientAuth::Post } else { ClientAuth::Basic });
+        Ok(match client_auth {
+            ClientAuth::Post => Credentials::ClientSecretPost { token_endpoint, client_id, secret, scope },
+            ClientAuth::Basic => Credentials::ClientCredentials { token_endpoint, client_id, secret, scope },
         })
     }
 }
@@ -246,12 +388,9 @@ pub(crate) fn failure(error: &ClientError, legacy: bool) -> Failure {
                 _ => "failed",
             };
             let failure = Failure::refused(code, message);
-            match (status.as_u16(), error.retry_after()) {
-                (401, _) => failure.fix(
-                    "give a client with --client-id and SECEVENT_SECRET, or a fresh token in SECEVENT_TOKEN",
-                ),
-                (_, Some(wait)) => failure.fix(format!("try again in {} seconds", wait.as_secs().max(1))),
-                _ => failure,
+            match error.retry_after() {
+                Some(wait) => failure.fix(format!("try again in {} seconds", wait.as_secs().max(1))),
+                None => failure,
             }
         }
         ClientError::Malformed(breach) if !legacy => Failure::failed(message)
@@ -263,6 +402,13 @@ pub(crate) fn failure(error: &ClientError, legacy: bool) -> Failure {
             .fix("name the issuer as the transmitter names itself, letter by letter"),
         ClientError::NoEndpoint(_) => Failure::refused("unsupported", message),
         ClientError::NoToken(_) => Failure::refused("authentication_failed", message),
+        ClientError::Transport(error) => {
+            let failure = Failure::failed(message);
+            match reach_fix(error) {
+                Some(fix) => failure.fix(fix),
+                None => failure,
+            }
+        }
         _ => Failure::failed(message),
     }
 }

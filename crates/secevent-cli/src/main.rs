@@ -7,8 +7,10 @@ mod certificates;
 mod client;
 mod clock;
 mod config;
+mod confirm;
 mod dead;
 mod demo;
+mod descriptors;
 mod doctor;
 mod emit;
 mod erase;
@@ -23,6 +25,7 @@ mod network;
 mod node;
 mod output;
 mod replay;
+mod restore;
 mod rule;
 mod serve;
 mod set;
@@ -73,6 +76,10 @@ enum Command {
     Audit(audit::Audit),
     Erase(erase::Erase),
     Backup(backup::Backup),
+    Restore(restore::Restore),
+    /// Show or confirm the clock of a running server.
+    #[command(subcommand)]
+    Clock(clock::Command),
     /// Look after the keys that issuers sign with, and the master key.
     #[command(subcommand)]
     Key(key::Command),
@@ -94,11 +101,7 @@ fn main() -> ExitCode {
     };
     let (cli, matches) = match read() {
         Ok(read) => read,
-        Err(error) if error.use_stderr() && wants_json() => {
-            let failure = misuse(&error);
-            failure.report(true);
-            return failure.exit();
-        }
+        Err(error) if error.use_stderr() => return misuse(&error, wants_json()),
         Err(error) => error.exit(),
     };
     match cli.command {
@@ -115,6 +118,8 @@ fn main() -> ExitCode {
         Command::Audit(args) => audit::run(&args),
         Command::Erase(args) => erase::run(&args),
         Command::Backup(args) => backup::run(&args),
+        Command::Restore(args) => restore::run(&args),
+        Command::Clock(command) => clock::run(&command),
         Command::Key(command) => key::run(&command),
         Command::Config(command) => config::command::run(&command, &matches),
         Command::Doctor(args) => doctor::run(&args),
@@ -129,22 +134,41 @@ fn wants_json() -> bool {
     std::env::args_os().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "--json")
 }
 
-/// What is wrong with the arguments, as every other error is reported.
-fn misuse(error: &clap::Error) -> Failure {
+/// Reports what is wrong with the arguments, as every other error is reported.
+fn misuse(error: &clap::Error, json: bool) -> ExitCode {
     let text = error.render().to_string();
     let mut parts = text.split("\n\n").map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
     let first = parts.next().unwrap_or_default();
     let Some(message) = first.strip_prefix("error: ") else {
         // There is no command, and the text is its help.
-        return Failure::misuse("a command is missing").fix("see `--help`");
+        if !json {
+            error.exit();
+        }
+        let failure = Failure::misuse("a command is missing").fix("see --help");
+        failure.report(true);
+        return failure.exit();
     };
     let failure = Failure::misuse(message);
-    let parts: Vec<String> = parts.collect();
-    let fix = |begin: &str| parts.iter().find_map(|part| part.strip_prefix(begin).map(str::to_owned));
-    match fix("tip: ").or_else(|| fix("Usage: ").map(|usage| format!("use it as in: {usage}"))) {
-        Some(fix) => failure.fix(fix),
-        None => failure,
+    let failure = match parts.find_map(|part| part.strip_prefix("tip: ").map(str::to_owned)) {
+        Some(tip) => failure.fix(tip),
+        None => failure.fix(format!("{}; see --help", usage())),
+    };
+    failure.report(json);
+    failure.exit()
+}
+
+/// How the command is used that the arguments name. What clap says of it in an error shows arguments that come from the
+/// environment as if they were required.
+fn usage() -> String {
+    let mut command = Cli::command();
+    command.build();
+    let mut named = &command;
+    for argument in std::env::args().skip(1) {
+        let Some(subcommand) = named.find_subcommand(&argument) else { break };
+        named = subcommand;
     }
+    let usage = named.clone().render_usage().to_string();
+    usage.split_whitespace().collect::<Vec<_>>().join(" ").replacen("Usage: ", "use it as ", 1)
 }
 
 /// Runs a command that keeps a log: to standard error, as much as `SECEVENT_LOG` says, or else `default`.

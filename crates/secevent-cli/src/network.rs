@@ -6,7 +6,8 @@ use anyhow::bail;
 use clap::Args;
 use http::Uri;
 use secevent::Issuer;
-use secevent_http::{Client, ClientConfig, Ports, TlsConfig};
+use secevent_http::{Client, ClientConfig, ConnectTo, Ports, TlsConfig};
+use secevent_ssf::TransportError;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::{ExitCode, Termination};
@@ -15,8 +16,31 @@ use std::process::{ExitCode, Termination};
 #[derive(Debug, Args)]
 pub(crate) struct Trust {
     /// Certificate authorities to trust beside the system's, as PEM
-    #[arg(long, value_name = "FILE", env = "SECEVENT_CA")]
+    #[arg(long, value_name = "FILE", env = "SECEVENT_CA", hide_env_values = true)]
     ca: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+}
+
+/// Where connections are made, whatever a name resolves to.
+#[derive(Debug, Args)]
+pub(crate) struct Connect {
+    /// Connect to this address instead of where the server's name leads, for example before that name resolves. The URL
+    /// and the name in the certificate stay
+    #[arg(long, value_name = "HOST:PORT")]
+    connect_to: Option<String>,
+}
+
+impl Connect {
+    /// For the server at this URL.
+    pub(crate) fn of(&self, url: &str) -> Result<Option<ConnectTo>, Failure> {
+        let Some(address) = &self.connect_to else { return Ok(None) };
+        let uri: Uri = url.parse().map_err(|_| Failure::misuse(format!("{url} is not a URL")))?;
+        ConnectTo::new(&uri, address).map(Some).map_err(|_| {
+            Failure::misuse(format!("--connect-to {address} is not a host and a port"))
+                .fix("write it as in --connect-to 127.0.0.1:8443")
+        })
+    }
 }
 
 impl Trust {
@@ -33,15 +57,23 @@ impl Trust {
 
 /// A client for an address of the operator's own choice, on this machine or inside the company; plain http goes to
 /// this machine alone.
-pub(crate) fn operator_client(url: &str, tls: TlsConfig) -> anyhow::Result<Client> {
+pub(crate) fn operator_client(
+    url: &str,
+    tls: TlsConfig,
+    connect_to: Option<ConnectTo>,
+) -> anyhow::Result<Client> {
     let issuer =
         Issuer::parse_insecure(url).map_err(|error| anyhow::anyhow!("{url:?} {}", error.problem()))?;
-    let here = url.parse().is_ok_and(|uri| is_loopback(&uri));
+    let here = match &connect_to {
+        Some(connect_to) => connect_to.is_loopback(),
+        None => url.parse().is_ok_and(|uri| is_loopback(&uri)),
+    };
     let config = ClientConfig {
         allow_networks: PRIVATE_NETWORKS.iter().map(|network| network.parse().expect("a network")).collect(),
         ports: Ports::Any,
         allow_plain_http: here,
         tls,
+        connect_to,
         ..ClientConfig::default()
     };
     if issuer.origin().starts_with("http:") && !here {
@@ -50,6 +82,20 @@ pub(crate) fn operator_client(url: &str, tls: TlsConfig) -> anyhow::Result<Clien
         );
     }
     Ok(Client::new(config)?)
+}
+
+/// What to do about a server that is not reached.
+pub(crate) fn reach_fix(error: &TransportError) -> Option<&'static str> {
+    match error {
+        TransportError::Unreachable(_) => Some(
+            "check that the server is running, and the host and port of its URL; --connect-to names another address",
+        ),
+        TransportError::Timeout(_) => Some("check the address, and for a firewall that drops packets"),
+        TransportError::Tls(_) => Some(
+            "check the server's certificate, and that its authority is trusted here (--ca, or the system's list)",
+        ),
+        _ => None,
+    }
 }
 
 /// Runs a command that talks to the network, and tells what comes in its way.
@@ -96,7 +142,7 @@ mod tests {
             ("http://127.example/jwks", false),
         ] {
             assert_eq!(is_loopback(&url.parse().unwrap()), loopback, "{url}");
-            assert_eq!(operator_client(url, TlsConfig::default()).is_ok(), loopback, "{url}");
+            assert_eq!(operator_client(url, TlsConfig::default(), None).is_ok(), loopback, "{url}");
         }
     }
 }

@@ -5,13 +5,14 @@ use crate::admin::file::AdminFile;
 use crate::certificates::{Certificate, ShownCertificate, keep_shown};
 use crate::clock::SystemClock;
 use crate::config::{AdminSettings, ListenSettings, MasterKey, Settings, StoreLimits};
+use crate::descriptors::{self, Shares};
 use anyhow::Context as _;
 use rand::RngExt as _;
 use secevent::{Clock, Issuer};
-use secevent_http::Credentialed;
+use secevent_http::{ClientConfig, Credentialed};
 use secevent_server::{
-    AdminConfig, ClientPorts, Clients, ClientsConfig, Listening, ServerConfig, ServerTls, TokenDigest,
-    admin_router, serve_as, transmitter_router,
+    AdminConfig, ClientPorts, Clients, ClientsConfig, ListenCounts, ListenLimits, Listening, ServerConfig,
+    ServerTls, TokenDigest, admin_router, serve_as, transmitter_router,
 };
 use secevent_sqlite::SqliteStore;
 use secevent_ssf::{StreamId, Transport};
@@ -42,7 +43,7 @@ struct AdminSide {
     serving: JoinHandle<std::io::Result<()>>,
 }
 
-/// How long operators' requests that are under way when the node ends may take: long ones can be repeated.
+/// How long operators' requests that are under way when the node shuts down may take: long ones can be repeated.
 const ADMIN_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Node {
@@ -63,7 +64,9 @@ impl Node {
         between: impl FnOnce(Arc<dyn Transport>) -> Arc<dyn Transport>,
     ) -> anyhow::Result<Self> {
         let address = listener.local_addr()?;
-        let ListenSettings { listening, tls, admin_tls } = settings.listen;
+        let ListenSettings { mut listening, tls, admin_tls } = settings.listen;
+        let mut outgoing = settings.outgoing;
+        let shares = share_descriptors(&mut listening, &mut outgoing);
         let certificate = tls.map(Certificate::read).transpose().context("server.tls")?;
         let admin_certificate = admin_tls.map(Certificate::read).transpose().context("server.admin_tls")?;
         let store = open_store(&settings.database, settings.store)?;
@@ -71,7 +74,7 @@ impl Node {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let shown = ShownCertificate::among(&settings.push_credentials);
         let credentials = settings.push_credentials.into_iter().map(|shown| shown.credential);
-        let client = Credentialed::new(&settings.outgoing, credentials.collect());
+        let client = Credentialed::new(&outgoing, credentials.collect());
         let client = Arc::new(client.context("the outgoing network cannot be set up")?);
         let transport = between(Arc::clone(&client) as Arc<dyn Transport>);
         // It sends nothing before it is known which streams are declared, and whose rest.
@@ -92,10 +95,10 @@ impl Node {
             match change.what {
                 // What it was owed is lost, and somebody should see that this was meant.
                 Reconciled::Withdrawn => {
-                    warn!(stream.id = %change.stream_id, name, client, issuer, "A stream is declared no more, and disabled");
+                    warn!(stream.id = %change.stream_id, name, client.id = client, issuer, "A stream is declared no more, and disabled");
                 }
                 what => {
-                    info!(stream.id = %change.stream_id, name, client, issuer, ?what, "A stream is made as it is declared");
+                    info!(stream.id = %change.stream_id, name, client.id = client, issuer, ?what, "A stream is made as it is declared");
                 }
             }
         }
@@ -114,7 +117,8 @@ impl Node {
         };
         let clients = Clients::open(clients, ports, &transmitter).await?;
         transmitter.begin().await.context("the transmitter cannot begin")?;
-        let config = ServerConfig { allow_plain_http: settings.allow_plain_http };
+        let config =
+            ServerConfig { allow_plain_http: settings.allow_plain_http, health: settings.public_health };
         let (stop, _) = watch::channel(false);
         let stopped = || {
             let mut stopped = stop.subscribe();
@@ -129,6 +133,8 @@ impl Node {
         }
         let router = transmitter_router(&config, &transmitter, &clients);
         let public = Listening { tls: certificate.as_ref().map(Certificate::tls), ..listening.clone() };
+        let counts = ListenCounts::default();
+        let listeners = vec![("public", public.counts.clone()), ("admin", counts.clone())];
         let serving = tokio::spawn(serve_as(listener, router, public, stopped()));
         if let Some(certificate) = certificate {
             until(stopped(), certificate.keep(|_| {}));
@@ -137,11 +143,19 @@ impl Node {
             None => None,
             Some((listener, settings_of_admin)) => {
                 let token = local_token();
-                let config = admin_config(settings_of_admin, &listener, &token, store)?;
+                let config =
+                    admin_config(settings_of_admin, &listener, &token, Arc::clone(&store), listeners)?;
                 let tls = admin_certificate.as_ref().map(Certificate::tls);
                 let pem = tls.as_ref().map(ServerTls::certificate_pem);
-                let file = AdminFile::write(&settings.database, config.address, &token, pem.as_deref())?;
-                let file = Arc::new(file);
+                let write = || AdminFile::write(&settings.database, config.address, &token, pem.as_deref());
+                let file = write().or_else(|error| {
+                    if !is_disk_full(&error) {
+                        return Err(error);
+                    }
+                    store.release_reserve();
+                    write()
+                });
+                let file = Arc::new(file?);
                 let router = admin_router(config, &transmitter, &clients, clock);
                 if let Some(certificate) = admin_certificate {
                     let file = Arc::downgrade(&file);
@@ -152,7 +166,8 @@ impl Node {
                     };
                     until(stopped(), certificate.keep(renewed));
                 }
-                let listening = Listening { tls, ..listening };
+                let limits = ListenLimits { connections_max: shares.admin, ..listening.limits };
+                let listening = Listening { tls, limits, counts, ..listening };
                 Some(AdminSide {
                     file,
                     serving: tokio::spawn(serve_as(listener, router, listening, stopped())),
@@ -181,24 +196,59 @@ impl Node {
         Ok(())
     }
 
-    /// Ends it in order: nothing new is taken or sent, and what is on its way ends.
+    /// Shuts down in order: nothing new is taken or sent, and what is under way ends. Deliveries and both listeners
+    /// drain at the same time, so that this takes as long as the longest of them may, and not as long as all together.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         // While the store is still ours: the next server on it writes a file of the same name.
         let admin = self.admin.map(|admin| {
             drop(admin.file);
             admin.serving
         });
-        self.transmitter.close().await;
         self.stop.send_replace(true);
-        self.serving.await??;
-        if let Some(mut serving) = admin {
+        let admin = async {
+            let Some(mut serving) = admin else { return Ok(()) };
             match tokio::time::timeout(ADMIN_PATIENCE, &mut serving).await {
-                Ok(served) => served??,
-                Err(_) => serving.abort(),
+                Ok(served) => served?,
+                Err(_) => {
+                    serving.abort();
+                    Ok(())
+                }
             }
-        }
-        Ok(())
+        };
+        let ((), public, admin) =
+            tokio::join!(self.transmitter.close(), async { self.serving.await? }, admin);
+        public?;
+        Ok(admin?)
     }
+}
+
+fn is_disk_full(error: &anyhow::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    matches!(kind, Some(StorageFull | QuotaExceeded))
+}
+
+/// Shares out the descriptors that the process may have, and reduces limits to what is left.
+fn share_descriptors(listening: &mut Listening, outgoing: &mut ClientConfig) -> Shares {
+    let wanted = listening.limits.connections_max;
+    let shares = descriptors::share(descriptors::raise(), wanted, outgoing.connections_max);
+    let Shares { limit, public, admin, outgoing: pushes, enough } = shares;
+    if shares.is_reduced(wanted) {
+        warn!(
+            limit,
+            public,
+            admin,
+            outgoing = pushes,
+            enough,
+            "Connection limits reduced to the limit of open files"
+        );
+    } else {
+        info!(limit, public, admin, outgoing = pushes, "Open file limit is sufficient");
+    }
+    listening.limits.connections_max = public;
+    outgoing.connections_max = pushes;
+    outgoing.connections_per_host_max = outgoing.connections_per_host_max.min(pushes);
+    shares
 }
 
 /// Keeps something up to date for as long as the node is there.
@@ -225,6 +275,7 @@ fn admin_config(
     listener: &TcpListener,
     token: &str,
     store: Arc<SqliteStore>,
+    listeners: Vec<(&'static str, ListenCounts)>,
 ) -> anyhow::Result<AdminConfig> {
     Ok(AdminConfig {
         address: listener.local_addr()?,
@@ -232,6 +283,7 @@ fn admin_config(
         local_token: Some(TokenDigest::of(token)),
         metrics: settings.metrics,
         backup: Some(store as Arc<dyn Backup>),
+        listeners,
     })
 }
 
@@ -240,6 +292,7 @@ pub(crate) fn open_store(path: &Path, limits: StoreLimits) -> anyhow::Result<Arc
     let mut options = secevent_sqlite::Options::new(secevent_store::Epoch(rand::rng().random()));
     options.log_pages_max = limits.log_pages_max.unwrap_or(options.log_pages_max);
     options.bytes_max = limits.bytes_max.or(options.bytes_max);
+    options.reserve_bytes = limits.reserve_bytes.unwrap_or(options.reserve_bytes);
     SqliteStore::open(path, options).with_context(|| format!("the store {} cannot be opened", path.display()))
 }
 

@@ -10,7 +10,6 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const DIM: Style = Style::new().dimmed();
@@ -189,17 +188,6 @@ pub(crate) fn table(titles: &[&str], rows: &[Vec<String>]) -> String {
         let _ = writeln!(text, "{}", line(&mut row.iter().map(String::as_str)));
     }
     text
-}
-
-/// How long, in a few characters.
-pub(crate) fn span(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0..=119 => format!("{seconds}s"),
-        120..=7_199 => format!("{}m", seconds / 60),
-        7_200..=172_799 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
-    }
 }
 
 /// A remark beside the result.

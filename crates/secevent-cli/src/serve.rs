@@ -15,14 +15,14 @@ use tracing::{info, warn};
 /// Run a transmitter.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-EXAMPLES
+Examples:
   A server to try things out, without a configuration file:
     secevent serve --dev
 
   A server as configured; the environment wins over the file, flags over both:
     SECEVENT_LISTEN=127.0.0.1:9000 secevent serve --config /etc/secevent/secevent.toml
 
-A CONFIGURATION FILE
+A configuration file:
     [server]
     listen = \"127.0.0.1:8080\"
     public_url = \"https://events.example.com\"
@@ -54,6 +54,7 @@ pub(crate) struct Serve {
 /// Runs until the program is asked to end.
 pub(crate) async fn run(args: Serve) -> anyhow::Result<()> {
     let mut ending = Ending::listen()?;
+    let others = OtherSignals::listen()?;
     let dev = args.given.is_dev();
     let file = args.given.file()?.map_or_else(|| Ok(File::default()), File::read)?;
     let mut overrides = args.given.overrides();
@@ -72,6 +73,9 @@ pub(crate) async fn run(args: Serve) -> anyhow::Result<()> {
         settings.transmitter.issuers.iter().map(|issuer| issuer.url.to_string()).collect();
     let database = settings.database.clone();
     let admin_tls = settings.listen.admin_tls.is_some();
+    let certificates = admin_tls
+        || settings.listen.tls.is_some()
+        || settings.push_credentials.iter().any(|shown| shown.files.is_some());
     let node = Node::start(settings, listener, admin).await?;
     match admin_address {
         None => info!("Operators are not listened to"),
@@ -84,9 +88,58 @@ pub(crate) async fn run(args: Serve) -> anyhow::Result<()> {
         ),
     }
     info!(listen = %node.address(), store = %database.display(), ?issuers, "The transmitter is ready");
+    let ignoring = tokio::spawn(others.ignore(certificates));
     ending.asked().await;
+    ignoring.abort();
     info!("Ending: nothing new is taken, what is on its way ends");
     ending.stop(node.stop()).await
+}
+
+/// Signals that must not end a server, although that is what they do to a program that does not handle them. SIGHUP asks
+/// for certificates to be read again, which each certificate does by itself. Log rotation and supervisors send the others.
+struct OtherSignals {
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    users: [tokio::signal::unix::Signal; 2],
+}
+
+impl OtherSignals {
+    /// Handles them from now on.
+    fn listen() -> anyhow::Result<Self> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            Ok(Self {
+                hangup: signal(SignalKind::hangup())?,
+                users: [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?],
+            })
+        }
+        #[cfg(not(unix))]
+        Ok(Self {})
+    }
+
+    /// Logs each of them.
+    async fn ignore(self, has_certificates: bool) {
+        #[cfg(unix)]
+        {
+            let Self { mut hangup, users: [mut first, mut second] } = self;
+            loop {
+                let signal = tokio::select! {
+                    _ = hangup.recv() => "SIGHUP",
+                    _ = first.recv() => "SIGUSR1",
+                    _ = second.recv() => "SIGUSR2",
+                };
+                match (signal, has_certificates) {
+                    ("SIGHUP", true) => info!(signal, "Certificates read again"),
+                    ("SIGHUP", false) => info!(signal, "Nothing to reload: no certificate is configured"),
+                    _ => info!(signal, "Signal ignored"),
+                }
+            }
+        }
+        #[cfg(not(unix))]
+        let _ = has_certificates;
+    }
 }
 
 /// Binds the listener for operators. Where nothing is said about it, a server beside another one finds a port too.

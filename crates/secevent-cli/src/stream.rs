@@ -28,6 +28,7 @@ pub(crate) enum Command {
     Disable(status::Disable),
     Verify(verify::Args),
     Poll(poll::Args),
+    Ack(poll::Ack),
 }
 
 /// Runs one subcommand.
@@ -46,5 +47,6 @@ pub(crate) fn run(command: &Command) -> ExitCode {
         Command::Disable(args) => on_loop(args.change.access.json, status::disable(args)),
         Command::Verify(args) => on_loop(args.access.json, verify::run(args)),
         Command::Poll(args) => on_loop(args.access.json, poll::run(args)),
+        Command::Ack(args) => on_loop(args.access.json, poll::ack(args)),
     }
 }

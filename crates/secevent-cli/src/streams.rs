@@ -2,10 +2,11 @@
 
 use crate::admin::{self, EXIT_CODES, Server, WHICH, Which, number, text};
 use crate::clock::SystemClock;
-use crate::output::{Failure, parse_time, print, print_json, safe, span, table};
+use crate::confirm::Confirm;
+use crate::output::{Failure, parse_time, print, print_json, safe, table};
 use clap::{Args, Subcommand};
 use http::Method;
-use secevent::Clock as _;
+use secevent::{Clock as _, Span};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -51,9 +52,17 @@ enum Command {
     /// Disable a stream: what it is owed is dropped, and nothing more is kept for it.
     ///
     /// Its receiver is told, and cannot enable what its operator has disabled.
-    Disable(SetStatus),
+    Disable(Disable),
     /// Enable a stream again, whoever paused or disabled it. Its receiver is told.
     Enable(SetStatus),
+}
+
+#[derive(Debug, Args)]
+struct Disable {
+    #[command(flatten)]
+    confirm: Confirm,
+    #[command(flatten)]
+    set: SetStatus,
 }
 
 #[derive(Debug, Args)]
@@ -81,8 +90,11 @@ pub(crate) fn run(args: &Streams) -> ExitCode {
         Some(Command::Pause(args)) => {
             admin::run(&args.which, args.json, async |server| set_status(args, "paused", &server).await)
         }
-        Some(Command::Disable(args)) => {
-            admin::run(&args.which, args.json, async |server| set_status(args, "disabled", &server).await)
+        Some(Command::Disable(Disable { confirm, set })) => {
+            admin::run(&set.which, set.json, async |server| {
+                confirm.ask(&format!("this drops all that is pending for the stream {}", set.stream))?;
+                set_status(set, "disabled", &server).await
+            })
         }
         Some(Command::Enable(args)) => {
             admin::run(&args.which, args.json, async |server| set_status(args, "enabled", &server).await)
@@ -108,7 +120,8 @@ fn row(stream: &Value) -> Vec<String> {
     let backlog = &stream["backlog"];
     let now = SystemClock.now();
     let time = |value: &Value| parse_time(value.as_str()?).ok();
-    let oldest = time(&backlog["oldest"]).map_or_else(|| "-".to_owned(), |oldest| span(now.since(oldest)));
+    let oldest = time(&backlog["oldest"])
+        .map_or_else(|| "-".to_owned(), |oldest| Span(whole_seconds(now.since(oldest))).to_string());
     let held = if stream["held"] == true { " by operator" } else { "" };
     let suspended = &stream["suspended"];
     let trouble = if suspended.is_null() {
@@ -119,7 +132,7 @@ fn row(stream: &Value) -> Vec<String> {
             "{} {}x, next try in {}",
             text(suspended, "trouble"),
             number(suspended, "failures"),
-            span(wait)
+            Span(whole_seconds(wait))
         )
     };
     vec![
@@ -132,6 +145,10 @@ fn row(stream: &Value) -> Vec<String> {
         number(stream, "window").to_string(),
         trouble,
     ]
+}
+
+fn whole_seconds(time: Duration) -> Duration {
+    Duration::from_secs(time.as_secs())
 }
 
 async fn set_status(args: &SetStatus, status: &str, server: &Server) -> Result<(), Failure> {

@@ -4,7 +4,10 @@
 //! into a private network (server-side request forgery). Names and spellings prove nothing; the address that is
 //! about to be connected to is the only thing worth looking at, and this is where it is looked at.
 
+use crate::destination::{Destination, Host};
+use http::Uri;
 use ipnet::IpNet;
+use secevent_ssf::{TransportError, UrlRefused};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -74,6 +77,27 @@ impl AddressGuard {
             None => Ok(()),
             Some(purpose) => refuse(RefusalReason::NotGlobal(purpose)),
         }
+    }
+
+    /// May a URL be asked for, as far as it alone decides that? A name may resolve to anything, but for `localhost` (RFC
+    /// 6761, section 6.3); of an address all is known.
+    pub(crate) fn check_url(&self, url: &Uri, allow_plain_http: bool) -> Result<(), UrlRefused> {
+        let refuse = |why: &dyn fmt::Display| Err(UrlRefused(why.to_string()));
+        let destination = match Destination::of(url, allow_plain_http) {
+            Ok(destination) => destination,
+            Err(TransportError::AddressRefused(reason)) => return refuse(&reason),
+            Err(error) => return refuse(&error),
+        };
+        let at = |ip: IpAddr| self.check(SocketAddr::new(ip, destination.port));
+        let checked = match &destination.host {
+            Host::Address(ip) => at(*ip),
+            Host::Name(name) if is_localhost(name) => {
+                at(Ipv4Addr::LOCALHOST.into()).or_else(|_| at(Ipv6Addr::LOCALHOST.into()))
+            }
+            Host::Name(_) if self.ports.admits(destination.port) => Ok(()),
+            Host::Name(_) => return refuse(&format_args!("{destination} {}", RefusalReason::Port)),
+        };
+        checked.or_else(|refusal| refuse(&refusal))
     }
 
     /// Has a connection that was just made turned out to lead to ourselves?
@@ -149,6 +173,11 @@ impl fmt::Display for RefusalReason {
             Self::NotGlobal(purpose) => write!(f, "is not global unicast ({purpose})"),
         }
     }
+}
+
+fn is_localhost(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name == "localhost" || name.ends_with(".localhost")
 }
 
 fn is_own(own: SocketAddr, ip: IpAddr, port: u16) -> bool {

@@ -4,31 +4,35 @@ use crate::address_guard::AddressGuard;
 use crate::config::{ClientConfig, ConfigError};
 use crate::connector::{Connector, tls_error};
 use crate::destination::Destination;
+use crate::inflow::is_too_much;
 use crate::pool::{Body, ConnectionCounts, Lease, Limits, Pool, Room};
 use crate::proxy::Proxy;
 use crate::resolve::{Resolve, SystemResolver};
 use bytes::{Bytes, BytesMut};
 use http::header::{HOST, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, Uri, Version};
-use http_body_util::{BodyExt, Full};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body as _, Incoming};
-use secevent_ssf::{BoxFuture, ResponseLimit, ResponseTime, Transport, TransportError};
+use secevent_ssf::{
+    BoxFuture, HeadDecides, OnBehalfOf, ResponseLimit, ResponseTime, Transport, TransportError, UrlRefused,
+};
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 /// The one way out: a [`Transport`] that guards its addresses and bounds everything.
 ///
 /// Cheap to clone; clones share connections and limits. It must be used within a tokio runtime.
 ///
-/// What it never does: follow a redirect, repeat a request that may have been sent, read a proxy from the
-/// environment, keep cookies, decompress, or go on without a valid certificate.
+/// What it never does: follow a redirect, repeat a request that may have been sent (but one that was answered with 421,
+/// once, on another connection), read a proxy from the environment, keep cookies, decompress, or go on without a valid
+/// certificate.
 #[derive(Clone)]
 pub struct Client {
     pool: Arc<Pool>,
@@ -64,6 +68,7 @@ impl Client {
             },
             resolver,
             proxy: config.proxy.as_ref().map(Proxy::new).transpose()?,
+            connect_to: config.connect_to,
             tls: TlsConnector::from(Arc::new(config.tls.client_config()?)),
             timeout: Duration::from_millis(config.connect_timeout_ms.into()),
         };
@@ -89,40 +94,80 @@ impl Client {
 
     async fn send_in_time(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
         let destination = Arc::new(Destination::of(request.uri(), self.allow_plain_http)?);
+        let extensions = request.extensions();
+        let time_max = extensions.get().map_or(self.request_timeout, |ResponseTime(time)| *time);
+        let bytes_max = extensions.get().map_or(self.response_bytes_max, |ResponseLimit(bytes)| *bytes);
+        let head_decides = extensions.get::<HeadDecides>().is_some();
+        let head_only = request.method() == http::Method::HEAD;
+        let late = |during: &str| {
+            let after = time_max.as_millis();
+            TransportError::Timeout(format!("{destination}: {after} ms were over while {during}"))
+        };
+
+        let ends_at = Instant::now() + time_max;
         let stage = AtomicUsize::new(0);
-        let time_max = request.extensions().get().map_or(self.request_timeout, |ResponseTime(time)| *time);
-        match timeout(time_max, self.exchange(request, &destination, &stage)).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                let after = time_max.as_millis();
-                let during = STAGES[stage.load(Ordering::Relaxed)];
-                Err(TransportError::Timeout(format!("{destination}: {after} ms were over while {during}")))
+        let (lease, response) =
+            match timeout_at(ends_at, self.exchange(request, bytes_max, &destination, &stage)).await {
+                Ok(answered) => answered?,
+                Err(_) => return Err(late(STAGES[stage.load(Ordering::Relaxed)])),
+            };
+        let (mut head, body) = response.into_parts();
+        head.extensions.clear();
+        if head_decides && head.status.is_success() {
+            discard(lease, body);
+            return Ok(Response::from_parts(head, Bytes::new()));
+        }
+        let read_until = match head_decides {
+            true => ends_at.min(Instant::now() + REASON_WITHIN),
+            false => ends_at,
+        };
+        let read = match timeout_at(read_until, read(body, bytes_max, head_only, &destination)).await {
+            Ok(read) => read,
+            Err(_) => Err(late("reading the answer")),
+        };
+        match read {
+            Ok(body) => {
+                // The other end says that this connection does not lead to what was asked for.
+                if head.status == StatusCode::MISDIRECTED_REQUEST {
+                    lease.retire();
+                } else {
+                    lease.finish();
+                }
+                Ok(Response::from_parts(head, body))
             }
+            Err(_) if head_decides => Ok(Response::from_parts(head, Bytes::new())),
+            Err(error) => Err(error),
         }
     }
 
+    /// Sends the request, and waits for the head of the answer.
     async fn exchange(
         &self,
         mut request: Request<Bytes>,
+        bytes_max: usize,
         destination: &Arc<Destination>,
         stage: &AtomicUsize,
-    ) -> Result<Response<Bytes>, TransportError> {
-        let bytes_max =
-            request.extensions().get().map_or(self.response_bytes_max, |ResponseLimit(bytes)| *bytes);
+    ) -> Result<(Lease, Response<Incoming>), TransportError> {
         let agent = HeaderValue::from_static(concat!("secevent/", env!("CARGO_PKG_VERSION")));
         request.headers_mut().entry(USER_AGENT).or_insert(agent);
-        let head_only = request.method() == http::Method::HEAD;
+        let client = request.extensions().get().map(|OnBehalfOf(client)| client.as_str());
+        let mut misdirected = false;
         for _ in 0..SENDINGS_MAX {
             stage.store(CONNECTING, Ordering::Relaxed);
-            let mut lease = self.pool.lease(destination).await?;
+            let mut lease = self.pool.lease(destination, client).await?;
             stage.store(ANSWERING, Ordering::Relaxed);
-            match lease.send(wire_form(&request, lease.speaks_http2())).await {
-                Ok(response) => {
-                    stage.store(READING, Ordering::Relaxed);
-                    let response = read(response, bytes_max, head_only, destination).await?;
-                    lease.finish();
-                    return Ok(response);
+            match lease.send(wire_form(&request, lease.speaks_http2()), bytes_max).await {
+                // A kept connection may lead elsewhere by now. Another one may be asked, since nothing was done (RFC
+                // 9110, section 15.5.20).
+                Ok(response)
+                    if response.status() == StatusCode::MISDIRECTED_REQUEST
+                        && lease.is_reused()
+                        && !misdirected =>
+                {
+                    misdirected = true;
+                    lease.retire();
                 }
+                Ok(response) => return Ok((lease, response)),
                 // The other end closed a connection we had kept, and nothing of the request is on its way. Each
                 // such connection is gone now.
                 Err(error) if error.message().is_some() && lease.is_reused() => drop::<Lease>(lease),
@@ -138,6 +183,10 @@ impl Client {
 impl Transport for Client {
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
         Box::pin(self.send_in_time(request))
+    }
+
+    fn check_url(&self, url: &Uri) -> Result<(), UrlRefused> {
+        self.pool.guard().check_url(url, self.allow_plain_http)
     }
 }
 
@@ -166,31 +215,41 @@ fn wire_form(request: &Request<Bytes>, http2: bool) -> Request<Body> {
     wire
 }
 
-/// Reads the answer up to the bound, and not a frame further.
+/// Reads the body of an answer up to the bound, and not a frame further.
 async fn read(
-    response: Response<Incoming>,
+    mut body: Incoming,
     bytes_max: usize,
     head_only: bool,
     destination: &Destination,
-) -> Result<Response<Bytes>, TransportError> {
-    let (mut parts, mut incoming) = response.into_parts();
-    parts.extensions.clear();
+) -> Result<Bytes, TransportError> {
     // An announced length spares the reading; it binds nobody, so the bytes are counted all the same.
-    if !head_only
-        && usize::try_from(incoming.size_hint().lower()).is_ok_and(|announced| announced > bytes_max)
-    {
+    if !head_only && usize::try_from(body.size_hint().lower()).is_ok_and(|announced| announced > bytes_max) {
         return Err(TransportError::BodyTooLarge { bytes_max });
     }
-    let mut body = BytesMut::new();
-    while let Some(frame) = incoming.frame().await {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| classify(&error, destination))?;
         let Some(data) = frame.data_ref() else { continue };
-        if data.len() > bytes_max - body.len() {
+        if data.len() > bytes_max - bytes.len() {
             return Err(TransportError::BodyTooLarge { bytes_max });
         }
-        body.extend_from_slice(data);
+        bytes.extend_from_slice(data);
     }
-    Ok(Response::from_parts(parts, body.freeze()))
+    Ok(bytes.freeze())
+}
+
+/// Ends an exchange whose answer's body is of no use. Nobody waits for it; the connection is kept if the body is short
+/// and comes soon.
+fn discard(lease: Lease, body: Incoming) {
+    if body.is_end_stream() {
+        return lease.finish();
+    }
+    tokio::spawn(async move {
+        let discarded = Limited::new(body, DISCARDED_BYTES_MAX).collect();
+        if let Ok(Ok(_)) = timeout(DISCARDED_WITHIN, discarded).await {
+            lease.finish();
+        }
+    });
 }
 
 /// What a failed exchange means: TLS, a broken connection, or something that is not HTTP.
@@ -201,6 +260,9 @@ fn classify(error: &hyper::Error, destination: &Destination) -> TransportError {
     // With TLS 1.3 the other end may refuse the handshake after we have finished it.
     if let Some(tls) = io_error.and_then(tls_error) {
         return TransportError::Tls(format!("{destination}: {tls}"));
+    }
+    if let Some(error) = io_error.filter(|error| is_too_much(error)) {
+        return TransportError::Protocol(format!("{destination}: {error}"));
     }
     let broken =
         error.is_incomplete_message() || error.is_canceled() || error.is_closed() || error.is_timeout();
@@ -227,8 +289,11 @@ fn innermost(error: &hyper::Error) -> &(dyn Error + 'static) {
 /// How many connections may turn out to be closed before a byte of the request is sent.
 const SENDINGS_MAX: usize = 8;
 
-const STAGES: [&str; 4] =
-    ["starting", "waiting for a connection", "waiting for an answer", "reading the answer"];
+const STAGES: [&str; 3] = ["starting", "waiting for a connection", "waiting for an answer"];
 const CONNECTING: usize = 1;
 const ANSWERING: usize = 2;
-const READING: usize = 3;
+/// How long the body of a refusal is waited for whose head decides: it is an error of a few lines.
+const REASON_WITHIN: Duration = Duration::from_secs(2);
+/// A body that nobody needs is read for the sake of the connection: so much of it, for so long.
+const DISCARDED_BYTES_MAX: usize = 16 * 1024;
+const DISCARDED_WITHIN: Duration = Duration::from_secs(1);

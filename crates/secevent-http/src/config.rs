@@ -1,9 +1,13 @@
 //! The settings of the client, with a safe default for each.
 
-use crate::address_guard::Ports;
+use crate::address_guard::{AddressGuard, Ports};
+use crate::destination::{Destination, Host};
 use crate::proxy::{Proxy, ProxyConfig};
 use crate::tls::TlsConfig;
+use http::Uri;
+use http::uri::Authority;
 use ipnet::IpNet;
+use secevent_ssf::UrlRefused;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -42,6 +46,9 @@ pub struct ClientConfig {
     /// Trust in certificates. The program reads the files.
     #[serde(skip)]
     pub tls: TlsConfig,
+    /// One host and port that is reached at another address. Default: none.
+    #[serde(skip)]
+    pub connect_to: Option<ConnectTo>,
     /// How long one address may take to accept a connection, a name to resolve, and a TLS handshake to finish; each
     /// has this long. Default: 5 000 ms, five lost first packets being rarer than a dead host.
     pub connect_timeout_ms: u32,
@@ -69,12 +76,72 @@ pub struct ClientConfig {
     pub idle_timeout_seconds: u32,
 }
 
+/// Connections to one host and port are made to another address, such as that of a server whose name does not
+/// resolve yet (`curl --connect-to`). The URL stays what it is: `Host` and the name in the certificate too.
+///
+/// ```
+/// use secevent_http::{ClientConfig, ConnectTo};
+///
+/// let connect_to = ConnectTo::new(&"https://events.example.com".parse().unwrap(), "127.0.0.1:8443").unwrap();
+/// let config = ClientConfig { connect_to: Some(connect_to), ..ClientConfig::default() };
+/// assert!(ConnectTo::new(&"https://events.example.com".parse().unwrap(), "localhost").is_err(), "the port is missing");
+/// # drop(config);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectTo {
+    from: (Host, u16),
+    to: (Host, u16),
+}
+
+impl ConnectTo {
+    /// Requests to the host and port of `url` go to `address`: a host name or an IP address, a colon, and a port.
+    pub fn new(url: &Uri, address: &str) -> Result<Self, ConfigError> {
+        let wrong = || ConfigError::ConnectTo;
+        let from = Destination::of(url, true).map_err(|_| wrong())?;
+        let authority: Authority = address.parse().map_err(|_| wrong())?;
+        let port = authority.port_u16().ok_or_else(wrong)?;
+        let uri = Uri::builder().scheme("https").authority(authority).path_and_query("/").build();
+        let to = Destination::of(&uri.map_err(|_| wrong())?, false).map_err(|_| wrong())?;
+        Ok(Self { from: (from.host, from.port), to: (to.host, port) })
+    }
+
+    /// Whether connections are made to this machine itself, whatever it is called there.
+    pub fn is_loopback(&self) -> bool {
+        match &self.to.0 {
+            Host::Name(name) => name == "localhost",
+            Host::Address(address) => address.is_loopback(),
+        }
+    }
+
+    /// The port that connections are made to.
+    pub fn port(&self) -> u16 {
+        self.to.1
+    }
+
+    /// Where connections to a destination are made.
+    pub(crate) fn redirect(&self, destination: &Destination) -> Option<Destination> {
+        let is_it = destination.host == self.from.0 && destination.port == self.from.1;
+        is_it.then(|| Destination { https: destination.https, host: self.to.0.clone(), port: self.to.1 })
+    }
+}
+
 impl ClientConfig {
     /// Finds the settings a client could not work with.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.check_amounts()?;
         self.proxy.as_ref().map(Proxy::new).transpose()?;
         self.tls.client_config().map(drop)
+    }
+
+    /// Whether a client with these settings could ever send a request to `url`, as far as the URL alone decides that. See
+    /// [`Transport::check_url`](secevent_ssf::Transport::check_url).
+    pub fn check_url(&self, url: &Uri) -> Result<(), UrlRefused> {
+        let guard = AddressGuard {
+            allow_networks: self.allow_networks.clone(),
+            ports: self.ports.clone(),
+            own_listeners: self.own_listeners.clone(),
+        };
+        guard.check_url(url, self.allow_plain_http)
     }
 
     pub(crate) fn check_amounts(&self) -> Result<(), ConfigError> {
@@ -105,6 +172,7 @@ impl Default for ClientConfig {
             own_listeners: Vec::new(),
             proxy: None,
             tls: TlsConfig::default(),
+            connect_to: None,
             connect_timeout_ms: 5_000,
             request_timeout_ms: 15_000,
             response_bytes_max: 64 * 1024,
@@ -144,6 +212,9 @@ pub enum ConfigError {
         /// Why.
         reason: String,
     },
+    /// The address of [`ConnectTo`] is none.
+    #[error("`connect_to` must be a host and a port, such as 127.0.0.1:8443")]
+    ConnectTo,
     /// There is no certificate to be renewed.
     #[error("the credential shows no certificate")]
     NoCertificate,

@@ -2,7 +2,9 @@
 //! admitted, shake hands.
 
 use crate::address_guard::AddressGuard;
+use crate::config::ConnectTo;
 use crate::destination::{Destination, Host};
+use crate::inflow::Inflow;
 use crate::proxy::Proxy;
 use crate::resolve::Resolve;
 use secevent_ssf::TransportError;
@@ -11,7 +13,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -24,18 +26,25 @@ pub(crate) struct Connector {
     pub(crate) guard: AddressGuard,
     pub(crate) resolver: Arc<dyn Resolve>,
     pub(crate) proxy: Option<Proxy>,
+    pub(crate) connect_to: Option<ConnectTo>,
     pub(crate) tls: TlsConnector,
     pub(crate) timeout: Duration,
 }
 
 impl Connector {
     /// A connection that is ready for HTTP. Not a byte is sent before the guard and the certificate agree.
-    pub(crate) async fn connect(&self, destination: &Destination) -> Result<Socket, TransportError> {
-        let tcp = match self.proxy.as_ref().filter(|proxy| !proxy.passes_by(destination)) {
-            Some(proxy) => self.through(proxy, destination).await?,
+    pub(crate) async fn connect(
+        &self,
+        destination: &Destination,
+        client: Option<&str>,
+    ) -> Result<Socket, TransportError> {
+        let elsewhere = self.connect_to.as_ref().and_then(|connect_to| connect_to.redirect(destination));
+        let reached_at = elsewhere.as_ref().unwrap_or(destination);
+        let tcp = match self.proxy.as_ref().filter(|proxy| !proxy.passes_by(reached_at)) {
+            Some(proxy) => self.through(proxy, reached_at, client).await?,
             None => {
-                let addresses = self.vetted(destination).await?;
-                self.connect_one_of(&addresses, destination).await?
+                let addresses = self.vetted(reached_at, client).await?;
+                self.connect_one_of(&addresses, reached_at).await?
             }
         };
         if !destination.https {
@@ -57,7 +66,12 @@ impl Connector {
     }
 
     /// A connection through the proxy, to an address that the guard has admitted; or past it, to one that it is not for.
-    async fn through(&self, proxy: &Proxy, destination: &Destination) -> Result<TcpStream, TransportError> {
+    async fn through(
+        &self,
+        proxy: &Proxy,
+        destination: &Destination,
+        client: Option<&str>,
+    ) -> Result<TcpStream, TransportError> {
         let targets = match &destination.host {
             Host::Name(name) if proxy.resolves => {
                 if !self.guard.ports.admits(destination.port) {
@@ -67,7 +81,7 @@ impl Connector {
                 vec![format!("{name}:{}", destination.port)]
             }
             _ => {
-                let addresses = self.vetted(destination).await?;
+                let addresses = self.vetted(destination, client).await?;
                 if proxy.pass_by(&addresses) {
                     return self.connect_one_of(&addresses, destination).await;
                 }
@@ -109,7 +123,7 @@ impl Connector {
     async fn addresses(&self, destination: &Destination) -> io::Result<Vec<SocketAddr>> {
         match &destination.host {
             Host::Address(address) => Ok(vec![SocketAddr::new(*address, destination.port)]),
-            Host::Name(name) => self.resolver.resolve(name, destination.port).await,
+            Host::Name(name) => self.resolver.resolve(name, destination.port, None).await,
         }
     }
 
@@ -117,19 +131,27 @@ impl Connector {
     ///
     /// One refused address refuses the name. A name with public and private addresses is misconfigured or hostile, and
     /// picking the good ones would let it probe which of its answers we take.
-    async fn vetted(&self, destination: &Destination) -> Result<Vec<SocketAddr>, TransportError> {
+    async fn vetted(
+        &self,
+        destination: &Destination,
+        client: Option<&str>,
+    ) -> Result<Vec<SocketAddr>, TransportError> {
         let port = destination.port;
         let mut addresses = match &destination.host {
             Host::Address(address) => vec![SocketAddr::new(*address, port)],
-            Host::Name(name) => match timeout(self.timeout, self.resolver.resolve(name, port)).await {
-                Ok(Ok(addresses)) => addresses,
-                Ok(Err(error)) => {
-                    return Err(TransportError::Unreachable(format!("{destination}: not resolved: {error}")));
+            Host::Name(name) => {
+                match timeout(self.timeout, self.resolver.resolve(name, port, client)).await {
+                    Ok(Ok(addresses)) => addresses,
+                    Ok(Err(error)) => {
+                        return Err(TransportError::Unreachable(format!(
+                            "{destination}: not resolved: {error}"
+                        )));
+                    }
+                    Err(_) => {
+                        return Err(TransportError::Timeout(format!("{destination}: not resolved in time")));
+                    }
                 }
-                Err(_) => {
-                    return Err(TransportError::Timeout(format!("{destination}: not resolved in time")));
-                }
-            },
+            }
         };
         if addresses.is_empty() {
             return Err(TransportError::Unreachable(format!("{destination}: the name has no address")));
@@ -158,6 +180,9 @@ impl Connector {
                     Err(error @ TransportError::AddressRefused(_)) => return Err(error),
                     Err(error) => error,
                 },
+                Ok(Err(error)) if address.to_string() == destination.to_string() => {
+                    TransportError::Unreachable(format!("{destination}: {error}"))
+                }
                 Ok(Err(error)) => TransportError::Unreachable(format!("{destination}: {address}: {error}")),
                 Err(_) => TransportError::Timeout(format!("{destination}: {address} did not accept in time")),
             };
@@ -190,6 +215,7 @@ const ADDRESSES_MAX: usize = 8;
 /// Its permits are given back when it is closed and not before, whoever holds it until then.
 pub(crate) struct Socket {
     stream: Stream,
+    inflow: Option<Inflow>,
     permits: Vec<OwnedSemaphorePermit>,
 }
 
@@ -200,11 +226,16 @@ enum Stream {
 
 impl Socket {
     fn over(stream: Stream) -> Self {
-        Self { stream, permits: Vec::new() }
+        Self { stream, inflow: None, permits: Vec::new() }
     }
 
     pub(crate) fn hold(&mut self, permit: OwnedSemaphorePermit) {
         self.permits.push(permit);
+    }
+
+    /// Counts what comes in from here on.
+    pub(crate) fn count(&mut self, inflow: Inflow) {
+        self.inflow = Some(inflow);
     }
 
     /// Whether both ends chose HTTP/2. Without TLS nobody can choose, and HTTP/1.1 is spoken.
@@ -218,10 +249,14 @@ impl Socket {
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        ready!(match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
+        })?;
+        let counted = this.inflow.as_mut().map(|inflow| inflow.count(&buf.filled()[before..]));
+        Poll::Ready(counted.unwrap_or(Ok(())))
     }
 }
 

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
-use secevent_ssf::{BoxFuture, OnBehalfOf, ResponseTime, Secret, Transport, TransportError};
+use secevent_ssf::{BoxFuture, OnBehalfOf, ResponseTime, Secret, Transport, TransportError, UrlRefused};
 use serde::Deserialize;
 use std::fmt;
 use std::fmt::Write as _;
@@ -180,6 +180,11 @@ fn client_of(
 impl Transport for Credentialed {
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
         Box::pin(self.send_as_wanted(request))
+    }
+
+    fn check_url(&self, url: &Uri) -> Result<(), UrlRefused> {
+        // Whatever is shown, the same addresses are admitted.
+        self.client.check_url(url)
     }
 }
 

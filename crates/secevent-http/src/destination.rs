@@ -15,7 +15,7 @@ pub(crate) struct Destination {
     pub(crate) port: u16,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Host {
     /// In lower case.
     Name(String),

@@ -30,7 +30,7 @@
 //! 3. **A new connection** (`connector.rs`): the name is resolved once ([`Resolve`]), every address is put to the
 //!    [`AddressGuard`], and the vetted address itself is connected to. Then TLS ([`TlsConfig`]), against the host of the URL.
 //! 4. **The exchange** (`client.rs`): the request is sent once, the answer is read up to a bound. A redirect is an answer
-//!    like any other.
+//!    like any other. What a peer sends around the body is counted as it comes in (`inflow.rs`).
 //!
 //! Every limit is a field of [`ClientConfig`]. What went wrong comes back as a [`secevent_ssf::TransportError`], whose
 //! text names host and port and never a path, a query or a header.
@@ -41,6 +41,7 @@ mod config;
 mod connector;
 mod credentials;
 mod destination;
+mod inflow;
 mod pool;
 mod proxy;
 mod resolve;
@@ -48,7 +49,7 @@ mod tls;
 
 pub use address_guard::{AddressGuard, Ports, Refusal, RefusalReason};
 pub use client::Client;
-pub use config::{ClientConfig, ConfigError};
+pub use config::{ClientConfig, ConfigError, ConnectTo};
 pub use credentials::{Credentialed, OAuth, Proof, PushCredential, SecretPlace};
 pub use pool::ConnectionCounts;
 pub use proxy::ProxyConfig;

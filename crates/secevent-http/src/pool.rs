@@ -8,8 +8,10 @@
 //!
 //! hyper-util's pooling client promises neither, which is why this is here and not there.
 
+use crate::address_guard::AddressGuard;
 use crate::connector::{Connector, Socket};
 use crate::destination::Destination;
+use crate::inflow::{Allowance, Inflow, answer_bytes_max};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
@@ -76,6 +78,7 @@ enum Version {
 /// A connection for one request at a time.
 struct One {
     sender: http1::SendRequest<Body>,
+    allowance: Allowance,
     driver: AbortHandle,
 }
 
@@ -83,6 +86,7 @@ struct One {
 struct Shared {
     number: u64,
     sender: http2::SendRequest<Body>,
+    allowance: Allowance,
     streams: usize,
     since: Instant,
 }
@@ -110,18 +114,21 @@ impl Pool {
         pool
     }
 
-    /// A connection to `destination`, idle, shared or new, as soon as the limits allow.
+    /// A connection to `destination`, idle, shared or new, as soon as the limits allow. One that is opened is opened on
+    /// behalf of `client`.
     pub(crate) async fn lease(
         self: &Arc<Self>,
         destination: &Arc<Destination>,
+        client: Option<&str>,
     ) -> Result<Lease, TransportError> {
         let (user, gates) = self.enter(destination);
         for _ in 0..OPENINGS_MAX {
             if self.shared(destination).is_some() {
                 let permit = acquire(&gates.streams).await;
                 // Waiting may have taken long enough for the connection to be gone.
-                if let Some((number, sender)) = self.join(destination) {
-                    return Ok(Lease::Shared(SharedLease { sender, number, user, _permit: permit }));
+                if let Some((number, sender, allowance)) = self.join(destination) {
+                    let lease = SharedLease { sender, allowance, number, user, _permit: permit };
+                    return Ok(Lease::Shared(lease));
                 }
             }
             let turn = acquire(&gates.turns).await;
@@ -130,7 +137,7 @@ impl Pool {
             }
             let (one, reused) = match self.take_idle(destination) {
                 Some(one) => (one, true),
-                None => match Box::pin(self.open(destination, &gates)).await? {
+                None => match Box::pin(self.open(destination, client, &gates)).await? {
                     Opened::One(one) => (one, false),
                     Opened::Shared => continue,
                 },
@@ -140,6 +147,10 @@ impl Pool {
         Err(TransportError::Unreachable(format!(
             "{destination}: connections are closed as soon as they are open"
         )))
+    }
+
+    pub(crate) fn guard(&self) -> &AddressGuard {
+        &self.connector.guard
     }
 
     pub(crate) fn counts(&self) -> ConnectionCounts {
@@ -159,10 +170,11 @@ impl Pool {
     async fn open(
         self: &Arc<Self>,
         destination: &Arc<Destination>,
+        client: Option<&str>,
         gates: &Gates,
     ) -> Result<Opened, TransportError> {
         if !destination.https || self.speaks(destination) == Some(Version::Http1) {
-            return self.connect(destination, gates).await;
+            return self.connect(destination, client, gates).await;
         }
         let ended = gates.firsts_ended.load(Ordering::Acquire);
         let mut failure = gates.first.lock().await;
@@ -171,13 +183,13 @@ impl Pool {
         }
         if self.speaks(destination) == Some(Version::Http1) {
             drop(failure);
-            return self.connect(destination, gates).await;
+            return self.connect(destination, client, gates).await;
         }
         if let (true, Some(failure)) = (gates.firsts_ended.load(Ordering::Acquire) != ended, failure.as_ref())
         {
             return Err(failure.clone());
         }
-        let opened = self.connect(destination, gates).await;
+        let opened = self.connect(destination, client, gates).await;
         *failure = opened.as_ref().err().cloned();
         gates.firsts_ended.fetch_add(1, Ordering::Release);
         opened
@@ -186,12 +198,13 @@ impl Pool {
     async fn connect(
         self: &Arc<Self>,
         destination: &Arc<Destination>,
+        client: Option<&str>,
         gates: &Gates,
     ) -> Result<Opened, TransportError> {
         // Whoever has a turn has a connection to open: the permit is there, or comes with a socket that is closing.
         let of_host = acquire(&gates.open).await;
         let of_all = self.room.take().await;
-        let mut socket = self.connector.connect(destination).await?;
+        let mut socket = self.connector.connect(destination, client).await?;
         socket.hold(of_host);
         socket.hold(of_all);
         let number = self.opened.fetch_add(1, Ordering::Relaxed);
@@ -203,7 +216,9 @@ impl Pool {
         opened.map_err(|error| TransportError::Unreachable(format!("{destination}: {error}")))
     }
 
-    async fn speak_http1(&self, destination: &Destination, socket: Socket) -> hyper::Result<Opened> {
+    async fn speak_http1(&self, destination: &Destination, mut socket: Socket) -> hyper::Result<Opened> {
+        let (inflow, allowance) = Inflow::http1(self.limits.response_head_bytes_max);
+        socket.count(inflow);
         let head_bytes_max = self.limits.response_head_bytes_max as usize;
         let (sender, connection) = http1::Builder::new()
             .max_headers(self.limits.response_headers_max)
@@ -214,10 +229,18 @@ impl Pool {
         // Its end is told to the sender, who has a use for the reason.
         let driver = tokio::spawn(async move { drop(connection.await) }).abort_handle();
         self.learn(destination, Version::Http1);
-        Ok(Opened::One(One { sender, driver }))
+        Ok(Opened::One(One { sender, allowance, driver }))
     }
 
-    async fn share(&self, destination: &Destination, number: u64, socket: Socket) -> hyper::Result<Opened> {
+    async fn share(
+        &self,
+        destination: &Destination,
+        number: u64,
+        mut socket: Socket,
+    ) -> hyper::Result<Opened> {
+        let Limits { response_head_bytes_max, streams_per_connection_max, .. } = self.limits;
+        let (inflow, allowance) = Inflow::http2(response_head_bytes_max, streams_per_connection_max);
+        socket.count(inflow);
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             // A connection whose other end has vanished is found out while somebody waits for it, not before.
@@ -226,13 +249,13 @@ impl Pool {
             .keep_alive_while_idle(false)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(16 * WINDOW_BYTES)
-            .max_header_list_size(self.limits.response_head_bytes_max)
+            .max_header_list_size(response_head_bytes_max)
             .handshake(TokioIo::new(socket))
             .await?;
         tokio::spawn(async move { drop(connection.await) });
         self.learn(destination, Version::Http2);
         if let Some(host) = self.state().hosts.get_mut(destination) {
-            host.shared = Some(Shared { number, sender, streams: 0, since: Instant::now() });
+            host.shared = Some(Shared { number, sender, allowance, streams: 0, since: Instant::now() });
         }
         Ok(Opened::Shared)
     }
@@ -290,12 +313,19 @@ impl Pool {
         host.shared.as_ref().map(|shared| shared.number)
     }
 
-    fn join(&self, destination: &Destination) -> Option<(u64, http2::SendRequest<Body>)> {
+    fn join(&self, destination: &Destination) -> Option<(u64, http2::SendRequest<Body>, Allowance)> {
         self.shared(destination)?;
         let mut state = self.state();
         let shared = state.hosts.get_mut(destination)?.shared.as_mut()?;
         shared.streams += 1;
-        Some((shared.number, shared.sender.clone()))
+        Some((shared.number, shared.sender.clone(), shared.allowance.clone()))
+    }
+
+    /// Takes no more requests on this shared connection. It is closed when those on their way have ended.
+    fn retire(&self, destination: &Destination, number: u64) {
+        if let Some(host) = self.state().hosts.get_mut(destination) {
+            host.shared.take_if(|shared| shared.number == number);
+        }
     }
 
     fn part(&self, destination: &Destination, number: u64) {
@@ -451,6 +481,7 @@ pub(crate) struct OneLease {
 
 pub(crate) struct SharedLease {
     sender: http2::SendRequest<Body>,
+    allowance: Allowance,
     number: u64,
     _permit: OwnedSemaphorePermit,
     user: User,
@@ -469,17 +500,31 @@ impl Lease {
         matches!(self, Self::Shared(_))
     }
 
-    /// Sends the request. An error that still has the request in it means that nothing of it was sent.
+    /// Sends the request, whose answer's body may have so many bytes. An error that still has the request in it means
+    /// that nothing of it was sent.
     pub(crate) async fn send(
         &mut self,
         request: Request<Body>,
+        body_bytes_max: usize,
     ) -> Result<http::Response<hyper::body::Incoming>, hyper::client::conn::TrySendError<Request<Body>>> {
         match self {
             Self::One(lease) => {
                 let one = lease.one.as_mut().expect("it is there until the lease ends");
+                let head_bytes_max = lease.user.pool.limits.response_head_bytes_max;
+                one.allowance.add(answer_bytes_max(body_bytes_max, head_bytes_max));
                 one.sender.try_send_request(request).await
             }
-            Self::Shared(lease) => lease.sender.try_send_request(request).await,
+            Self::Shared(lease) => {
+                lease.allowance.add(lease.user.pool.limits.response_head_bytes_max.into());
+                lease.sender.try_send_request(request).await
+            }
+        }
+    }
+
+    /// Ends a lease of a connection that is not to be used again.
+    pub(crate) fn retire(self) {
+        if let Self::Shared(lease) = &self {
+            lease.user.pool.retire(&lease.user.destination, lease.number);
         }
     }
 

@@ -126,8 +126,8 @@ fn names_somebody(name: &str, value: &Value) -> bool {
     let format = value.get("format").or_else(|| value.get("subject_type")).and_then(Value::as_str);
     let is_known = |format: &str| {
         // Older peers write hyphens (LEGACY-02).
-        let same = |known: &&str| known.replace('-', "_") == format.replace('-', "_");
-        Subject::FORMATS.iter().any(|known| same(&known)) || format == "id_token_claims"
+        let same = |known: &str| known.replace('-', "_") == format.replace('-', "_");
+        Subject::FORMATS.iter().any(|known| same(known)) || format == "id_token_claims"
     };
     PAYLOAD_SUBJECTS.contains(&name) || format.is_some_and(is_known)
 }

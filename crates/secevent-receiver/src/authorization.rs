@@ -17,17 +17,48 @@ pub struct AuthorizationServer {
     pub token_endpoint: Endpoint,
     /// How clients may prove themselves there; empty if it does not say.
     pub client_authentication: Vec<String>,
-    /// The scopes that the transmitter knows; empty if it does not say (INTEROP-22).
+    /// The scopes that the transmitter knows (RFC 9728), or else those that the server says; empty if neither says any.
     pub scopes: Vec<String>,
 }
 
+/// What is to be done with an access token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Streams are read, and polled.
+    Read,
+    /// Streams are made and changed too.
+    Manage,
+}
+
 impl AuthorizationServer {
-    /// The scope to ask for in order to read streams and poll, or to change them too: the one of the
-    /// interoperability profile, if the transmitter knows it.
-    pub fn scope_for(&self, changes: bool) -> Option<&str> {
-        let wanted: &[&str] = if changes { &["ssf.manage"] } else { &["ssf.read", "ssf.manage"] };
-        let known = |name: &&&str| self.scopes.iter().any(|scope| scope == **name);
-        wanted.iter().find(known).copied()
+    /// The scope to ask for: those of the interoperability profile, as far as they are known. To manage is asked for
+    /// together with to read, because not everywhere the one includes the other. Lists of scopes may be partial or
+    /// missing: one that names no scope of SSF counts as missing (E-83).
+    ///
+    /// ```
+    /// use secevent_receiver::{AuthorizationServer, Purpose};
+    ///
+    /// assert_eq!(AuthorizationServer::scope_of(&[], Purpose::Manage), "ssf.manage ssf.read");
+    /// let known = ["openid".to_owned(), "ssf.manage".to_owned()];
+    /// assert_eq!(AuthorizationServer::scope_of(&known, Purpose::Read), "ssf.manage");
+    /// ```
+    pub fn scope_of(scopes: &[String], purpose: Purpose) -> String {
+        let known = |name: &str| scopes.iter().any(|scope| scope == name);
+        let wanted = match purpose {
+            Purpose::Manage => [MANAGE, READ].into_iter().filter(|name| known(name)).collect(),
+            Purpose::Read if known(READ) => vec![READ],
+            Purpose::Read => [MANAGE].into_iter().filter(|name| known(name)).collect(),
+        };
+        match (wanted.is_empty(), purpose) {
+            (false, _) => wanted.join(" "),
+            (true, Purpose::Manage) => format!("{MANAGE} {READ}"),
+            (true, Purpose::Read) => READ.to_owned(),
+        }
+    }
+
+    /// The same, with the scopes that are known here.
+    pub fn scope_for(&self, purpose: Purpose) -> String {
+        Self::scope_of(&self.scopes, purpose)
     }
 
     /// Finds it. The resource metadata (RFC 9728) of the issuer, or else that of the configuration endpoint,
@@ -47,6 +78,8 @@ impl AuthorizationServer {
         for resource in named.into_iter().flatten() {
             if let Some((server, scopes)) = search.server_of(resource).await? {
                 return match search.server(&server).await? {
+                    // A list that names no scope of SSF says nothing of it (E-83).
+                    Some(found) if !names_ssf(&scopes) => Ok(found),
                     Some(found) => Ok(Self { scopes, ..found }),
                     None => Err(ClientError::NoToken(format!(
                         "the authorization server {server} does not tell its token endpoint"
@@ -58,6 +91,13 @@ impl AuthorizationServer {
             ClientError::NoToken("the transmitter does not tell where its access tokens are given".to_owned())
         })
     }
+}
+
+const READ: &str = "ssf.read";
+const MANAGE: &str = "ssf.manage";
+
+fn names_ssf(scopes: &[String]) -> bool {
+    scopes.iter().any(|scope| scope == READ || scope == MANAGE)
 }
 
 struct Search<'a> {
@@ -90,6 +130,8 @@ impl Search<'_> {
             token_endpoint: Option<String>,
             #[serde(default)]
             token_endpoint_auth_methods_supported: Vec<String>,
+            #[serde(default)]
+            scopes_supported: Vec<String>,
         }
         let appended = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
         for url in [inserted(issuer, "oauth-authorization-server"), Some(appended)].into_iter().flatten() {
@@ -107,7 +149,7 @@ impl Search<'_> {
                 issuer: server.issuer,
                 token_endpoint,
                 client_authentication: server.token_endpoint_auth_methods_supported,
-                scopes: Vec::new(),
+                scopes: server.scopes_supported,
             }));
         }
         Ok(None)

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::warn;
 
 /// How we prove to a transmitter who we are.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +66,23 @@ pub enum Credentials {
     },
 }
 
+impl Credentials {
+    /// What access tokens are asked for.
+    fn scope(&self) -> Option<&str> {
+        match self {
+            Self::None | Self::Bearer(_) | Self::Header { .. } => None,
+            Self::ClientCredentials { scope, .. }
+            | Self::ClientSecretPost { scope, .. }
+            | Self::ClientAssertion { scope, .. } => scope.as_deref(),
+        }
+    }
+}
+
+/// Whether there is a scope of SSF in a list of scopes (E-84).
+fn has_ssf(scope: &str) -> bool {
+    scope.split(' ').any(|scope| scope.starts_with("ssf."))
+}
+
 /// Sends requests to one transmitter with our credentials.
 pub(crate) struct Caller {
     transport: Arc<dyn Transport>,
@@ -83,6 +101,8 @@ struct Proof {
 struct Token {
     header: Proof,
     fresh_until: Timestamp,
+    /// What it allows, if the server says so.
+    scope: Option<String>,
 }
 
 impl Caller {
@@ -94,8 +114,14 @@ impl Caller {
         Self { transport, clock, credentials, token: tokio::sync::Mutex::default() }
     }
 
-    /// Sends a request. A token that we fetched and that is refused with 401 is fetched anew, once.
+    /// Sends a request. A token that we fetched and that is refused with 401 is fetched again, once. A request that has
+    /// an `Authorization` of its own is sent with that.
     pub(crate) async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, ClientError> {
+        if let Some(own) = request.headers().get(AUTHORIZATION).cloned() {
+            let mut response = self.transport.send(request).await?;
+            withhold(&mut response, &own);
+            return Ok(response);
+        }
         let authorization = self.authorization().await?;
         let response = self.transport.send(authorized(request.clone(), authorization.as_ref())).await?;
         let Some(refused) = authorization else { return Ok(response) };
@@ -163,14 +189,17 @@ impl Caller {
             access_token: String,
             token_type: Option<String>,
             expires_in: Option<u64>,
+            scope: Option<String>,
         }
         let now = self.clock.now();
         let response = self.transport.send(request).await?;
         if !response.status().is_success() {
             let why = error_code(response.body()).map(|code| format!(": {code}")).unwrap_or_default();
+            let asked = self.credentials.scope().map(|scope| format!(", asked for scope {scope:?}"));
             return Err(ClientError::NoToken(format!(
-                "the token endpoint answered {}{why}",
-                response.status()
+                "the token endpoint answered {}{why}{}",
+                response.status(),
+                asked.unwrap_or_default()
             )));
         }
         // Nothing of the answer is repeated in an error: it may hold a token.
@@ -184,7 +213,17 @@ impl Caller {
         // A token that ends while the request is on its way costs a round trip.
         let margin_seconds = (life_seconds / 10).min(TOKEN_MARGIN_SECONDS_MAX);
         let fresh_until = now.plus(Duration::from_secs(life_seconds - margin_seconds));
-        Ok(Token { header: bearer(&answer.access_token)?, fresh_until })
+        let asked = self.credentials.scope().unwrap_or_default();
+        if let Some(granted) = answer.scope.as_deref().filter(|granted| has_ssf(asked) && !has_ssf(granted)) {
+            warn!(asked, granted, "Access token carries no ssf scope");
+        }
+        Ok(Token { header: bearer(&answer.access_token)?, fresh_until, scope: answer.scope })
+    }
+
+    /// The scope of the access token that is in use, if one was fetched and the server said its scope.
+    pub(crate) fn granted_scope(&self) -> Option<String> {
+        // While one is fetched, none is in use.
+        self.token.try_lock().ok()?.as_ref()?.scope.clone()
     }
 
     /// Forgets a token that was refused. Returns whether another one can be had.

@@ -7,7 +7,7 @@ use crate::retry::RetryPolicy;
 use crate::source::Source;
 use crate::stopped;
 use crate::verification::verification_of;
-use secevent::Set;
+use secevent::{Set, Span};
 use secevent_jose::Compact;
 use secevent_ssf::BoxFuture;
 use secevent_store::{Inbox, Lanes, StoreError, Stored};
@@ -29,7 +29,7 @@ use tracing::{debug, info, warn};
 /// dead letters. After a crash a SET may come once more although it was handled.
 ///
 /// ```
-/// use secevent::Set;
+/// use secevent::{Set, Span};
 /// use secevent::caep::SessionRevoked;
 /// use secevent_receiver::{HandleError, Handler, Source};
 /// use secevent_ssf::BoxFuture;
@@ -233,7 +233,7 @@ impl Dispatcher {
         let Some(intake) = self.intakes.get(&received.source) else {
             // It stays where it is, in case the source comes back.
             if desk.unknown.len() < PAGE_MAX && desk.unknown.insert(received.source.clone()) {
-                warn!(source = received.source, "SETs wait in the inbox whose source is not configured");
+                warn!(source.id = received.source, "SETs wait in the inbox whose source is not configured");
             }
             return;
         };
@@ -242,7 +242,7 @@ impl Dispatcher {
         let read = read.ok().and_then(|token| Set::read(token.unverified_payload(), source.profile).ok());
         let Some(set) = read else {
             warn!(
-                source = source.name,
+                source.id = source.name,
                 jti = received.jti,
                 "A stored SET cannot be read under the source's profile"
             );
@@ -251,12 +251,12 @@ impl Dispatcher {
             return;
         };
         if verification_of(&set).is_some() {
-            debug!(source = source.name, "A verification event came");
+            debug!(source.id = source.name, "A verification event came");
             desk.ends(Outcome::Handled(place));
             return;
         }
         if let Some(objection) = source.objection(&set, &intake.verifier.learned().critical_members) {
-            info!(source = source.name, jti = received.jti, "A SET is not handed on: {objection}");
+            info!(source.id = source.name, jti = received.jti, error = %objection, "A SET is not handed on");
             self.counters.ignored.count();
             desk.ends(Outcome::Handled(place));
             return;
@@ -275,8 +275,9 @@ impl Dispatcher {
             let (handler, time_max) = (Arc::clone(&self.handler), self.settings.time_max);
             let task = desk.running.spawn(async move {
                 let handled = timeout(time_max, handler.handle(&work.set, &work.source)).await;
-                handled
-                    .unwrap_or_else(|_| Err(HandleError::Later(format!("it took longer than {time_max:?}"))))
+                handled.unwrap_or_else(|_| {
+                    Err(HandleError::Later(format!("it took longer than {}", Span(time_max))))
+                })
             });
             desk.places.insert(task.id(), place);
         }
@@ -297,14 +298,14 @@ impl Dispatcher {
         };
         let dead = matches!(error, HandleError::Never(_)) || failures >= self.settings.attempts_max;
         if dead {
-            warn!(place, %error, failures, "A SET could not be handled and goes to the dead letters");
+            warn!(place, %error, attempt = failures, "A SET could not be handled and goes to the dead letters");
             self.counters.dead.count();
             desk.lanes.settle(place);
             desk.ends(Outcome::Failed { place, dead });
         } else {
             desk.outcomes.push(Outcome::Failed { place, dead });
             let delay = self.settings.retry.delay(failures, None, &mut rand::rng());
-            info!(place, %error, failures, "A SET could not be handled, next try in {delay:?}");
+            info!(place, %error, attempt = failures, "A SET could not be handled, next try in {}", Span(delay));
             if let Some(work) = desk.lanes.get_mut(place) {
                 work.failures = failures;
             }

@@ -6,10 +6,15 @@ use crate::source::Source;
 use crate::verification::{PendingVerification, verification_of};
 use crate::verify::{ReceiveError, SetVerifier, Verified};
 use bytes::Bytes;
-use secevent::Clock;
 use secevent::ssf::Verification;
+use secevent::{Clock, escape};
+use secevent_jose::{Compact, Excerpt};
 use secevent_ssf::push;
 use secevent_store::{Inbox, Receipt, Received, StoreError};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -52,9 +57,9 @@ struct Admitted {
 impl Intake {
     /// Takes one SET. Once this returns it is stored, and may be acknowledged (I5).
     pub(crate) async fn take(&self, token: Bytes) -> Result<Receipt, ReceiveError> {
-        let taken = self.take_unreported(token).await;
+        let taken = self.take_unreported(token.clone()).await;
         if let Err(error) = &taken {
-            self.report(error);
+            self.report(error, &token);
         }
         taken
     }
@@ -75,10 +80,11 @@ impl Intake {
         let mut admitted = Vec::with_capacity(sets.len());
         let arrival = self.verifier.arrival();
         for (jti, token) in sets {
-            match self.admit(Bytes::from(token), arrival).await {
+            let token = Bytes::from(token);
+            match self.admit(token.clone(), arrival).await {
                 Ok(one) if one.verified.set.jti() == jti => admitted.push(one),
-                Ok(_) => self.refuse(jti, &ReceiveError::ForeignJti, &mut taken),
-                Err(error) => self.refuse(jti, &error, &mut taken),
+                Ok(_) => self.refuse(jti, &token, &ReceiveError::ForeignJti, &mut taken),
+                Err(error) => self.refuse(jti, &token, &error, &mut taken),
             }
         }
         if admitted.is_empty() {
@@ -91,22 +97,22 @@ impl Intake {
             taken.any_new |= receipt == Receipt::First;
             match self.conclude(one, receipt) {
                 Ok(()) => taken.ack.push(jti),
-                Err(error) => self.refuse(jti, &error, &mut taken),
+                Err(error) => self.refuse(jti, &one.token, &error, &mut taken),
             }
         }
         Ok(taken)
     }
 
-    fn refuse(&self, jti: String, error: &ReceiveError, taken: &mut Taken) {
+    fn refuse(&self, jti: String, token: &[u8], error: &ReceiveError, taken: &mut Taken) {
         match error.fault() {
             Some(fault) if !error.is_open() => {
-                self.report(error);
+                self.report(error, token);
                 taken.refused.push((jti, push::Error::new(fault, error.description())));
             }
             _ => {
                 // The poller says that there are some: they may come again every second.
                 self.counters.open.count();
-                debug!(source = self.source.name, jti, %error, "SET left open");
+                debug!(source.id = self.source.name, jti = %escape(&jti), %error, "SET left open");
                 taken.open += 1;
                 let wait = error.retry_after().unwrap_or_default();
                 taken.open_for = Some(taken.open_for.map_or(wait, |other| other.min(wait)));
@@ -142,7 +148,7 @@ impl Intake {
             Receipt::Repeat => self.counters.repeated.count(),
             Receipt::Changed => return Err(ReceiveError::Changed),
         }
-        debug!(source = self.source.name, jti = admitted.verified.set.jti(), ?receipt, "SET stored");
+        debug!(source.id = self.source.name, jti = admitted.verified.set.jti(), ?receipt, "SET stored");
         if let Some(verification) = &admitted.verification {
             self.pending.came(verification);
         }
@@ -151,23 +157,63 @@ impl Intake {
         Ok(())
     }
 
-    fn report(&self, error: &ReceiveError) {
+    fn report(&self, error: &ReceiveError, token: &[u8]) {
         let source = &self.source.name;
+        let Unverified { jti, txn, event_type } = Unverified::of(token);
         match error {
             ReceiveError::Changed => {
                 self.counters.changed.count();
-                warn!(source, "Source `{source}` used a `jti` for two different SETs; the second is refused");
+                warn!(source.id = source, %jti, %txn, event.type = %event_type, "Rejected SET: its jti was used before");
             }
-            ReceiveError::Store(error) => warn!(source, %error, "SET not taken, store unavailable"),
             // The key cache warns, once for each fetch.
             ReceiveError::Keys(error) => {
                 self.counters.open.count();
-                info!(source, %error, "SET not taken, keys unavailable");
+                info!(source.id = source, %jti, %txn, event.type = %event_type, %error, "SET cannot be judged yet");
+            }
+            error if error.fault().is_none() => {
+                warn!(source.id = source, %jti, %txn, event.type = %event_type, %error, "SET cannot be judged yet");
             }
             error => {
                 self.counters.refused.count();
-                info!(source, %error, "A SET of `{source}` is refused");
+                warn!(source.id = source, %jti, %txn, event.type = %event_type, %error, "Rejected SET");
             }
+        }
+    }
+}
+
+/// What a SET that is not taken says of itself, for the log: nothing of it is proved, so all of it is escaped and cut.
+#[derive(Default)]
+struct Unverified {
+    jti: String,
+    txn: String,
+    event_type: String,
+}
+
+impl Unverified {
+    fn of(token: &[u8]) -> Self {
+        #[derive(Default, Deserialize)]
+        struct Names<'a> {
+            #[serde(borrow)]
+            jti: Option<Cow<'a, str>>,
+            #[serde(borrow)]
+            txn: Option<Cow<'a, str>>,
+            #[serde(borrow, default)]
+            events: BTreeMap<Cow<'a, str>, &'a RawValue>,
+        }
+        let Ok(compact) = Compact::parse_within(token, token.len()) else { return Self::default() };
+        let names: Names<'_> = serde_json::from_slice(compact.unverified_payload()).unwrap_or_default();
+        let shown = |text: Option<&Cow<'_, str>>| {
+            text.map(|text| escape(text, Excerpt::CHARS_MAX).to_string()).unwrap_or_default()
+        };
+        Self {
+            jti: shown(names.jti.as_ref()),
+            txn: shown(names.txn.as_ref()),
+            event_type: names
+                .events
+                .keys()
+                .next()
+                .map(|uri| escape(uri, 200).to_string())
+                .unwrap_or_default(),
         }
     }
 }

@@ -107,6 +107,7 @@ mod discovery;
 mod handle;
 mod intake;
 mod jwks;
+mod one_at_a_time;
 mod poll;
 mod push;
 mod reason;
@@ -118,7 +119,7 @@ mod verification;
 mod verify;
 
 pub use authority::Authority;
-pub use authorization::AuthorizationServer;
+pub use authorization::{AuthorizationServer, Purpose};
 pub use counts::Counts;
 pub use credentials::Credentials;
 pub use discovery::Discovery;
@@ -130,7 +131,7 @@ pub use reason::Reason;
 pub use receiver::{Ports, Receiver, ReceiverConfig, StartError, SubscribeError, Subscription};
 pub use retry::RetryPolicy;
 pub use source::{Peer, Source};
-pub use transmitter::{Answer, ClientError, TransmitterClient};
+pub use transmitter::{Answer, ClientError, PushCredential, TransmitterClient};
 pub use verify::{ReceiveError, SetVerifier, Verified};
 
 /// Waits until we are to stop; also when nobody is left who could say so.

@@ -4,9 +4,11 @@ use crate::credentials::Caller;
 use crate::intake::{Intake, Taken};
 use crate::retry::RetryPolicy;
 use crate::{ClientError, stopped};
+use http::HeaderValue;
+use secevent::Span;
 use secevent::json::Limits;
 use secevent_ssf::poll::{PollRequest, PollResponse, request};
-use secevent_ssf::{Endpoint, ResponseLimit, ResponseTime, push};
+use secevent_ssf::{Endpoint, ResponseLimit, ResponseTime, Secret, push};
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +29,7 @@ pub struct PollSettings {
     /// we know holds it.
     pub held_max: Duration,
     /// How long to wait at least between polls that bring nothing, because some transmitters answer at once
-    /// although they were asked to wait. Default: 1 s.
+    /// although they were asked to wait, and sources with [`crate::Source::short_polls`] ask for that. Default: 1 s.
     pub empty_pause: Duration,
     /// How long to wait after a failure.
     pub retry: RetryPolicy,
@@ -54,6 +56,8 @@ pub(crate) struct Poller {
     pub(crate) intake: Arc<Intake>,
     pub(crate) caller: Arc<Caller>,
     pub(crate) endpoint: Endpoint,
+    /// What each poll carries instead of our own credentials, if the transmitter handed that out.
+    pub(crate) authorization: Option<Secret<HeaderValue>>,
     pub(crate) settings: PollSettings,
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -61,7 +65,7 @@ pub(crate) struct Poller {
 impl Poller {
     pub(crate) async fn run(mut self) {
         let source = self.intake.source.name.clone();
-        info!(source, "Polling `{source}`");
+        info!(source.id = source, "Polling `{source}`");
         let mut owed = Owed::default();
         let mut fruitless: u32 = 0;
         loop {
@@ -83,14 +87,14 @@ impl Poller {
                 Ok(Round::Open { count, wait }) => {
                     fruitless = fruitless.saturating_add(1);
                     if fruitless == 1 {
-                        warn!(source, sets = count, "SETs left open, keys unavailable");
+                        warn!(source.id = source, sets = count, "SETs left open, keys unavailable");
                     }
                     Some(self.open_pause(fruitless, wait))
                 }
                 Err(error) => {
                     fruitless = fruitless.saturating_add(1);
                     let pause = self.settings.retry.delay(fruitless, error.retry_after(), &mut rand::rng());
-                    warn!(source, %error, failures = fruitless, "Polling `{source}` failed, next try in {pause:?}");
+                    warn!(source.id = source, %error, attempt = fruitless, "Polling `{source}` failed, next try in {}", Span(pause));
                     Some(pause)
                 }
             };
@@ -103,7 +107,7 @@ impl Poller {
             }
         }
         self.farewell(owed).await;
-        info!(source, "No longer polling `{source}`");
+        info!(source.id = source, "No longer polling `{source}`");
     }
 
     /// One request and what follows from it. Only the waiting is cut short when we stop: what has come is
@@ -115,7 +119,7 @@ impl Poller {
             true => PollRequest::acknowledge_only(ack, set_errs),
             false => PollRequest {
                 max_events: Some(self.settings.sets_max),
-                return_immediately: false,
+                return_immediately: !self.intake.source.holds_polls(),
                 ack,
                 set_errs,
             },
@@ -139,7 +143,7 @@ impl Poller {
         response.sets.truncate(self.settings.acks_max);
         let count = response.sets.len();
         let taken = self.intake.take_batch(response.sets).await?;
-        debug!(source = self.intake.source.name, sets = count, refused = taken.refused.len(), "Polled");
+        debug!(source.id = self.intake.source.name, sets = count, refused = taken.refused.len(), "Polled");
         let round = match taken.open_for {
             _ if taken.any_new => Round::Fruitful,
             Some(wait) => Round::Open { count: taken.open, wait },
@@ -157,9 +161,11 @@ impl Poller {
     }
 
     async fn send(&self, poll: &PollRequest) -> Result<PollResponse, PollError> {
-        let mut request = request(&self.endpoint, poll, None);
+        let mut request = request(&self.endpoint, poll, self.authorization.as_ref());
         request.extensions_mut().insert(ResponseLimit(self.settings.answer.bytes_max));
-        request.extensions_mut().insert(ResponseTime(self.settings.held_max));
+        if !poll.return_immediately {
+            request.extensions_mut().insert(ResponseTime(self.settings.held_max));
+        }
         let response = self.caller.send(request).await?;
         if !response.status().is_success() {
             return Err(ClientError::refused(&response).into());
@@ -175,14 +181,14 @@ impl Poller {
                 let (ack, set_errs) = owed.chunk(self.settings.acks_max);
                 let poll = PollRequest::acknowledge_only(ack, set_errs);
                 if let Err(error) = self.send(&poll).await {
-                    warn!(source = self.intake.source.name, %error, "The last acknowledgements failed");
+                    warn!(source.id = self.intake.source.name, %error, "The last acknowledgements failed");
                     return;
                 }
                 owed.settle(&poll);
             }
         };
         if timeout(self.settings.farewell_max, all).await.is_err() {
-            warn!(source = self.intake.source.name, "The last acknowledgements took too long");
+            warn!(source.id = self.intake.source.name, "The last acknowledgements took too long");
         }
     }
 }

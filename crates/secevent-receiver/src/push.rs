@@ -90,7 +90,9 @@ impl PushEndpoint {
         self.intake.source.token_bytes_max + 2
     }
 
-    fn is_authenticated(&self, headers: &HeaderMap) -> bool {
+    /// Whether a request with these headers carries the agreed credential, if one is agreed. The body of one that does
+    /// not need not be read: [`PushEndpoint::handle`] answers it without.
+    pub fn is_authenticated(&self, headers: &HeaderMap) -> bool {
         let Some(agreed) = self.intake.source.push_authorization() else { return true };
         let mut given = headers.get_all(AUTHORIZATION).iter();
         match (given.next(), given.next()) {

@@ -5,17 +5,24 @@ use crate::credentials::Caller;
 use crate::handle::{Dispatcher, Handler, HandlingSettings};
 use crate::intake::Intake;
 use crate::jwks::JwksCache;
+use crate::one_at_a_time::OneAtATime;
 use crate::poll::{PollSettings, Poller};
 use crate::push::{PushEndpoint, Unauthenticated};
 use crate::source::Source;
-use crate::transmitter::{ClientError, TransmitterClient};
+use crate::transmitter::{ClientError, Found, PushCredential, TransmitterClient};
 use crate::verification::PendingVerification;
 use crate::verify::{Learned, SetVerifier};
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http::StatusCode;
-use secevent::{Clock, Invalid};
-use secevent_ssf::{CreateStream, Endpoint, Method, StreamConfiguration, StreamId, Transport};
-use secevent_store::{Documents, Inbox, StoreError, Version};
+use http::{HeaderValue, StatusCode};
+use secevent::{Clock, Invalid, Span};
+use secevent_ssf::{
+    CreateStream, Endpoint, Method, Secret, Status, StreamConfiguration, StreamId, StreamStatus, Transport,
+    UpdateStream,
+};
+use secevent_store::{Documents, ExpiryClock, Inbox, StoreError, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fmt;
@@ -23,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
 /// What a receiver is to do.
@@ -121,7 +128,7 @@ pub enum SubscribeError {
     #[error("the stream is not for us: {0}")]
     Audience(#[source] Invalid),
     /// The verification event did not come in time. The stream is left as it is.
-    #[error("the verification event did not come within {0:?}")]
+    #[error("the verification event did not come within {}", Span(*.0))]
     NotVerified(Duration),
     /// The stream could not be noted down.
     #[error(transparent)]
@@ -133,9 +140,12 @@ pub enum SubscribeError {
 pub struct Subscription {
     /// What the transmitter says of it.
     pub configuration: StreamConfiguration,
+    /// Its status, if the transmitter says it. A stream that is not enabled sends nothing.
+    pub status: Option<StreamStatus>,
     /// Event types that were asked for and will not come (SSF-80).
     pub events_missing: Vec<String>,
-    /// Whether a verification event came. It did, unless the transmitter has no endpoint to ask at.
+    /// Whether a verification event came. It did, unless the transmitter has no endpoint to ask at, the stream is not
+    /// enabled, or the transmitter was asked too often: then subscribe again later.
     pub is_verified: bool,
 }
 
@@ -153,6 +163,7 @@ pub struct Receiver {
 /// A source and what runs for it.
 struct Feed {
     intake: Arc<Intake>,
+    transport: Arc<dyn Transport>,
     caller: Arc<Caller>,
     /// Held while a stream is made or ended.
     polling: Mutex<Option<Polling>>,
@@ -160,6 +171,7 @@ struct Feed {
 
 struct Polling {
     endpoint: Endpoint,
+    authorization: Option<Secret<HeaderValue>>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -170,6 +182,9 @@ struct Noted {
     version: u32,
     issuer: String,
     stream_id: String,
+    /// A digest of what pushes were asked to carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    push_credential: Option<String>,
     #[serde(flatten)]
     learned: Learned,
 }
@@ -178,7 +193,10 @@ struct Noted {
 const HOUSEKEEPING_PERIOD: Duration = Duration::from_secs(60);
 
 /// Lets the inbox forget, in small steps, which SETs came long ago.
+///
+/// A wall clock that jumps ahead while this runs forgets nothing (SEM-30).
 async fn keep_house(ports: Ports, remembered: Duration, mut stop: watch::Receiver<bool>) {
+    let mut expiry = ExpiryClock::new(ports.clock.now(), ports.clock.elapsed(), None);
     loop {
         tokio::select! {
             biased;
@@ -186,7 +204,8 @@ async fn keep_house(ports: Ports, remembered: Duration, mut stop: watch::Receive
             () = tokio::time::sleep(HOUSEKEEPING_PERIOD) => {}
         }
         loop {
-            match ports.inbox.forget(ports.clock.now().minus(remembered)).await {
+            let now = expiry.read(ports.clock.now(), ports.clock.elapsed()).now;
+            match ports.inbox.forget(now.minus(remembered)).await {
                 Ok(true) if !*stop.borrow() => {}
                 Ok(_) => break,
                 Err(error) => {
@@ -242,29 +261,41 @@ impl Receiver {
 
     /// Makes sure that there is a stream from this source, that it flows, and that it works: finds the
     /// transmitter, creates the stream or takes over the one that is there already, polls it if that is its
-    /// way, and waits for a verification event. To be called at each start; doing it twice does no harm.
+    /// way, and waits for a verification event. To be called at each start; doing it twice does no harm, because only
+    /// what differs is changed.
+    ///
+    /// What pushes have to carry is seldom shown by a transmitter (E-19). It is sent with a new stream, with one that is
+    /// taken over, and when it is another one than was sent last, of which a digest is kept.
     ///
     /// No subject is added: that is for the application to do, where the transmitter wants it (INTEROP-17).
     pub async fn subscribe(&self, source: &str) -> Result<Subscription, SubscribeError> {
         let feed = self.feed(source)?;
         let mut polling = feed.polling.lock().await;
-        let client = feed.client(&self.ports).await?;
+        let client = feed.client().await?;
         let (configuration, learned) = self.stream(feed, &client).await?;
         feed.intake.verifier.learn(learned);
 
         let events_missing = events_missing(&feed.intake.source, &configuration);
         if !events_missing.is_empty() {
             warn!(
-                source,
+                source.id = source,
                 ?events_missing,
                 "The transmitter of `{source}` will not send all that was asked for"
             );
         }
-        self.poll(feed, &configuration, &mut polling);
+        if configuration.events_delivered.is_empty() {
+            warn!(source.id = source, stream.id = %configuration.stream_id, "Stream carries no event types");
+        }
+        let status = self.status(feed, &client, &configuration.stream_id).await;
+        self.poll(feed, &client, &configuration, &mut polling);
         drop(polling);
-        let is_verified = self.verify(feed, &client, &configuration.stream_id).await?;
-        info!(source, stream.id = %configuration.stream_id, is_verified, "Subscribed to `{source}`");
-        Ok(Subscription { configuration, events_missing, is_verified })
+        // A stream that is paused or disabled sends no verification event (E-14).
+        let is_verified = match &status {
+            Some(told) if told.status != Status::Enabled => false,
+            _ => self.verify(feed, &client, &configuration).await?,
+        };
+        info!(source.id = source, stream.id = %configuration.stream_id, is_verified, "Subscribed to `{source}`");
+        Ok(Subscription { configuration, status, events_missing, is_verified })
     }
 
     /// Deletes the stream from this source, if there is one.
@@ -277,9 +308,9 @@ impl Receiver {
         let documents = &*self.ports.documents;
         let Some((version, noted)) = feed.noted(documents).await? else { return Ok(()) };
         if let Ok(stream_id) = StreamId::foreign(&noted.stream_id) {
-            match feed.client(&self.ports).await?.delete(&stream_id).await {
+            match feed.client().await?.delete(&stream_id).await {
                 Err(error) if !is_gone(&error) => return Err(error.into()),
-                _ => info!(source, stream.id = %stream_id, "Unsubscribed from `{source}`"),
+                _ => info!(source.id = source, stream.id = %stream_id, "Unsubscribed from `{source}`"),
             }
         }
         documents.put(&feed.document(), version, None).await?;
@@ -319,30 +350,43 @@ impl Receiver {
         client: &TransmitterClient,
     ) -> Result<(StreamConfiguration, Learned), SubscribeError> {
         let source = &*feed.intake.source;
-        let wanted = CreateStream {
-            delivery: Some(source.delivery.clone()),
-            events_requested: (!source.events_requested.is_empty()).then(|| source.events_requested.clone()),
-            description: source.description.clone(),
-            ..CreateStream::default()
-        };
+        let wanted = source.wanted();
         let noted = feed.noted(&*self.ports.documents).await?;
         let ours = noted
             .as_ref()
             .map(|(_, noted)| noted)
             .filter(|noted| noted.issuer == source.peer.issuer.as_str());
-        let existing = match ours.and_then(|noted| StreamId::foreign(&noted.stream_id).ok()) {
-            Some(stream_id) => match client.bring_into_line(stream_id, &wanted).await {
-                Ok(configuration) => Some(configuration),
-                Err(error) if is_gone(&error) => None,
-                Err(error) => return Err(error.into()),
-            },
+        let known = ours.and_then(|noted| Some((StreamId::foreign(&noted.stream_id).ok()?, noted)));
+        let existing = match known {
+            Some((stream_id, noted)) => {
+                // A credential that was sent before is not sent again: each change may cost what is pending.
+                let is_sent = noted.push_credential == push_credential(source, &stream_id);
+                let credential = if is_sent { PushCredential::Compare } else { PushCredential::Send };
+                match client.bring_into_line(stream_id, &wanted, credential).await {
+                    Ok(configuration) => Some(Found { configuration, is_new: false }),
+                    Err(error) if is_gone(&error) => None,
+                    Err(error) => return Err(error.into()),
+                }
+            }
             None => None,
         };
-        let is_new = existing.is_none();
-        let configuration = match existing {
-            Some(configuration) => configuration,
-            None => client.create_or_adopt(&wanted).await?,
+        let Found { mut configuration, is_new } = match existing {
+            Some(found) => found,
+            None => self.find_or_create(feed, client, &wanted).await?,
         };
+        if is_new {
+            match client.read(&configuration.stream_id).await {
+                Ok(read) => configuration = read,
+                Err(error) => {
+                    warn!(
+                        source = source.name,
+                        stream.id = %configuration.stream_id,
+                        %error,
+                        "New stream could not be read back"
+                    );
+                }
+            }
+        }
         let accepted = check_audience(source, &configuration);
         let learned = Learned {
             audiences: configuration.aud.iter().map(str::to_owned).collect(),
@@ -362,12 +406,72 @@ impl Receiver {
         Ok((configuration, learned))
     }
 
+    /// A stream that is there without a note of it, or a new one. A pushed stream is known by its URL. A polled one has
+    /// nothing of ours: it is taken only if it is exactly what is asked for, because two receivers that poll one stream
+    /// each lose what the other gets.
+    async fn find_or_create(
+        &self,
+        feed: &Feed,
+        client: &TransmitterClient,
+        wanted: &CreateStream,
+    ) -> Result<Found, SubscribeError> {
+        let mut others = Vec::new();
+        for other in self.feeds.values().filter(|other| !std::ptr::eq(*other, feed)) {
+            let same_peer = other.intake.source.peer.issuer == feed.intake.source.peer.issuer;
+            if let Some((_, noted)) = other.noted(&*self.ports.documents).await?.filter(|_| same_peer) {
+                others.push(noted.stream_id);
+            }
+        }
+        let is_free = |stream_id: &StreamId| others.iter().all(|other| other != stream_id.as_str());
+        let is_pushed = feed.intake.source.delivery.method() == Method::Push;
+        let is_ours = |stream: &StreamConfiguration, changes: &UpdateStream| {
+            let same_name = wanted.description.is_some() || stream.description.is_none();
+            is_pushed || (same_name && changes.is_empty())
+        };
+        Ok(client.find_or_create(wanted, PushCredential::Send, is_free, is_ours).await?)
+    }
+
+    /// The status of the stream, if the transmitter says it.
+    async fn status(
+        &self,
+        feed: &Feed,
+        client: &TransmitterClient,
+        stream_id: &StreamId,
+    ) -> Option<StreamStatus> {
+        let source = &feed.intake.source.name;
+        match client.status(stream_id).await {
+            Ok(told) => {
+                if told.status != Status::Enabled {
+                    let (status, reason) = (told.status, &told.reason);
+                    warn!(source.id = source, stream.id = %stream_id, %status, ?reason, "Stream is not enabled");
+                }
+                Some(told)
+            }
+            Err(ClientError::NoEndpoint(_)) => None,
+            Err(error) => {
+                warn!(source.id = source, stream.id = %stream_id, %error, "Stream status could not be read");
+                None
+            }
+        }
+    }
+
     /// Polls the stream if that is its way, and only where it is to be polled.
-    fn poll(&self, feed: &Feed, configuration: &StreamConfiguration, polling: &mut Option<Polling>) {
+    fn poll(
+        &self,
+        feed: &Feed,
+        client: &TransmitterClient,
+        configuration: &StreamConfiguration,
+        polling: &mut Option<Polling>,
+    ) {
         let endpoint = &configuration.delivery.endpoint_url;
+        let authorization = client.poll_authorization(configuration).map(|secret| secret.expose().clone());
         let is_polled = configuration.delivery.method == Method::Poll;
-        let is_right =
-            |running: &Polling| is_polled && running.endpoint == *endpoint && !running.task.is_finished();
+        let is_right = |running: &Polling| {
+            is_polled
+                && running.endpoint == *endpoint
+                && running.authorization.as_ref().map(Secret::expose) == authorization.as_ref()
+                && !running.task.is_finished()
+        };
         if polling.as_ref().is_some_and(is_right) {
             return;
         }
@@ -382,30 +486,59 @@ impl Receiver {
             intake: Arc::clone(&feed.intake),
             caller: Arc::clone(&feed.caller),
             endpoint: endpoint.clone(),
+            authorization: authorization.clone().map(Secret::new),
             settings: self.config.poll,
             stop: stop.subscribe(),
         };
-        *polling = Some(Polling { endpoint: endpoint.clone(), stop, task: tokio::spawn(poller.run()) });
+        *polling = Some(Polling {
+            endpoint: endpoint.clone(),
+            authorization: authorization.map(Secret::new),
+            stop,
+            task: tokio::spawn(poller.run()),
+        });
     }
 
-    /// Asks for a verification event and waits for it. Others may come before it (SSF-161).
+    /// Asks for a verification event and waits for it. Others may come before it (SSF-161). Where the transmitter says
+    /// that it was asked too often (SSF-82), as after a quick restart, it is asked again when it wants to be, within the
+    /// bound of waiting.
     async fn verify(
         &self,
         feed: &Feed,
         client: &TransmitterClient,
-        stream_id: &StreamId,
+        configuration: &StreamConfiguration,
     ) -> Result<bool, SubscribeError> {
-        let (state, came) = feed.intake.pending.expect();
-        match client.verify(stream_id, Some(&state)).await {
-            Err(ClientError::NoEndpoint(_)) => {
-                warn!(source = feed.intake.source.name, "The transmitter offers no verification of streams");
-                return Ok(false);
+        let (source, stream_id) = (&feed.intake.source.name, &configuration.stream_id);
+        let verification_max = self.config.verification_max;
+        let end = Instant::now() + verification_max;
+        let interval = configuration.min_verification_interval_seconds.map(Duration::from_secs);
+        let mut refusals = 0;
+        let came = loop {
+            let (state, came) = feed.intake.pending.expect();
+            let error = match client.verify(stream_id, Some(&state)).await {
+                Ok(()) => break came,
+                Err(ClientError::NoEndpoint(_)) => {
+                    warn!(source.id = source, "The transmitter offers no verification of streams");
+                    return Ok(false);
+                }
+                Err(error) => error,
+            };
+            if error.status() != Some(StatusCode::TOO_MANY_REQUESTS) {
+                return Err(error.into());
             }
-            other => other?,
-        }
-        match timeout(self.config.verification_max, came).await {
+            refusals += 1;
+            let own = self.config.poll.retry.delay(refusals, None, &mut rand::rng());
+            let wait = error.retry_after().or(interval).map_or(own, |asked| asked.max(own));
+            let Some(at) = Instant::now().checked_add(wait).filter(|at| *at < end) else {
+                warn!(source.id = source, stream.id = %stream_id, %error, "Stream not verified yet");
+                return Ok(false);
+            };
+            info!(source.id = source, stream.id = %stream_id, wait_ms = wait.as_millis(), "Verification asked too often, will retry");
+            sleep_until(at).await;
+        };
+        // The event has as long to come as if it had been asked for at once.
+        match timeout(verification_max, came).await {
             Ok(Ok(())) => Ok(true),
-            _ => Err(SubscribeError::NotVerified(self.config.verification_max)),
+            _ => Err(SubscribeError::NotVerified(verification_max)),
         }
     }
 }
@@ -418,7 +551,11 @@ impl fmt::Debug for Receiver {
 
 impl Feed {
     fn new(source: Source, ports: &Ports, counters: &Arc<Counters>, arrived: &Arc<Notify>) -> Self {
-        let (transport, clock) = (&ports.transport, &ports.clock);
+        let transport = &match source.peer.one_request_at_a_time {
+            true => Arc::new(OneAtATime::new(Arc::clone(&ports.transport))) as Arc<dyn Transport>,
+            false => Arc::clone(&ports.transport),
+        };
+        let clock = &ports.clock;
         let caller = Caller::new(Arc::clone(transport), Arc::clone(clock), source.peer.credentials.clone());
         let keys = Arc::new(JwksCache::new(&source, Arc::clone(transport), Arc::clone(clock)));
         let source = Arc::new(source);
@@ -431,12 +568,17 @@ impl Feed {
             counters: Arc::clone(counters),
             arrived: Arc::clone(arrived),
         };
-        Self { intake: Arc::new(intake), caller: Arc::new(caller), polling: Mutex::default() }
+        Self {
+            intake: Arc::new(intake),
+            transport: Arc::clone(transport),
+            caller: Arc::new(caller),
+            polling: Mutex::default(),
+        }
     }
 
-    async fn client(&self, ports: &Ports) -> Result<TransmitterClient, ClientError> {
+    async fn client(&self) -> Result<TransmitterClient, ClientError> {
         let caller = Arc::clone(&self.caller);
-        TransmitterClient::discover_with(&self.intake.source.peer, &*ports.transport, caller).await
+        TransmitterClient::discover_with(&self.intake.source.peer, &*self.transport, caller).await
     }
 
     fn document(&self) -> String {
@@ -465,6 +607,7 @@ impl Feed {
             version: NOTED_VERSION,
             issuer: configuration.iss.as_str().to_owned(),
             stream_id: configuration.stream_id.as_str().to_owned(),
+            push_credential: push_credential(&self.intake.source, &configuration.stream_id),
             learned: learned.clone(),
         };
         let body = Bytes::from(serde_json::to_vec(&noted).expect("strings are always JSON"));
@@ -492,6 +635,13 @@ impl Polling {
 /// The stream is not there (any more).
 fn is_gone(error: &ClientError) -> bool {
     matches!(error.status(), Some(StatusCode::NOT_FOUND | StatusCode::GONE))
+}
+
+/// A digest of what pushes have to carry, by which it is known again. It differs from stream to stream.
+fn push_credential(source: &Source, stream_id: &StreamId) -> Option<String> {
+    let authorization = source.push_authorization()?;
+    let key = hmac::Key::new(hmac::HMAC_SHA256, stream_id.as_str().as_bytes());
+    Some(URL_SAFE_NO_PAD.encode(hmac::sign(&key, authorization.expose().as_bytes())))
 }
 
 fn check_audience(source: &Source, configuration: &StreamConfiguration) -> Result<(), Invalid> {

@@ -1,7 +1,5 @@
 //! When to try again: pure functions.
 
-use http::HeaderMap;
-use http::header::RETRY_AFTER;
 use rand::{Rng, RngExt as _};
 use std::time::Duration;
 
@@ -43,12 +41,6 @@ impl RetryPolicy {
     }
 }
 
-/// How long the peer asks to wait. Its other form, a date, is left to our own policy.
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,10 +67,6 @@ mod tests {
         for (asked, seconds) in [(30, 30), (86_400, 300)] {
             let delay = policy.delay(1, Some(Duration::from_secs(asked)), &mut chance);
             assert_eq!(delay, Duration::from_secs(seconds));
-        }
-        for (header, seconds) in [("7", Some(7)), (" 7 ", Some(7)), ("soon", None), ("-1", None)] {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, header.parse().unwrap())]);
-            assert_eq!(retry_after(&headers), seconds.map(Duration::from_secs), "{header}");
         }
     }
 }

@@ -4,7 +4,9 @@ use crate::{Authority, Credentials};
 use secevent::{Issuer, Profile, Set, Strictness, Subject, Vocabulary};
 use secevent_jose::{Algorithms, Compact};
 use secevent_ssf::metadata::Placement;
-use secevent_ssf::{Change, DeliverBy, DeliveryRequest, Endpoint, Secret, Tolerance, WellKnown};
+use secevent_ssf::{
+    Change, CreateStream, DeliverBy, DeliveryRequest, Endpoint, Secret, Tolerance, WellKnown,
+};
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -23,6 +25,9 @@ pub struct Peer {
     pub tolerance: Tolerance,
     /// How we prove to it who we are. Default: not at all.
     pub credentials: Credentials,
+    /// Whether at most one request to it is on its way at any time, polls included: some transmitters answer one after
+    /// another. A poll is then not held open. Default: no.
+    pub one_request_at_a_time: bool,
 }
 
 impl Peer {
@@ -35,6 +40,7 @@ impl Peer {
             metadata_at: None,
             tolerance: Tolerance::NONE,
             credentials: Credentials::None,
+            one_request_at_a_time: false,
         }
     }
 }
@@ -58,6 +64,9 @@ pub struct Source {
     pub peer: Peer,
     /// How its SETs come. For push, the `authorization_header` in here is what each push must carry.
     pub delivery: DeliveryRequest,
+    /// Whether polls ask for an answer at once and come again after [`crate::PollSettings::empty_pause`], for networks
+    /// and transmitters that do not let a request wait. Default: no, a poll waits for something to happen.
+    pub short_polls: bool,
     /// The names by which its SETs may mean us. Default: none, which means those that the transmitter gives
     /// to the stream on [`crate::Receiver::subscribe`]; until then every SET is refused.
     pub audiences: Vec<String>,
@@ -93,6 +102,7 @@ impl Source {
             name: name.into(),
             peer: Peer::new(issuer),
             delivery,
+            short_polls: false,
             audiences: Vec::new(),
             profile: Profile::Ssf,
             algorithms: Algorithms::DEFAULT,
@@ -106,6 +116,21 @@ impl Source {
             token_bytes_max: Compact::TOKEN_BYTES_MAX,
             clock_skew_max: Duration::from_secs(60),
         }
+    }
+
+    /// The stream that is asked for.
+    pub(crate) fn wanted(&self) -> CreateStream {
+        CreateStream {
+            delivery: Some(self.delivery.clone()),
+            events_requested: (!self.events_requested.is_empty()).then(|| self.events_requested.clone()),
+            description: self.description.clone(),
+            ..CreateStream::default()
+        }
+    }
+
+    /// Whether polls wait for something to happen.
+    pub(crate) fn holds_polls(&self) -> bool {
+        !self.short_polls && !self.peer.one_request_at_a_time
     }
 
     /// What each push must carry as `Authorization`, if anything.

@@ -7,7 +7,6 @@ use crate::credentials::{Caller, withhold};
 use crate::discovery::Discovery;
 use crate::poll::PollSettings;
 use crate::reason::Reason;
-use crate::retry::retry_after;
 use crate::source::Peer;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -16,12 +15,15 @@ use secevent::json::Limits;
 use secevent::{Clock, Invalid, Subject};
 use secevent_ssf::poll::{PollRequest, PollResponse};
 use secevent_ssf::{
-    AddSubject, Change, CreateStream, DeliverBy, Delivery, DeliveryRequest, Endpoint, RemoveSubject,
-    ReplaceStream, ResponseLimit, ResponseTime, StreamConfiguration, StreamId, StreamStatus, Supplied,
-    TransmitterMetadata, Transport, TransportError, UpdateStatus, UpdateStream, VerificationRequest,
+    AddSubject, Change, CreateStream, DeliverBy, DeliveryRequest, Endpoint, RemoveSubject, ReplaceStream,
+    ResponseLimit, ResponseTime, Secret, StreamConfiguration, StreamId, StreamStatus, Supplied,
+    TransmitterMetadata, Transport, TransportError, Unreadable, UpdateStatus, UpdateStream,
+    VerificationRequest,
 };
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tracing::warn;
 
 /// Why a transmitter did not do what it was asked. The texts are safe to log: they hold no credentials.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,7 +85,7 @@ impl ClientError {
     /// The error that an answer is which is no success.
     pub fn refused(response: &Response<Bytes>) -> Self {
         let (status, reason) = (response.status(), Reason::of(response.body()));
-        Self::Refused { status, reason, retry_after: retry_after(response.headers()) }
+        Self::Refused { status, reason, retry_after: secevent_ssf::retry_after(response.headers()) }
     }
 }
 
@@ -118,6 +120,19 @@ pub struct TransmitterClient {
     peer: Peer,
     metadata: TransmitterMetadata,
     caller: Arc<Caller>,
+    /// What the transmitter shows as `authorization_header` of its streams, as far as it does.
+    shown: Mutex<HashMap<StreamId, Secret<HeaderValue>>>,
+}
+
+/// What is done about the credential of pushes at a stream that exists already. Transmitters should not show it (E-19),
+/// so that it can seldom be compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PushCredential {
+    /// It is sent if method or URL change, or if the transmitter shows another one; else it stays as it is.
+    #[default]
+    Compare,
+    /// It is sent: it may be a new one.
+    Send,
 }
 
 impl TransmitterClient {
@@ -133,7 +148,7 @@ impl TransmitterClient {
     /// A client of a transmitter whose metadata is here already, with the credentials of its peer.
     pub fn of(discovery: Discovery, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Self {
         let caller = Caller::new(transport, clock, discovery.peer.credentials.clone());
-        Self { peer: discovery.peer, metadata: discovery.metadata, caller: Arc::new(caller) }
+        Self::new(discovery, Arc::new(caller))
     }
 
     pub(crate) async fn discover_with(
@@ -141,8 +156,11 @@ impl TransmitterClient {
         transport: &dyn Transport,
         caller: Arc<Caller>,
     ) -> Result<Self, ClientError> {
-        let Discovery { peer, metadata, .. } = Discovery::of(peer, transport).await?;
-        Ok(Self { peer, metadata, caller })
+        Ok(Self::new(Discovery::of(peer, transport).await?, caller))
+    }
+
+    fn new(Discovery { peer, metadata, .. }: Discovery, caller: Arc<Caller>) -> Self {
+        Self { peer, metadata, caller, shown: Mutex::default() }
     }
 
     /// What the transmitter says of itself.
@@ -170,48 +188,76 @@ impl TransmitterClient {
         }
     }
 
-    /// Creates a stream, or takes over the one that exists already (409): the one with the same delivery, or
-    /// else the only one, brought into line with `create` (E-05, SSF-92).
-    pub async fn create_or_adopt(&self, create: &CreateStream) -> Result<StreamConfiguration, ClientError> {
-        match self.create(create).await {
-            Err(error) if error.status() == Some(StatusCode::CONFLICT) => {}
-            other => return other,
-        }
-        let mut streams = self.list().await?;
-        streams.retain(|stream| stream.iss == self.peer.issuer);
-        let existing = match streams.iter().position(|stream| has_delivery(stream, create.delivery.as_ref()))
-        {
-            Some(place) => streams.swap_remove(place),
-            None if streams.len() == 1 => streams.swap_remove(0),
-            None => return Err(ClientError::Ambiguous { streams: streams.len() }),
-        };
-        self.bring_into_line(existing.stream_id, create).await
+    /// Takes over a stream that exists already, or creates one. Of those that are listed it takes the one with the same
+    /// delivery, and the most similar one if there are several; where the transmitter refuses another one (409), the
+    /// only one that there is (E-05, SSF-92). The stream is [brought into line](Self::bring_into_line) with `create`.
+    pub async fn create_or_adopt(
+        &self,
+        create: &CreateStream,
+        credential: PushCredential,
+    ) -> Result<StreamConfiguration, ClientError> {
+        let found = self.find_or_create(create, credential, |_| true, |_, _| true).await?;
+        Ok(found.configuration)
     }
 
-    /// Changes an existing stream into what `create` asks for. Only members that are the receiver's to supply
-    /// are sent (E-10).
-    pub(crate) async fn bring_into_line(
+    /// The same, but for streams that `is_free` says no to; and of a listed one `is_ours` decides by what would have to
+    /// be changed.
+    pub(crate) async fn find_or_create(
+        &self,
+        create: &CreateStream,
+        credential: PushCredential,
+        is_free: impl Fn(&StreamId) -> bool,
+        is_ours: impl Fn(&StreamConfiguration, &UpdateStream) -> bool,
+    ) -> Result<Found, ClientError> {
+        let free = |streams: Vec<StreamConfiguration>| -> Vec<StreamConfiguration> {
+            let mine = |one: &StreamConfiguration| one.iss == self.peer.issuer && is_free(&one.stream_id);
+            streams.into_iter().filter(mine).collect()
+        };
+        let listed = match self.list().await {
+            Ok(streams) => free(streams),
+            // Not every transmitter lists: whether there is one is then seen by creating another.
+            Err(error) if has_no_list(&error) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        if let Some(stream_id) = most_similar(&listed, create, is_ours) {
+            let configuration = self.bring_into_line(stream_id, create, credential).await?;
+            return Ok(Found { configuration, is_new: false });
+        }
+        let conflict = match self.create(create).await {
+            Err(error) if error.status() == Some(StatusCode::CONFLICT) => error,
+            created => return created.map(|configuration| Found { configuration, is_new: true }),
+        };
+        // It may have been made since.
+        let mut listed = free(self.list().await?);
+        let existing = match listed.len() {
+            0 => return Err(conflict),
+            1 => listed.remove(0),
+            streams => return Err(ClientError::Ambiguous { streams }),
+        };
+        let configuration = self.bring_into_line(existing.stream_id, create, credential).await?;
+        Ok(Found { configuration, is_new: false })
+    }
+
+    /// Changes an existing stream into what `wanted` asks for, and leaves alone what it leaves open. The stream is read
+    /// first, and only members that differ are sent; if none does, nothing is: some transmitters drop what is pending
+    /// at every change. Event types compare as a set, as far as the transmitter supports them, and delivery by method and
+    /// URL. Only members that are the receiver's to supply are sent (E-10).
+    pub async fn bring_into_line(
         &self,
         stream_id: StreamId,
-        create: &CreateStream,
+        wanted: &CreateStream,
+        credential: PushCredential,
     ) -> Result<StreamConfiguration, ClientError> {
-        let mut update = UpdateStream::new(stream_id);
-        update.delivery = create.delivery.clone().map_or(Change::Keep, Change::Set);
-        update.events_requested = create.events_requested.clone().map_or(Change::Keep, Change::Set);
-        update.description = create.description.clone().map_or(Change::Keep, Change::Set);
+        let current = self.read(&stream_id).await?;
+        let update = differences(&current, self.shown().get(&current.stream_id), wanted, credential);
+        if update.is_empty() {
+            return Ok(current);
+        }
+        let update = UpdateStream { stream_id, ..update };
         let answer = match self.update(&update).await {
-            // Some know no partial change. What we leave open stays as it is there too.
+            // Some know no partial change. What is left open stays as it is there too.
             Err(error) if is_unknown_method(error.status()) => {
-                let current = self.read(&update.stream_id).await?;
-                let replace = ReplaceStream {
-                    stream_id: update.stream_id.clone(),
-                    delivery: create.delivery.clone().or_else(|| Some(as_request(&current.delivery))),
-                    events_requested: create.events_requested.clone().or(current.events_requested),
-                    description: create.description.clone().or(current.description),
-                    format: create.format.clone().or(current.format),
-                    supplied: Supplied::default(),
-                };
-                self.replace(&replace).await?
+                self.replace(&replacement(update.stream_id.clone(), current, wanted)).await?
             }
             answer => answer?,
         };
@@ -228,8 +274,22 @@ impl TransmitterClient {
         self.configuration(&response)
     }
 
-    /// Reads the configurations of all streams that are ours.
+    /// Reads the configurations of all streams that are ours. One that cannot be read is left out, with a line in the
+    /// log: [`Self::list_each`] gives those too.
     pub async fn list(&self) -> Result<Vec<StreamConfiguration>, ClientError> {
+        let readable = |entry: Result<StreamConfiguration, Unreadable>| match entry {
+            Ok(stream) => Some(stream),
+            Err(Unreadable { stream_id, breach }) => {
+                warn!(stream.id = ?stream_id, error = %breach, "Stream in list not readable");
+                None
+            }
+        };
+        Ok(self.list_each().await?.into_iter().filter_map(readable).collect())
+    }
+
+    /// Reads the configurations of all streams that are ours, each by itself: one that is malformed does not hide the
+    /// others.
+    pub async fn list_each(&self) -> Result<Vec<Result<StreamConfiguration, Unreadable>>, ClientError> {
         let request = get(self.configuration_endpoint()?.uri().clone());
         let response = match self.expect_success(request, None).await {
             // Older transmitters have one stream or none, and no list (LEGACY-09, LEGACY-22).
@@ -239,9 +299,9 @@ impl TransmitterClient {
             response => response?,
         };
         if self.peer.tolerance.legacy && response.body().trim_ascii_start().starts_with(b"{") {
-            return Ok(vec![self.configuration(&response)?]);
+            return Ok(vec![Ok(self.configuration(&response)?)]);
         }
-        StreamConfiguration::read_list(response.body(), self.peer.tolerance).map_err(ClientError::Malformed)
+        StreamConfiguration::read_each(response.body(), self.peer.tolerance).map_err(ClientError::Malformed)
     }
 
     /// Changes some properties of a stream: `PATCH`.
@@ -258,14 +318,15 @@ impl TransmitterClient {
 
     /// Replaces all that is ours of a stream: `PUT`. What the request leaves out is gone (SSF-112).
     pub async fn replace(&self, replace: &ReplaceStream) -> Result<Answer<StreamConfiguration>, ClientError> {
-        let mut request = post(self.configuration_endpoint()?, replace.to_exposed_json());
+        let mut request =
+            self.post_about(self.configuration_endpoint()?, &replace.stream_id, replace.to_exposed_json())?;
         *request.method_mut() = Method::PUT;
         let response = self.expect_success(request, replace.delivery.as_ref()).await?;
         answer(&response, |response| self.configuration(response))
     }
 
     /// Polls a stream once (RFC 8936). A request that waits is given `patience`, one that does not as long as
-    /// any other.
+    /// any other. Where an older transmitter handed out a credential for polling with the stream, it is used.
     pub async fn poll(
         &self,
         stream: &StreamConfiguration,
@@ -273,7 +334,9 @@ impl TransmitterClient {
         patience: Duration,
     ) -> Result<PollResponse, ClientError> {
         let limits = PollSettings::default().answer;
-        let mut request = secevent_ssf::poll::request(&stream.delivery.endpoint_url, poll, None);
+        let authorization = self.poll_authorization(stream);
+        let mut request =
+            secevent_ssf::poll::request(&stream.delivery.endpoint_url, poll, authorization.as_ref());
         request.extensions_mut().insert(ResponseLimit(limits.bytes_max));
         if !poll.return_immediately {
             request.extensions_mut().insert(ResponseTime(patience));
@@ -286,6 +349,11 @@ impl TransmitterClient {
     /// standards. The answer is returned whatever its status is.
     pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, ClientError> {
         self.caller.send(request).await
+    }
+
+    /// The scope of the access token that is in use, if one was fetched and the authorization server said its scope.
+    pub fn granted_scope(&self) -> Option<String> {
+        self.caller.granted_scope()
     }
 
     /// Deletes a stream.
@@ -306,7 +374,8 @@ impl TransmitterClient {
     /// Sets the status of a stream.
     pub async fn set_status(&self, update: &UpdateStatus) -> Result<Answer<StreamStatus>, ClientError> {
         let endpoint = self.endpoint("status_endpoint", self.metadata.status_endpoint.as_ref())?;
-        let response = self.expect_success(post(endpoint, update.to_json()), None).await?;
+        let request = self.post_about(endpoint, &update.stream_id, update.to_json())?;
+        let response = self.expect_success(request, None).await?;
         answer(&response, |response| {
             StreamStatus::read(response.body(), self.peer.tolerance).map_err(ClientError::Malformed)
         })
@@ -337,7 +406,22 @@ impl TransmitterClient {
         let endpoint =
             self.endpoint("verification_endpoint", self.metadata.verification_endpoint.as_ref())?;
         let request = VerificationRequest { stream_id: stream_id.clone(), state: state.map(str::to_owned) };
-        self.expect_success(post(endpoint, request.to_json()), None).await.map(drop)
+        let request = self.post_about(endpoint, stream_id, request.to_json())?;
+        self.expect_success(request, None).await.map(drop)
+    }
+
+    /// A request whose body names a stream. Older transmitters look for the name in the query.
+    fn post_about(
+        &self,
+        endpoint: &Endpoint,
+        stream_id: &StreamId,
+        json: String,
+    ) -> Result<Request<Bytes>, ClientError> {
+        let mut request = post(endpoint, json);
+        if self.peer.tolerance.legacy {
+            *request.uri_mut() = with_query(endpoint, stream_id)?;
+        }
+        Ok(request)
     }
 
     /// Reads a configuration and makes sure that it is of the issuer whose metadata led here.
@@ -345,7 +429,27 @@ impl TransmitterClient {
         let configuration = StreamConfiguration::read(response.body(), self.peer.tolerance)
             .map_err(ClientError::Malformed)?;
         configuration.check_issuer(&self.peer.issuer).map_err(ClientError::Issuer)?;
+        let mut shown = self.shown();
+        match StreamConfiguration::shown_authorization(response.body()) {
+            Some(authorization) if shown.len() < SHOWN_MAX => {
+                shown.insert(configuration.stream_id.clone(), authorization);
+            }
+            _ => drop(shown.remove(&configuration.stream_id)),
+        }
+        drop(shown);
         Ok(configuration)
+    }
+
+    /// What each poll of this stream has to carry as `Authorization` instead of our own credentials, if an older
+    /// transmitter has handed that out with the stream.
+    pub(crate) fn poll_authorization(&self, stream: &StreamConfiguration) -> Option<Secret<HeaderValue>> {
+        let is_handed_out =
+            self.peer.tolerance.legacy && stream.delivery.method == secevent_ssf::Method::Poll;
+        self.shown().get(&stream.stream_id).filter(|_| is_handed_out).cloned()
+    }
+
+    fn shown(&self) -> MutexGuard<'_, HashMap<StreamId, Secret<HeaderValue>>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn expect_success(
@@ -426,18 +530,112 @@ fn is_unknown_method(status: Option<StatusCode>) -> bool {
     matches!(status, Some(StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED))
 }
 
-/// The delivery that a stream has, asked for once more. A credential in it is not shown, and stays (E-19).
-fn as_request(delivery: &Delivery) -> DeliveryRequest {
-    let request = match delivery.method {
-        secevent_ssf::Method::Push => DeliveryRequest::push(delivery.endpoint_url.clone(), None),
-        secevent_ssf::Method::Poll => DeliveryRequest::poll(),
-    };
-    DeliveryRequest { spelling: delivery.spelling, ..request }
+/// A stream that was found, or made.
+pub(crate) struct Found {
+    pub(crate) configuration: StreamConfiguration,
+    pub(crate) is_new: bool,
 }
 
-fn has_delivery(stream: &StreamConfiguration, wanted: Option<&DeliveryRequest>) -> bool {
-    match wanted.map(|wanted| &wanted.by) {
-        Some(DeliverBy::Push { endpoint_url, .. }) => stream.delivery.endpoint_url == *endpoint_url,
-        Some(DeliverBy::Poll) | None => stream.delivery.method == secevent_ssf::Method::Poll,
+/// For how many streams it is remembered what the transmitter shows as their `authorization_header`.
+const SHOWN_MAX: usize = 256;
+
+/// From how many characters on a description may be the beginning of a longer one, cut by the transmitter (SSF-83).
+const CUT_CHARS_MIN: usize = 64;
+
+/// Whether the transmitter answers in a way in which one does that does not list.
+fn has_no_list(error: &ClientError) -> bool {
+    let status = error.status().map(|status| status.as_u16());
+    matches!(error, ClientError::Malformed(_)) || matches!(status, Some(400 | 404 | 405 | 501))
+}
+
+/// The stream with the same delivery; of several, the one at which the least would have to be changed.
+fn most_similar(
+    streams: &[StreamConfiguration],
+    wanted: &CreateStream,
+    is_ours: impl Fn(&StreamConfiguration, &UpdateStream) -> bool,
+) -> Option<StreamId> {
+    let poll = DeliveryRequest::poll();
+    let delivery = wanted.delivery.as_ref().unwrap_or(&poll);
+    let rank = |stream: &StreamConfiguration| {
+        let changes = differences(stream, None, wanted, PushCredential::Compare);
+        let kept =
+            [matches!(changes.events_requested, Change::Keep), matches!(changes.description, Change::Keep)];
+        let changed = kept.into_iter().filter(|kept| !kept).count();
+        is_ours(stream, &changes).then(|| (changed, stream.stream_id.clone()))
+    };
+    let same = streams.iter().filter(|stream| delivery.is_met_by(&stream.delivery));
+    same.filter_map(rank).min().map(|(_, stream_id)| stream_id)
+}
+
+/// What has to be changed so that a stream is what `wanted` asks for. `shown` is the credential of pushes, where the
+/// transmitter shows it.
+fn differences(
+    current: &StreamConfiguration,
+    shown: Option<&Secret<HeaderValue>>,
+    wanted: &CreateStream,
+    credential: PushCredential,
+) -> UpdateStream {
+    let mut update = UpdateStream::new(current.stream_id.clone());
+    if let Some(delivery) = &wanted.delivery
+        && !(delivery.is_met_by(&current.delivery) && has_credential(shown, delivery, credential))
+    {
+        update.delivery = Change::Set(delivery.clone());
+    }
+    if let Some(events) = wanted.events_requested.as_ref().filter(|events| !is_requested(current, events)) {
+        update.events_requested = Change::Set(events.clone());
+    }
+    let described = current.description.as_deref().unwrap_or_default();
+    let is_described = |text: &str| {
+        text == described || (described.chars().count() >= CUT_CHARS_MIN && text.starts_with(described))
+    };
+    if let Some(text) = wanted.description.as_ref().filter(|text| !is_described(text)) {
+        update.description = Change::Set(text.clone());
+    }
+    update.format = wanted.format.clone().filter(|format| current.format.as_ref() != Some(format));
+    update
+}
+
+/// Whether pushes carry the right credential already, as far as anybody can know.
+fn has_credential(
+    shown: Option<&Secret<HeaderValue>>,
+    delivery: &DeliveryRequest,
+    credential: PushCredential,
+) -> bool {
+    match &delivery.by {
+        DeliverBy::Push { authorization_header: Change::Set(wanted), .. } => match shown {
+            Some(shown) => shown.expose() == wanted.expose(),
+            None => credential == PushCredential::Compare,
+        },
+        DeliverBy::Push { authorization_header: Change::Clear, .. } => {
+            shown.is_none() && credential == PushCredential::Compare
+        }
+        DeliverBy::Push { authorization_header: Change::Keep, .. } | DeliverBy::Poll { .. } => true,
+    }
+}
+
+/// Whether these event types are what the stream asks for. What the transmitter does not support makes no difference,
+/// and some leave it out of what they show.
+fn is_requested(current: &StreamConfiguration, wanted: &[String]) -> bool {
+    let supported =
+        |event: &&String| current.events_supported.as_ref().is_none_or(|supported| supported.contains(event));
+    let set = |events: &[String]| -> BTreeSet<String> { events.iter().filter(supported).cloned().collect() };
+    let requested = current.events_requested.as_deref().unwrap_or(&current.events_delivered);
+    set(requested) == set(wanted)
+}
+
+/// Everything that a stream is to be, for transmitters that know no partial change. What is left out would be gone, and
+/// the URL of a polled stream with it at some.
+fn replacement(stream_id: StreamId, current: StreamConfiguration, wanted: &CreateStream) -> ReplaceStream {
+    let asked = wanted.delivery.as_ref().filter(|delivery| match delivery.by {
+        DeliverBy::Push { .. } => true,
+        DeliverBy::Poll { .. } => !delivery.is_met_by(&current.delivery),
+    });
+    ReplaceStream {
+        stream_id,
+        delivery: Some(asked.cloned().unwrap_or_else(|| (&current.delivery).into())),
+        events_requested: wanted.events_requested.clone().or(current.events_requested),
+        description: wanted.description.clone().or(current.description),
+        format: wanted.format.clone().or(current.format),
+        supplied: Supplied::default(),
     }
 }

@@ -6,12 +6,13 @@
 mod audit;
 mod backup;
 mod clients;
+mod clock;
 mod dead;
 mod erasures;
 mod events;
 mod figures;
 mod guard;
-mod health;
+pub(crate) mod health;
 mod keys;
 mod metrics;
 mod openapi;
@@ -24,6 +25,7 @@ mod time;
 pub use guard::TokenDigest;
 
 use crate::clients::Clients;
+use crate::listen::ListenCounts;
 use crate::problem::Problem;
 use crate::router::bounded;
 use crate::ssf;
@@ -53,6 +55,8 @@ pub struct AdminConfig {
     pub metrics: MetricsAccess,
     /// How the store is copied, if it can be.
     pub backup: Option<Arc<dyn Backup>>,
+    /// The counters of listeners that `/metrics` shows, each with the name of its listener.
+    pub listeners: Vec<(&'static str, ListenCounts)>,
 }
 
 /// Who may read `/metrics`.
@@ -109,14 +113,17 @@ pub(crate) fn routes(metrics: MetricsAccess) -> Vec<Route> {
     routes.extend(clients::routes());
     routes.extend(keys::routes());
     routes.extend(backup::routes());
+    routes.extend(clock::routes());
     if metrics != MetricsAccess::Off {
         routes.extend(metrics::routes(metrics));
     }
     routes
 }
 
-/// An answer with JSON that is safe to print: operators read it on a terminal, and parts of it are foreign text.
-pub(crate) fn answer(status: StatusCode, json: Vec<u8>) -> Response {
+/// An answer with JSON that is safe to print, with a line end: operators read it on a terminal, and parts of it are
+/// foreign text.
+pub(crate) fn answer(status: StatusCode, mut json: Vec<u8>) -> Response {
+    json.push(b'\n');
     match str::from_utf8(&json).map(escape_json) {
         Ok(Cow::Owned(safe)) => ssf::answer(status, safe),
         _ => ssf::answer(status, json),

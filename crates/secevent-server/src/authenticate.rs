@@ -2,6 +2,7 @@
 
 use crate::clients::{Clients, Registered, Scope};
 use crate::context::Context;
+use crate::listen::prove;
 use crate::problem::Problem;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
@@ -189,6 +190,8 @@ impl FromRequestParts<Arc<Context>> for Producer {
 
 impl Context {
     async fn caller(&self, request: &Parts) -> Result<Caller, Problem> {
-        self.authenticate.caller(request).await.map_err(|Refusal(problem)| problem)
+        let caller = self.authenticate.caller(request).await.map_err(|Refusal(problem)| problem)?;
+        prove(&request.extensions);
+        Ok(caller)
     }
 }

@@ -266,7 +266,7 @@ impl Clients {
     fn rest_unknown(&self) {
         for client in self.transmitter.rest_unknown(|client| self.find(client).is_some()) {
             warn!(
-                client,
+                client.id = client,
                 "There are streams of a client that is not known any more: nothing is sent to them"
             );
         }

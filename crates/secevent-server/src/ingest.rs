@@ -93,9 +93,14 @@ fn at_line(number: usize, breach: Invalid) -> Invalid {
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let printable = |key: &str| key.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     match value.to_str() {
-        Ok(key) if (1..=KEY_BYTES_MAX).contains(&key.len()) => Ok(Some(key)),
+        _ if values.next().is_some() => {
+            Err(Problem::bad_request("Idempotency-Key must not be given more than once"))
+        }
+        Ok(key) if (1..=KEY_BYTES_MAX).contains(&key.len()) && printable(key) => Ok(Some(key)),
         _ => Err(Problem::bad_request(format!(
             "Idempotency-Key must be 1 to {KEY_BYTES_MAX} printable characters"
         ))),

@@ -33,7 +33,7 @@ pub use clients::{
 };
 pub use clock::SystemClock;
 pub use embedding::{HostConfig, hosted_transmitter_router};
-pub use listen::{ListenLimits, Listening, serve, serve_as};
+pub use listen::{ListenCounts, ListenFigures, ListenLimits, Listening, serve, serve_as};
 pub use peer::Peer;
 pub use receive::receiver_router;
 pub use server::{ServerConfig, transmitter_paths, transmitter_router};

@@ -1,8 +1,16 @@
-//! A listener at work: it takes connections, speaks TLS and HTTP on them, and ends in order.
+//! A listener at work: it takes connections, speaks TLS and HTTP on them, and shuts down in order.
 //!
-//! A stranger decides when a connection is opened and what comes on it, so everything here has a bound: connections,
-//! handshakes at once, the time and the size of a request's head, the time that its body takes, and the time for which
-//! an answer is not taken. How long a body may be is for the router to say.
+//! A peer without credentials decides when a connection is opened and what comes on it, so everything here has a limit
+//! (SEM-31): connections, TLS handshakes, the time and size of a request head, the bytes of request bodies and the time
+//! that they take, and the time for which an answer is not read. How long one body may be is for the router to say.
+
+mod bodies;
+mod connections;
+mod counts;
+mod host;
+
+pub(crate) use bodies::prove;
+pub use counts::{ListenCounts, ListenFigures};
 
 use crate::peer::Peer;
 use crate::problem::Problem;
@@ -10,7 +18,10 @@ use crate::tls::ServerTls;
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
+use bodies::{Bodies, Counted, Failed};
 use bytes::Bytes;
+use connections::{Connection, Connections, UnderWay};
+use counts::Gauge;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Version};
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
@@ -19,18 +30,21 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use ipnet::IpNet;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 use tower::Service as _;
 use tracing::{debug, warn};
 
@@ -41,52 +55,84 @@ pub struct Listening {
     pub tls: Option<ServerTls>,
     /// Proxies that are believed when they say for whom they ask. Default: none.
     pub trusted_proxies: Vec<IpNet>,
-    /// Its bounds.
+    /// Its limits.
     pub limits: ListenLimits,
+    /// What it counts. Each listener needs its own.
+    pub counts: ListenCounts,
 }
 
-/// The bounds of a listener.
+/// The limits of a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenLimits {
-    /// Connections that are open. Others wait in the queue of the operating system. Default: 16 384.
+    /// Connections that are open. At the limit one that does nothing is closed for a new one: first those without a
+    /// complete request head, then those whose requests wait for their bodies, then idle ones; each time those that
+    /// never brought an accepted token go first, and among them the ones of the network that holds most. If none can be
+    /// closed, new ones wait in the queue of the operating system. Default: 16 384.
     pub connections_max: u32,
-    /// Connections that are in their TLS handshake: it costs us more than the other end. Others wait their turn.
-    /// Default: 512.
+    /// TLS handshakes that are computed at once; others wait. Default: half of the processors, at least 1, so that
+    /// handshakes never take all of them.
     pub handshakes_max: usize,
-    /// How long a TLS handshake may take, and the wait for it. Default: 10 s.
+    /// How long a peer may take to send its ClientHello. Default: 5 s.
+    pub hello_timeout: Duration,
+    /// How long the rest of a TLS handshake may take. Default: 10 s.
     pub handshake_timeout: Duration,
-    /// How long the head of a request may take over HTTP/1.1, and how long a connection is kept without a request.
-    /// Default: 75 s, which is more than clients keep a connection that they do not use.
+    /// How long the first request head on a connection may take, from when the connection is ready for it. Default:
+    /// 10 s.
+    pub first_head_timeout: Duration,
+    /// How long a connection is kept without a request after its first one. Default: 75 s, which is more than clients
+    /// keep a connection that they do not use.
     pub head_timeout: Duration,
     /// How long the body of a request may take from when it is waited for: then the answer is 408. And how long an
     /// answer may lie there without a byte of it being taken: then the connection is cut. Default: 30 s.
     pub body_timeout: Duration,
+    /// Bytes of request bodies that are held, of all connections together. At the limit the request that has waited
+    /// longest for the rest of its body is answered with 503. Default: 64 MiB.
+    pub bodies_bytes_max: u64,
+    /// The same for requests that have not brought an accepted token, within the other limit. Default: 16 MiB.
+    pub unproven_bodies_bytes_max: u64,
     /// The longest head of a request. Default: 32 KiB.
     pub head_bytes_max: u32,
     /// How many headers a request over HTTP/1.1 may have. Default: 100.
     pub headers_max: usize,
-    /// How many requests may be on their way on one connection over HTTP/2. Default: 256.
+    /// How many requests may be under way on one connection over HTTP/2. Default: 100, the least that RFC 9113 section
+    /// 6.5.2 recommends.
     pub streams_per_connection_max: u32,
-    /// How long requests that are under way may take once the listener is to end. What is not answered by then is cut.
-    /// Default: 10 s.
+    /// How long requests that are under way may take once the listener is to shut down. What is not answered by then
+    /// is cut. Default: 10 s.
     pub ending_max: Duration,
 }
 
 impl Default for ListenLimits {
     fn default() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             connections_max: 16_384,
-            handshakes_max: 512,
+            handshakes_max: (processors / 2).max(1),
+            hello_timeout: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(10),
+            first_head_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
+            bodies_bytes_max: 64 * 1024 * 1024,
+            unproven_bodies_bytes_max: 16 * 1024 * 1024,
             head_bytes_max: 32 * 1024,
             headers_max: 100,
-            streams_per_connection_max: 256,
+            streams_per_connection_max: 100,
             ending_max: Duration::from_secs(10),
         }
     }
 }
+
+/// What a peer may send over HTTP/2 before it is read: of one request, and of all requests of a connection. A body that
+/// is read makes room for more, so these bound what a peer can leave lying there.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// What is kept of an answer over HTTP/2 that is not read.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Requests over HTTP/2 that the peer has reset before they were looked at, and requests that were reset here for errors
+/// of the peer. Beyond that the connection is closed (CVE-2023-44487).
+const RESET_STREAMS_MAX: usize = 20;
+const ERROR_STREAMS_MAX: usize = 128;
 
 /// Serves until `stop` ends; then takes no new connection, and lets requests that are under way end, for a while.
 pub async fn serve(
@@ -104,54 +150,87 @@ pub async fn serve_as(
     listening: Listening,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let Listening { tls, trusted_proxies, limits } = listening;
-    let connections_max = usize::try_from(limits.connections_max).unwrap_or(Semaphore::MAX_PERMITS);
-    let open = Arc::new(Semaphore::new(connections_max));
-    let handshakes = Semaphore::new(limits.handshakes_max);
-    let served =
-        Arc::new(Served { router, trusted_proxies: trusted_proxies.into(), tls, limits, handshakes });
+    let Listening { tls, trusted_proxies, limits, counts } = listening;
+    let connections = Connections::new(limits.connections_max, counts.clone());
+    let served = Arc::new(Served {
+        router,
+        trusted_proxies: trusted_proxies.into(),
+        tls,
+        limits,
+        handshakes: Semaphore::new(limits.handshakes_max.max(1)),
+        bodies: Bodies::new(limits.bodies_bytes_max, limits.unproven_bodies_bytes_max, counts.clone()),
+        counts,
+    });
+    let mut accepting = Accepting { listener, connections: Arc::clone(&connections), failing_since: None };
     let (ending, ended) = watch::channel(false);
-    let mut connections = JoinSet::new();
+    let mut tasks = JoinSet::new();
     tokio::pin!(stop);
-    loop {
-        let accepted = async {
-            let permit = Arc::clone(&open).acquire_owned().await.expect("it is never closed");
-            (accept(&listener).await, permit)
-        };
-        let ((tcp, peer), permit) = tokio::select! {
+    'listening: loop {
+        let (tcp, peer) = tokio::select! {
             biased;
             () = &mut stop => break,
-            Some(_) = connections.join_next() => continue,
-            accepted = accepted => accepted,
+            Some(_) = tasks.join_next() => continue,
+            accepted = accepting.accept() => accepted,
         };
-        let (served, ended) = (Arc::clone(&served), ended.clone());
-        connections.spawn(async move {
-            served.converse(tcp, peer, ended).await;
-            drop(permit);
-        });
+        let permit = loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => break 'listening,
+                Some(_) = tasks.join_next() => {}
+                permit = connections.room() => break permit,
+            }
+        };
+        let seat = connections.enter(peer.ip(), permit);
+        let (id, served, ended) = (seat.id(), Arc::clone(&served), ended.clone());
+        let task = tasks.spawn(async move { served.converse(tcp, peer, &seat.connection, ended).await });
+        connections.is_served_by(id, task);
     }
-    drop(listener);
+    drop(accepting);
     ending.send_replace(true);
-    let all_ended = async { while connections.join_next().await.is_some() {} };
+    let all_ended = async { while tasks.join_next().await.is_some() {} };
     if timeout(limits.ending_max, all_ended).await.is_err() {
-        warn!(connections = connections.len(), "Connections did not end in time, and are cut");
-        connections.shutdown().await;
+        warn!(connections = tasks.len(), "Connections cut at shutdown: requests did not end in time");
+        tasks.shutdown().await;
     }
     Ok(())
 }
 
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    loop {
-        match listener.accept().await {
-            Ok(accepted) => return accepted,
-            Err(error) => {
-                use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-                if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
-                    // Mostly too many open files: that passes, and trying at once would only heat the room.
-                    warn!(%error, "A connection could not be taken");
-                    sleep(Duration::from_secs(1)).await;
+/// Takes connections from the operating system.
+struct Accepting {
+    listener: TcpListener,
+    connections: Arc<Connections>,
+    /// Since when the operating system has had none to give, and when that was logged last.
+    failing_since: Option<Instant>,
+}
+
+/// How often the log says that connections cannot be accepted.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+/// The pause after such a failure, in which connections that were closed give back their descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+impl Accepting {
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.listener.accept().await {
+                Ok(accepted) => return accepted,
+                Err(error) => {
+                    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+                    if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
+                        self.failed(&error);
+                        sleep(ACCEPT_PAUSE).await;
+                    }
                 }
             }
+        }
+    }
+
+    /// Mostly there is no descriptor left: a connection that does nothing gives one back.
+    fn failed(&mut self, error: &io::Error) {
+        self.connections.accept_failed();
+        self.connections.evict();
+        if self.failing_since.is_none_or(|since| since.elapsed() > LOG_EVERY) {
+            self.failing_since = Some(Instant::now());
+            warn!(%error, "Connection not accepted, closing idle ones");
         }
     }
 }
@@ -162,30 +241,60 @@ struct Served {
     tls: Option<ServerTls>,
     limits: ListenLimits,
     handshakes: Semaphore,
+    bodies: Arc<Bodies>,
+    counts: ListenCounts,
 }
 
 impl Served {
-    async fn converse(&self, tcp: TcpStream, peer: SocketAddr, ended: watch::Receiver<bool>) {
+    async fn converse(
+        &self,
+        tcp: TcpStream,
+        peer: SocketAddr,
+        connection: &Arc<Connection>,
+        ended: watch::Receiver<bool>,
+    ) {
         // Answers are one small write each: there is nothing to gather.
         if tcp.set_nodelay(true).is_err() {
             return;
         }
-        let Some(tls) = &self.tls else { return self.speak(tcp, peer, ended).await };
-        let handshake = async {
-            let _turn = self.handshakes.acquire().await.expect("it is never closed");
-            tls.acceptor().accept(tcp).await
-        };
+        let Some(tls) = &self.tls else { return self.speak(tcp, peer, connection, ended).await };
         let mut stopped = ended.clone();
         let shaken = tokio::select! {
             biased;
             () = over(&mut stopped) => return,
-            shaken = timeout(self.limits.handshake_timeout, handshake) => shaken,
+            shaken = Box::pin(self.shake_hands(tls, tcp)) => shaken,
         };
         match shaken {
-            Ok(Ok(stream)) => Box::pin(self.speak(stream, peer, ended)).await,
-            Ok(Err(error)) => debug!(peer = %peer.ip(), %error, "A TLS handshake failed"),
-            Err(_) => debug!(peer = %peer.ip(), "A TLS handshake took too long"),
+            Ok(stream) => Box::pin(self.speak(stream, peer, connection, ended)).await,
+            Err(error) => {
+                let counters = &self.counts.0;
+                let counter = match error.kind() {
+                    io::ErrorKind::TimedOut => &counters.handshakes_timed_out,
+                    _ => &counters.handshakes_failed,
+                };
+                counter.fetch_add(1, Relaxed);
+                debug!(peer = %peer.ip(), %error, "TLS handshake failed");
+            }
         }
+    }
+
+    /// The TLS handshake. It waits for its turn only once the ClientHello has arrived, and has its turn only while it is
+    /// computed: a peer that sends nothing keeps nobody else from theirs.
+    async fn shake_hands(&self, tls: &ServerTls, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let _counted = Gauge::of(&self.counts.0.handshakes);
+        let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp);
+        let hello = timeout(self.limits.hello_timeout, hello).await??;
+        let rest = async {
+            let turn = self.handshakes.acquire().await.expect("the semaphore is never closed");
+            let mut rest = pin!(hello.into_stream(tls.config()));
+            let computed = poll_fn(|cx| Poll::Ready(rest.as_mut().poll(cx))).await;
+            drop(turn);
+            match computed {
+                Poll::Ready(shaken) => shaken,
+                Poll::Pending => rest.await,
+            }
+        };
+        timeout(self.limits.handshake_timeout, rest).await?
     }
 
     /// Speaks the version of HTTP that the other end begins with.
@@ -193,37 +302,46 @@ impl Served {
         &self,
         mut stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: SocketAddr,
+        connection: &Arc<Connection>,
         mut ended: watch::Receiver<bool>,
     ) {
         let limits = &self.limits;
+        connection.awaits_head();
         let begins = tokio::select! {
             biased;
-            // A connection on which nothing has come yet owes nobody an answer.
+            // A connection on which nothing has come yet gets no answer.
             () = over(&mut ended) => return,
-            begins = timeout(limits.head_timeout, beginning(&mut stream)) => begins,
+            begins = timeout(limits.first_head_timeout, beginning(&mut stream)) => begins,
         };
         let Ok(Ok(begun)) = begins else { return };
         let http2 = begun == PREFACE[..];
         let io = TokioIo::new(Begun { begun, stream, patience: limits.body_timeout, stalled: None });
         let (router, trusted) = (self.router.clone(), Arc::clone(&self.trusted_proxies));
-        let (body_timeout, (busy, requests)) = (limits.body_timeout, watch::channel(0_usize));
+        let (bodies, of) = (Arc::clone(&self.bodies), Arc::clone(connection));
+        let body_timeout = limits.body_timeout;
         let service = service_fn(move |mut request: Request<Incoming>| {
             let told = Peer::of(peer.ip(), request.headers(), &trusted);
             request.extensions_mut().insert(told);
-            let under_way = UnderWay::begin(&busy);
+            let under_way = of.begin_request();
+            let standing = Asking(bodies.request(&of));
             let router = router.clone();
             async move {
-                let answer: Result<_, Infallible> = Ok(answer(router, request, body_timeout).await);
-                drop(under_way);
-                answer
+                let answer = answer(router, request, standing, body_timeout).await;
+                Ok::<_, Infallible>(answer.map(|body| Answered { body, _under_way: under_way }))
             }
         });
+        let expired = connection.expired(limits.first_head_timeout, limits.head_timeout);
         let result = if http2 {
             let mut builder = http2::Builder::new(TokioExecutor::new());
             builder
                 .timer(TokioTimer::new())
                 .max_concurrent_streams(limits.streams_per_connection_max)
                 .max_header_list_size(limits.head_bytes_max)
+                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(CONNECTION_WINDOW)
+                .max_send_buf_size(SEND_BUFFER_BYTES)
+                .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
+                .max_local_error_reset_streams(ERROR_STREAMS_MAX)
                 // Whoever has vanished without a word is noticed.
                 .keep_alive_interval(PING_EVERY)
                 .keep_alive_timeout(PING_EVERY);
@@ -235,17 +353,17 @@ impl Served {
                     connection.as_mut().graceful_shutdown();
                     connection.await
                 }
-                () = unused(requests, limits.head_timeout) => {
+                without_head = expired => {
                     connection.as_mut().graceful_shutdown();
-                    // Nobody waits for an answer here but who does not take one.
-                    timeout(limits.head_timeout, connection).await.unwrap_or(Ok(()))
+                    last_words(connection, without_head, limits).await
                 }
             }
         } else {
             let mut builder = http1::Builder::new();
             builder
                 .timer(TokioTimer::new())
-                .header_read_timeout(limits.head_timeout)
+                // This is what `expired` is for.
+                .header_read_timeout(None)
                 .max_headers(limits.headers_max)
                 .max_header_size(usize::try_from(limits.head_bytes_max).unwrap_or(usize::MAX));
             let connection = builder.serve_connection(io, service);
@@ -256,67 +374,96 @@ impl Served {
                     connection.as_mut().graceful_shutdown();
                     connection.await
                 }
+                without_head = expired => {
+                    connection.as_mut().graceful_shutdown();
+                    last_words(connection, without_head, limits).await
+                }
             }
         };
         if let Err(error) = result {
-            debug!(peer = %peer.ip(), %error, "A connection ended badly");
+            debug!(peer = %peer.ip(), %error, "Connection error");
         }
     }
 }
 
-/// Returns once the listener ends.
+/// Returns once the listener is to shut down.
 async fn over(ended: &mut watch::Receiver<bool>) {
     // An error means that it is gone: that is an end too.
     let _ = ended.wait_for(|ended| *ended).await;
 }
 
-/// The router's answer to a request whose body may take so long.
-async fn answer(mut router: Router, request: Request<Incoming>, body_timeout: Duration) -> Response {
-    let version = request.version();
-    let late = Arc::new(AtomicBool::new(false));
-    let request = request.map(|body| match body.is_end_stream() {
-        true => Body::empty(),
-        false => Body::new(Timed { body, timeout: body_timeout, over: None, late: Arc::clone(&late) }),
-    });
-    // A router is always ready, and never fails.
-    let Ok(answer) = router.call(request).await;
-    if !late.load(Ordering::Relaxed) {
-        return answer;
+/// Lets a connection end that has expired. Only an answer that is still being read keeps it.
+async fn last_words(
+    connection: impl Future<Output = hyper::Result<()>>,
+    without_head: bool,
+    limits: &ListenLimits,
+) -> hyper::Result<()> {
+    let patience = if without_head { LAST_WORDS_MAX } else { limits.head_timeout };
+    timeout(patience, connection).await.unwrap_or(Ok(()))
+}
+
+/// How long a connection that never asked for anything may take to end.
+const LAST_WORDS_MAX: Duration = Duration::from_millis(100);
+
+/// A request while it is answered: its body is held until then.
+struct Asking(Arc<bodies::Standing>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.release();
     }
-    let mut answer = Problem::request_timeout().into_response();
+}
+
+/// The router's answer to a request whose body may take so long.
+async fn answer(
+    mut router: Router,
+    mut request: Request<Incoming>,
+    asking: Asking,
+    body_timeout: Duration,
+) -> Response {
+    let version = request.version();
+    if let Err(problem) = host::check(&request) {
+        return closing(problem.into_response(), version);
+    }
+    let standing = &asking.0;
+    request.extensions_mut().insert(Arc::clone(standing));
+    let (head, body) = request.into_parts();
+    let body = match body.is_end_stream() {
+        true => Body::empty(),
+        false => Body::new(Counted::new(body, Arc::clone(standing), body_timeout, &head.headers)),
+    };
+    // A router is always ready, and never fails.
+    let Ok(answer) = router.call(Request::from_parts(head, body)).await;
+    match standing.failed() {
+        None => answer,
+        Some(Failed::Late) => closing(Problem::request_timeout().into_response(), version),
+        Some(Failed::NoRoom) => closing(Problem::bodies_full().into_response(), version),
+    }
+}
+
+/// An answer after which nothing more is read from the connection, where that is one of HTTP/1.1.
+fn closing(mut answer: Response, version: Version) -> Response {
     if version < Version::HTTP_2 {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     answer
 }
 
-/// A body that ends in an error if it takes too long, and says so.
-struct Timed {
-    body: Incoming,
-    timeout: Duration,
-    /// When it is too late. Most bodies are there when they are asked for, and need no timer.
-    over: Option<Pin<Box<Sleep>>>,
-    late: Arc<AtomicBool>,
+/// The body of an answer. The request is under way until it is written.
+struct Answered {
+    body: Body,
+    _under_way: UnderWay,
 }
 
-impl hyper::body::Body for Timed {
+impl hyper::body::Body for Answered {
     type Data = Bytes;
-    type Error = axum::BoxError;
+    type Error = axum::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
-            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
-        }
-        let timeout = self.timeout;
-        let over = self.over.get_or_insert_with(|| Box::pin(sleep(timeout)));
-        if over.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        self.late.store(true, Ordering::Relaxed);
-        Poll::Ready(Some(Err("the body took too long".into())))
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -325,33 +472,6 @@ impl hyper::body::Body for Timed {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// A request that is under way on a connection.
-struct UnderWay(watch::Sender<usize>);
-
-impl UnderWay {
-    fn begin(requests: &watch::Sender<usize>) -> Self {
-        requests.send_modify(|count| *count += 1);
-        Self(requests.clone())
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
-    }
-}
-
-/// Returns once no request has been under way for so long.
-async fn unused(mut requests: watch::Receiver<usize>, long: Duration) {
-    // An error means that there can be no more of them.
-    while requests.wait_for(|count| *count == 0).await.is_ok() {
-        match timeout(long, requests.changed()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return,
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::clients::{ASSERTION_TYPE, Clients, Origin, Scope, Shown, TokenError, authorization};
 use crate::context::{form_pairs, is_type};
+use crate::listen::prove;
 use crate::peer::Peer;
 use crate::problem::Problem;
 use crate::ssf::{answer, metadata};
@@ -12,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use secevent_jose::{Algorithm, Algorithms};
 use serde_json::json;
 use std::collections::HashSet;
@@ -42,6 +43,7 @@ pub(crate) async fn token(
     State(clients): State<Arc<Clients>>,
     peer: Option<Extension<Peer>>,
     headers: HeaderMap,
+    extensions: Extensions,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let body = match body {
@@ -49,7 +51,7 @@ pub(crate) async fn token(
         Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
             return Problem::too_large(FORM_BYTES_MAX).into_response();
         }
-        Err(rejection) => return rejection.into_response(),
+        Err(_) => return refusal("invalid_request", "the body could not be read"),
     };
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !is_type(kind, "application/x-www-form-urlencoded") {
@@ -109,6 +111,7 @@ pub(crate) async fn token(
     let origin = Origin::of(peer.map(|Extension(Peer(address))| address));
     match clients.grant(shown, value("scope"), origin).await {
         Ok(granted) => {
+            prove(&extensions);
             let granted = json!({
                 "access_token": granted.token,
                 "token_type": "Bearer",

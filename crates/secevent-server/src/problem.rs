@@ -2,7 +2,7 @@
 
 use crate::clients::invalid_token;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
 use secevent::{Invalid, escape_json, escape_message};
 use secevent_store::StoreError;
@@ -117,10 +117,26 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", detail)
     }
 
+    /// The body ended before its end, or its framing is broken.
+    pub(crate) fn unreadable_body() -> Self {
+        Self::bad_request("the body of the request could not be read")
+    }
+
     /// The body did not come in time.
     pub(crate) fn request_timeout() -> Self {
         let detail = "the body of the request took too long";
         Self::new(StatusCode::REQUEST_TIMEOUT, "invalid_request", detail)
+    }
+
+    /// There is no room for the body of the request (SEM-31).
+    pub(crate) fn bodies_full() -> Self {
+        Self::for_a_while(1, "the server holds too many unfinished request bodies, try again")
+    }
+
+    /// The body has a content coding, and none is read here (RFC 9110 section 15.5.16).
+    pub(crate) fn unsupported_content_encoding() -> Self {
+        let detail = "the body must be sent without a Content-Encoding";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_encoding", detail)
     }
 
     /// The caller may do much, but not this, whatever token it brings.
@@ -130,7 +146,8 @@ impl Problem {
 
     /// The request was meant for somebody else.
     pub(crate) fn misdirected() -> Self {
-        let detail = "the Host header is none of this listener's addresses or names";
+        let detail = "the request is addressed to a host that is not allowed here: use an address of this listener, or \
+                      add the host name to the setting server.admin_names";
         Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail)
     }
 
@@ -179,6 +196,11 @@ impl Problem {
                 warn!("A request is turned away: the store holds as much as it may");
                 Self::for_a_while(30, "the store is full, try again later")
             }
+            TransmitterError::Store(StoreError::DiskFull) => {
+                // The store has logged it, once.
+                debug!("Request rejected: disk is full");
+                Self::for_a_while(30, "the store is full, try again later")
+            }
             TransmitterError::Store(StoreError::Conflict) => {
                 Self::conflict("it was changed by somebody else at this moment")
             }
@@ -213,6 +235,7 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if let Some(challenge) = self.challenge.and_then(|challenge| HeaderValue::from_str(&challenge).ok()) {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }

@@ -1,5 +1,6 @@
 //! Which request goes where. Nothing is decided here but that.
 
+use crate::admin::health;
 use crate::authenticate::Authenticate;
 use crate::clients::Clients;
 use crate::context::Context;
@@ -12,8 +13,10 @@ use crate::ssf::{metadata, poll, status, stream, subjects, verification};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, StatusCode};
 use secevent::Issuer;
 use secevent_ssf::Tolerance;
 use secevent_ssf::metadata::{Placement, WellKnown, well_known_url};
@@ -39,6 +42,7 @@ pub(crate) fn transmitter(
     transmitter: &Arc<Transmitter>,
     clients: &Arc<Clients>,
     tolerance: Tolerance,
+    health: bool,
 ) -> Routes {
     let door = Door {
         authenticate: Arc::clone(clients) as Arc<dyn Authenticate>,
@@ -49,6 +53,9 @@ pub(crate) fn transmitter(
     let mut routes = issuers(transmitter, &door);
     if clients.gives_tokens() {
         routes = routes.merge(authorization_server(clients));
+    }
+    if health {
+        routes = routes.merge(health::public(transmitter));
     }
     routes.with(bounded)
 }
@@ -139,7 +146,7 @@ pub(crate) fn bounded(router: Router) -> Router {
 pub(crate) fn limited(router: Router) -> Router {
     router
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
-        .layer(axum::middleware::map_response(too_large_as_problem))
+        .layer(axum::middleware::from_fn(finish))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
 
@@ -155,16 +162,27 @@ async fn to_its_end(request: Request, next: Next) -> Response {
     }
 }
 
-/// The body limit answers in plain text; callers get a problem document like everywhere else.
-async fn too_large_as_problem(response: Response) -> Response {
-    use axum::response::IntoResponse as _;
-    if response.status() == http::StatusCode::PAYLOAD_TOO_LARGE
-        && response
-            .headers()
-            .get(http::header::CONTENT_TYPE)
-            .is_none_or(|kind| kind != "application/problem+json")
-    {
-        return Problem::too_large(BODY_BYTES_MAX).into_response();
+/// What holds for every request and every answer, whatever the endpoint.
+async fn finish(request: Request, next: Next) -> Response {
+    let is_encoded = |coding: &HeaderValue| !coding.as_bytes().eq_ignore_ascii_case(b"identity");
+    if request.headers().get_all(CONTENT_ENCODING).iter().any(is_encoded) {
+        let mut response = Problem::unsupported_content_encoding().into_response();
+        // RFC 9110 section 15.5.16 asks for this: it says that the coding was the problem.
+        response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        return response;
     }
+    let mut response = as_problem(next.run(request).await);
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// Extractors refuse bodies in plain text; callers get a problem document like everywhere else.
+fn as_problem(response: Response) -> Response {
+    let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let is_plain = kind.is_none_or(|kind| kind.starts_with(b"text/plain"));
+    match response.status() {
+        StatusCode::PAYLOAD_TOO_LARGE if is_plain => Problem::too_large(BODY_BYTES_MAX).into_response(),
+        StatusCode::BAD_REQUEST if is_plain => Problem::unreadable_body().into_response(),
+        _ => response,
+    }
 }

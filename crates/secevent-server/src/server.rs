@@ -13,6 +13,9 @@ use std::sync::Arc;
 pub struct ServerConfig {
     /// Take push endpoints that are plain `http`: for development on loopback alone. Default: no.
     pub allow_plain_http: bool,
+    /// Serve `/healthz` and `/readyz` here too, to anybody, for load balancers that cannot reach the admin listener.
+    /// Default: no.
+    pub health: bool,
 }
 
 /// The HTTP endpoints of a transmitter, to be served by [`serve`](crate::serve) or mounted in a server of your own.
@@ -36,5 +39,5 @@ pub fn transmitter_paths(
 
 fn routes(config: &ServerConfig, transmitter: &Arc<Transmitter>, clients: &Arc<Clients>) -> Routes {
     let tolerance = Tolerance { plain_http: config.allow_plain_http, ..Tolerance::NONE };
-    router::transmitter(transmitter, clients, tolerance)
+    router::transmitter(transmitter, clients, tolerance, config.health)
 }

@@ -6,7 +6,7 @@
 
 use crate::checkpoint::Checkpoints;
 use crate::failure::Failure;
-use crate::open;
+use crate::{inspect, open};
 use secevent_store::{BoxFuture, StoreError};
 use std::fs::File;
 use std::future::ready;
@@ -17,7 +17,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
-/// Writes copies, one at a time.
+/// Steps of SQLite's machine between two looks at whether to go on: some hundred microseconds.
+const STEPS: std::ffi::c_int = 10_000;
+
+/// Whether to end before all is done.
+type GiveUp = Box<dyn FnMut() -> bool + Send>;
+
+/// Writes copies and reads the whole store, one at a time.
 pub(crate) struct Backups {
     from: PathBuf,
     checkpoints: Arc<Checkpoints>,
@@ -36,6 +42,26 @@ impl Backups {
     }
 
     pub(crate) fn start(&self, to: PathBuf) -> BoxFuture<'static, Result<(), StoreError>> {
+        self.run("secevent-backup", move |from, give_up| {
+            write(from, &to, give_up).map_err(|failure| open::name_the_file(failure.into(), &to))
+        })
+    }
+
+    /// Reads all pages of the store. Returns what is damaged.
+    pub(crate) fn check(&self) -> BoxFuture<'static, Result<Vec<String>, StoreError>> {
+        self.run("secevent-check", |from, give_up| {
+            let mut connection = open::connect_to_read(from)?;
+            connection.progress_handler(STEPS, Some(give_up)).map_err(Failure::from)?;
+            Ok(inspect::quick_check(&connection)?)
+        })
+    }
+
+    /// Does something that reads the whole store, on a thread of its own. It is to end when what it is given says so.
+    fn run<T: Send + 'static>(
+        &self,
+        name: &str,
+        job: impl FnOnce(&Path, GiveUp) -> Result<T, StoreError> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, StoreError>> {
         if self.running.swap(true, Ordering::SeqCst) {
             return Box::pin(ready(Err(StoreError::Busy)));
         }
@@ -43,16 +69,16 @@ impl Backups {
         let (caller, answer) = oneshot::channel();
         let (from, checkpoints, closing) =
             (self.from.clone(), self.checkpoints.clone(), self.closing.clone());
-        let thread = std::thread::Builder::new().name("secevent-backup".to_owned()).spawn(move || {
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             let give_up = {
                 let checkpoints = checkpoints.clone();
                 move || closing.load(Ordering::SeqCst) || checkpoints.pages() > Self::LOG_PAGES_MAX
             };
-            let written = write(&from, &to, give_up).map_err(StoreError::from);
+            let done = job(&from, Box::new(give_up));
             checkpoints.make_due();
             drop(running);
             // Who does not wait any more finds the file.
-            let _ = caller.send(written.map_err(|error| open::name_the_file(error, &to)));
+            let _ = caller.send(done);
         });
         match thread {
             // The one before has nothing left to do but to end.
@@ -62,7 +88,7 @@ impl Backups {
                 return Box::pin(ready(Err(failed)));
             }
         }
-        let stopped = || StoreError::Unavailable("the copying has stopped".to_owned());
+        let stopped = || StoreError::Unavailable("the reading of the store has stopped".to_owned());
         Box::pin(async move { answer.await.unwrap_or_else(|_| Err(stopped())) })
     }
 }
@@ -89,8 +115,6 @@ impl Drop for Running {
 /// Copies the store `from` to a file that is not there yet, unless `give_up` says so meanwhile. There is a whole copy
 /// under the name, or nothing.
 fn write(from: &Path, to: &Path, give_up: impl FnMut() -> bool + Send + 'static) -> Result<(), Failure> {
-    /// Steps of SQLite's machine between two looks at whether to go on: some hundred microseconds.
-    const STEPS: std::ffi::c_int = 10_000;
     let (directory, partial) = beside(to)?;
     refuse_existing(to)?;
     let partial = Partial::create(partial)?;
@@ -171,7 +195,7 @@ mod tests {
     use super::*;
 
     fn store(directory: &Path) -> PathBuf {
-        let (path, _) = open::take(&directory.join("secevent.db")).unwrap();
+        let (path, _held) = open::take(&directory.join("secevent.db")).unwrap();
         let mut connection = open::connect(&path, 1_024).unwrap();
         crate::migrations::migrate(&mut connection, crate::migrations::MIGRATIONS).unwrap();
         let documents =

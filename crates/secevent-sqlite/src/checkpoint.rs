@@ -10,6 +10,7 @@ use secevent_store::StoreError;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tracing::warn;
 
 /// What the writer and the thread tell each other.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ struct Turn {
     rest: bool,
     /// Somebody cut the log's file off.
     cut_off: bool,
+    /// It was reported that the log cannot begin anew.
+    reported: bool,
     closing: bool,
 }
 
@@ -44,6 +47,8 @@ impl Checkpoints {
     /// The time between two tries, and how many there are: some three seconds together.
     const PAUSE: Duration = Duration::from_millis(100);
     const TRIES: usize = 20;
+    /// A log of so many times its bound is reported.
+    const OVERLONG: usize = 4;
 
     pub(crate) fn new(pages_max: usize) -> Self {
         let turn = Turn { due_at: pages_max, ..Turn::default() };
@@ -56,6 +61,7 @@ impl Checkpoints {
         if pages < turn.pages {
             // It began anew.
             turn.due_at = self.pages_max;
+            turn.reported = false;
         }
         turn.pages = pages;
         if pages >= turn.due_at {
@@ -111,6 +117,15 @@ impl Checkpoints {
         std::mem::take(&mut self.turn().cut_off)
     }
 
+    /// The pages of a log that is much longer than it should be, once until it begins anew: another program, or a backup,
+    /// reads an older state of the store, and the log grows for as long.
+    fn take_overlong(&self) -> Option<usize> {
+        let mut turn = self.turn();
+        let overlong = turn.pages >= self.pages_max.saturating_mul(Self::OVERLONG) && !turn.reported;
+        turn.reported |= overlong;
+        overlong.then_some(turn.pages)
+    }
+
     fn turn(&self) -> MutexGuard<'_, Turn> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -126,9 +141,13 @@ impl Checkpoints {
             }
             turn.due = false;
             drop(turn);
-            // A failure leaves everything in the log. The writer meets the same disk and says so.
-            if self.carry_most(connection).is_ok() {
-                self.turn().rest = true;
+            // A failure leaves everything in the log. If the disk is full, the writer gives up its reserve for it.
+            if let Some(log_pages) = self.take_overlong() {
+                warn!(log_pages, "Write-ahead log cannot begin anew, a reader holds it");
+            }
+            match self.carry_most(connection) {
+                Err(failure) if !failure.is_of_the_disk() => {}
+                Ok(()) | Err(_) => self.turn().rest = true,
             }
         }
     }
@@ -194,4 +213,21 @@ fn checkpoint(connection: &Connection, pragma: &str) -> Result<(bool, i64), Fail
     let told = connection.query_row(pragma, [], |row| Ok((row.get(0)?, row.get(2)?)))?;
     tracing::trace!(target: "secevent::step", step = "checkpoint");
     Ok(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // finding: B22 (a silent log that a foreign reader holds)
+    #[test]
+    fn an_overlong_log_is_reported_once_until_it_begins_anew() {
+        let checkpoints = Checkpoints::new(100);
+        for (pages, expected) in
+            [(399, None), (400, Some(400)), (500, None), (10, None), (399, None), (401, Some(401))]
+        {
+            checkpoints.grown(pages);
+            assert_eq!(checkpoints.take_overlong(), expected, "{pages}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use rusqlite::ErrorCode;
 use secevent_store::StoreError;
+use std::io;
 
 /// A failure inside this crate.
 #[derive(Debug)]
@@ -14,13 +15,40 @@ pub(crate) enum Failure {
     Unusable(String),
     /// The system around the store does not do its part.
     System(String),
+    /// A file beside the database cannot be made or get longer.
+    DiskFull(String),
 }
 
 impl Failure {
+    /// A failed call to the operating system, and what it was meant to do.
+    pub(crate) fn of_system(what: &str, error: &io::Error) -> Self {
+        let text = format!("cannot {what}: {error}");
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull(text),
+            _ => Self::System(text),
+        }
+    }
+
     /// Whether it is the disk that takes no more, or does not answer.
     pub(crate) fn is_of_the_disk(&self) -> bool {
-        let Self::Sql(rusqlite::Error::SqliteFailure(error, _)) = self else { return false };
-        matches!(error.code, ErrorCode::DiskFull | ErrorCode::SystemIoFailure)
+        match self {
+            Self::Sql(rusqlite::Error::SqliteFailure(error, _)) => {
+                matches!(error.code, ErrorCode::DiskFull | ErrorCode::SystemIoFailure)
+            }
+            Self::DiskFull(_) => true,
+            _ => false,
+        }
+    }
+
+    /// What intake is answered that met this failure while other work goes on.
+    pub(crate) fn refuses_intake(self) -> StoreError {
+        match self {
+            Self::DiskFull(_) => StoreError::DiskFull,
+            Self::Sql(rusqlite::Error::SqliteFailure(error, _)) if error.code == ErrorCode::DiskFull => {
+                StoreError::DiskFull
+            }
+            other => other.into(),
+        }
     }
 }
 
@@ -37,7 +65,7 @@ impl From<Failure> for StoreError {
             Failure::Sql(error) => Self::Unavailable(error.to_string()),
             Failure::Damaged(what) => Self::Corrupt(what),
             Failure::Unusable(why) => Self::Unusable(why),
-            Failure::System(why) => Self::Unavailable(why),
+            Failure::System(why) | Failure::DiskFull(why) => Self::Unavailable(why),
         }
     }
 }

@@ -42,10 +42,11 @@ mod readers;
 mod recent;
 mod records;
 mod recovery;
+mod reserve;
 mod subjects;
 mod writer;
 
-pub use inspect::{Inspection, inspect};
+pub use inspect::{Contents, DAMAGE_MAX, Inspection, inspect, inspect_backup};
 pub use open::Options;
 
 use backup::Backups;
@@ -54,13 +55,14 @@ use checkpoint::{Checkpointer, Checkpoints};
 use failure::Failure;
 use log_file::LogFile;
 use readers::Readers;
-use records::Traces;
+use records::Search;
+use reserve::Reserve;
 use secevent::Timestamp;
 use secevent_store::{
     Audit, Backlog, Backup, BoxFuture, Change, ChangeFilter, CommitFigures, CommitObserver, Dead, Delivery,
     Document, Documents, Entered, Erase, Erased, GroupCommit, History, Inbox, Keep, Kept, NewEvent, Outbox,
     Owing, Page, Place, Queue, Receipt, Received, Recorded, Records, Recovery, Sequence, Settlement,
-    StoreError, Stored, StreamNumber, Texts, UnsettledDelivery, Version,
+    StoreError, Stored, StreamNumber, Texts, Traces, UnsettledDelivery, Version,
 };
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -76,10 +78,12 @@ pub struct SqliteStore {
     // They end in this order, so that nobody reads any more when the log is emptied.
     readers: Readers,
     backups: Backups,
+    checkpoints: Arc<Checkpoints>,
+    reserve: Arc<Reserve>,
     _checkpointer: Checkpointer,
     writer: GroupCommit,
     // Holds a handle of the database, which must be the last to be closed.
-    traces: Traces,
+    search: Search,
 }
 
 impl SqliteStore {
@@ -94,25 +98,42 @@ impl SqliteStore {
     }
 
     fn open_file(path: &Path, options: Options) -> Result<Self, Failure> {
-        let (path, lock) = open::take(path)?;
+        let opened = Self::open_once(path, options);
+        let Err(failure) = &opened else { return opened };
+        if !failure.is_of_the_disk() {
+            return opened;
+        }
+        reserve::release_of(&path.canonicalize().unwrap_or_else(|_| path.to_owned()));
+        Self::open_once(path, options)
+    }
+
+    fn open_once(path: &Path, options: Options) -> Result<Self, Failure> {
+        let (path, held) = open::take(path)?;
+        let held = Arc::new(held);
         let checkpoints = Arc::new(Checkpoints::new(options.log_pages_max));
-        let traces =
-            Traces::open(&path, checkpoints.clone()).map_err(|error| Failure::System(error.to_string()))?;
+        let search = Search::new(&path, Arc::clone(&held), checkpoints.clone());
         let mut connection = open::connect(&path, open::WRITER_CACHE_KIB)?;
         migrations::migrate(&mut connection, migrations::MIGRATIONS)?;
         let log = LogFile::open(&path, options.log_pages_max)
-            .map_err(|error| Failure::System(error.to_string()))?;
+            .map_err(|error| Failure::of_system("open its log", &error))?;
+        let reserve = Arc::new(Reserve::new(&path, options.reserve_bytes, options.log_pages_max));
+        let (epoch, bytes_max) = (options.epoch, options.bytes_max);
         let writer =
-            Writer::new(connection, log, options.epoch, checkpoints.clone(), options.bytes_max, lock)?;
+            Writer::new(connection, log, Arc::clone(&reserve), epoch, checkpoints.clone(), bytes_max, held)?;
         let reader = |_| open::connect_to_read(&path);
         let readers = (0..options.readers.max(1)).map(reader).collect::<Result<_, _>>()?;
         let readers = Readers::start(readers)?;
         let backups = Backups::new(path.clone(), checkpoints.clone());
         let checkpointer =
-            Checkpointer::start(open::connect(&path, open::CHECKPOINT_CACHE_KIB)?, checkpoints)?;
+            Checkpointer::start(open::connect(&path, open::CHECKPOINT_CACHE_KIB)?, checkpoints.clone())?;
         let writer =
             GroupCommit::start(writer, options.group).map_err(|error| Failure::System(error.to_string()))?;
-        Ok(Self { path, readers, backups, _checkpointer: checkpointer, writer, traces })
+        Ok(Self { path, readers, backups, checkpoints, reserve, _checkpointer: checkpointer, writer, search })
+    }
+
+    /// Frees the disk space that is kept back, for files that the server needs beside the store. New work is refused until it can be kept back again.
+    pub fn release_reserve(&self) {
+        self.reserve.release();
     }
 }
 
@@ -174,7 +195,9 @@ impl Outbox for SqliteStore {
     }
 
     fn figures(&self) -> CommitFigures {
-        self.writer.figures()
+        let figures = self.writer.figures();
+        let damaged = figures.damaged + self.readers.damaged();
+        CommitFigures { damaged, log_pages: self.checkpoints.pages(), ..figures }
     }
 
     fn observe(&self, observer: Arc<dyn CommitObserver>) {
@@ -255,13 +278,13 @@ impl Records for SqliteStore {
         self.writer.erase(erase)
     }
 
-    fn clear_traces(&self, texts: Texts, rewrite: bool) -> BoxFuture<'_, Result<u64, StoreError>> {
+    fn clear_traces(&self, texts: Texts, rewrite: bool) -> BoxFuture<'_, Result<Traces, StoreError>> {
         Box::pin(async move {
             let mut more = self.writer.clear_traces(rewrite).await?;
             while more {
                 more = self.writer.clear_traces(false).await?;
             }
-            self.traces.count(texts).await
+            self.search.run(texts).await
         })
     }
 }
@@ -269,6 +292,10 @@ impl Records for SqliteStore {
 impl Backup for SqliteStore {
     fn backup(&self, to: PathBuf) -> BoxFuture<'_, Result<(), StoreError>> {
         self.backups.start(to)
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
+        self.backups.check()
     }
 }
 

@@ -28,8 +28,18 @@ impl LogFile {
     pub(crate) fn open(store: &Path, pages_max: usize) -> io::Result<Self> {
         let mut path = store.as_os_str().to_owned();
         path.push("-wal");
-        // It may grow a little further while it is carried over.
-        Ok(Self { file: open::options().open(path)?, pages_max: pages_max + pages_max / 4, pages: 0 })
+        Ok(Self { file: open::options().open(path)?, pages_max: Self::with_rest(pages_max), pages: 0 })
+    }
+
+    /// The log may grow a little further while it is carried over.
+    fn with_rest(pages_max: usize) -> usize {
+        pages_max + pages_max / 4
+    }
+
+    /// Bytes of a log that has so many pages, and of the room that is made behind them.
+    pub(crate) fn bytes_with_room(pages: usize, pages_max: usize) -> u64 {
+        let steps = pages / Self::STEP + 1;
+        bytes_of(steps.saturating_mul(Self::STEP).min(Self::with_rest(pages_max)))
     }
 
     /// What it may have when the log begins anew: as much as it is made longer again, or time is lost with that.

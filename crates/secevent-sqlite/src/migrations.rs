@@ -19,8 +19,12 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
 /// Marks the file as ours ("SEVT"), for `file` and for whoever finds it.
 const APPLICATION_ID: i64 = 0x5345_5654;
 
-/// Brings the schema to the newest version, all steps or none.
+/// Brings the schema to the newest version, all steps or none. A store that has it is not written to: it must be
+/// possible to open it on a full disk.
 pub(crate) fn migrate(connection: &mut Connection, migrations: &[Migration]) -> Result<(), Failure> {
+    if is_current(connection, migrations)? {
+        return Ok(());
+    }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found: usize = number(&transaction, "PRAGMA user_version")?;
     if found == 0 {
@@ -47,6 +51,17 @@ pub(crate) fn migrate(connection: &mut Connection, migrations: &[Migration]) -> 
     transaction.pragma_update(None, "user_version", migrations.len())?;
     transaction.commit()?;
     Ok(())
+}
+
+fn is_current(connection: &Connection, migrations: &[Migration]) -> Result<bool, Failure> {
+    let newest = number::<usize>(connection, "PRAGMA user_version")? == migrations.len();
+    if !newest || number::<i64>(connection, "PRAGMA application_id")? != APPLICATION_ID {
+        return Ok(false);
+    }
+    for (version, migration) in (1..).zip(migrations) {
+        check(connection, version, &checksum(migration))?;
+    }
+    Ok(true)
 }
 
 /// The version of the schema, 0 if there is none yet. Another program's database has no version that means anything.

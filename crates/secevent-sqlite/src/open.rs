@@ -4,7 +4,6 @@ use crate::failure::Failure;
 use rusqlite::{Connection, OpenFlags};
 use secevent_store::{Epoch, GroupLimits, StoreError};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +21,10 @@ pub struct Options {
     /// ([`StoreError::Full`]), and again as soon as enough was settled and trimmed. The group in which the bound is
     /// reached goes through. None is no bound but the disk's. Default: 64 GiB.
     pub bytes_max: Option<u64>,
+    /// Bytes of disk space that are kept back, beside as many as the log has, in a file next to the store. New work may
+    /// not use them ([`StoreError::DiskFull`]): on a full disk what was accepted can still be settled and dropped, the
+    /// log carried over and the store opened. Zero keeps nothing back. Default: 16 MiB.
+    pub reserve_bytes: u64,
     /// The bounds of the writer.
     pub group: GroupLimits,
 }
@@ -34,6 +37,7 @@ impl Options {
             readers: 2,
             log_pages_max: 8_192,
             bytes_max: Some(64 << 30),
+            reserve_bytes: 16 << 20,
             group: GroupLimits::default(),
         }
     }
@@ -45,28 +49,47 @@ const READER_CACHE_KIB: u32 = 2_048;
 /// Nobody holds a lock for long; what is waited for is another connection of this process.
 const BUSY_FOR: Duration = Duration::from_secs(5);
 
-/// Makes the file if there is none, and holds it against other servers (SEM-28). The lock is the operating
-/// system's: it ends with the process, however that ends.
+/// A store's files, held against other servers (SEM-28). The locks are the operating system's: they end with the
+/// process, however that ends.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// The database. Closing any handle of it drops SQLite's own locks, so that this one is closed last.
+    pub(crate) database: File,
+    _lock: File,
+}
+
+/// Makes the file if there is none, and holds it against other servers.
 ///
-/// It lies on a file of its own, because closing a second handle of the database would drop SQLite's own locks.
-pub(crate) fn take(path: &Path) -> Result<(PathBuf, File), Failure> {
-    let failed = |what: &str| {
-        let what = what.to_owned();
-        move |error: io::Error| Failure::System(format!("cannot {what}: {error}"))
-    };
-    drop(options().open(path).map_err(failed("open it"))?);
+/// On Linux the lock lies on the database itself, so that it holds whatever its names are and whatever becomes of the
+/// files beside it: there `flock` and SQLite's own locks (`fcntl`) do not see each other on local file systems. On other
+/// systems they do. There, and for servers of earlier releases, a file beside it is locked.
+pub(crate) fn take(path: &Path) -> Result<(PathBuf, Held), Failure> {
+    let database = options().open(path).map_err(|error| Failure::of_system("open it", &error))?;
     // One file may have many names. All of them must meet at one lock.
-    let path = path.canonicalize().map_err(failed("find it"))?;
-    let mut lock = path.clone().into_os_string();
-    lock.push(".lock");
-    let lock = options().open(lock).map_err(failed("open its lock"))?;
-    match lock.try_lock() {
-        Ok(()) => Ok((path, lock)),
+    let path = path.canonicalize().map_err(|error| Failure::of_system("find it", &error))?;
+    if cfg!(target_os = "linux") {
+        lock(&database)?;
+    }
+    let beside = options().open(lock_of(&path));
+    let beside = beside.map_err(|error| Failure::of_system("open its lock", &error))?;
+    lock(&beside)?;
+    Ok((path, Held { database, _lock: beside }))
+}
+
+pub(crate) fn lock(file: &File) -> Result<(), Failure> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => {
             Err(Failure::Unusable("another server has it open, and only one may".to_owned()))
         }
-        Err(TryLockError::Error(error)) => Err(failed("lock it")(error)),
+        Err(TryLockError::Error(error)) => Err(Failure::of_system("lock it", &error)),
     }
+}
+
+pub(crate) fn lock_of(path: &Path) -> PathBuf {
+    let mut lock = path.as_os_str().to_owned();
+    lock.push(".lock");
+    lock.into()
 }
 
 /// Nobody else may read what is stored.
@@ -84,8 +107,11 @@ pub(crate) fn connect(path: &Path, cache_kib: u32) -> Result<Connection, Failure
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_FOR)?;
     connection.set_prepared_statement_cache_capacity(128);
-    // Pages that become free can be given back; this works only before there is a table.
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    // Pages that become free can be given back; this works only before there is a table. Stating it again would write.
+    const INCREMENTAL: u8 = 2;
+    if connection.query_row("PRAGMA auto_vacuum", [], |row| row.get::<_, u8>(0))? != INCREMENTAL {
+        connection.pragma_update(None, "auto_vacuum", INCREMENTAL)?;
+    }
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
         return Err(Failure::Unusable("its file system does not allow SQLite's write-ahead log".to_owned()));

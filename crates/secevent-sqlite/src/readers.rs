@@ -9,6 +9,7 @@ use secevent_store::{BoxFuture, StoreError};
 use std::collections::VecDeque;
 use std::future::ready;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
@@ -24,6 +25,8 @@ pub(crate) struct Readers {
 struct Shared {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
+    /// Reads that met damage.
+    damaged: AtomicU64,
 }
 
 #[derive(Default)]
@@ -37,7 +40,11 @@ impl Readers {
     const WAITING_MAX: usize = 16_384;
 
     pub(crate) fn start(connections: Vec<Connection>) -> Result<Self, Failure> {
-        let shared = Arc::new(Shared { waiting: Mutex::default(), arrived: Condvar::new() });
+        let shared = Arc::new(Shared {
+            waiting: Mutex::default(),
+            arrived: Condvar::new(),
+            damaged: AtomicU64::new(0),
+        });
         let mut readers = Self { shared, threads: Vec::with_capacity(connections.len()) };
         for connection in connections {
             let shared = readers.shared.clone();
@@ -68,7 +75,19 @@ impl Readers {
         drop(waiting);
         self.shared.arrived.notify_one();
         let stopped = || StoreError::Unavailable("the store's reader has stopped".to_owned());
-        Box::pin(async move { Ok(answer.await.map_err(|_| stopped())??) })
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            let read = answer.await.map_err(|_| stopped())?.map_err(StoreError::from);
+            if let Err(StoreError::Corrupt(_)) = &read {
+                shared.damaged.fetch_add(1, Ordering::Relaxed);
+            }
+            read
+        })
+    }
+
+    /// How many reads met damage.
+    pub(crate) fn damaged(&self) -> u64 {
+        self.shared.damaged.load(Ordering::Relaxed)
     }
 }
 

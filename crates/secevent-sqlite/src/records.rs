@@ -6,6 +6,7 @@
 
 use crate::checkpoint::Checkpoints;
 use crate::failure::Failure;
+use crate::open::Held;
 use crate::outbox::{clamp, number, read_lanes, tally};
 use crate::writer::Known;
 use crate::{audit, open};
@@ -14,8 +15,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use secevent::Timestamp;
 use secevent_store::{
     BoxFuture, Epoch, Erase, Erased, Kept, PAGE_BYTES_MAX, Place, Queue, Rendering, Sequence, StoreError,
-    StreamNumber, Texts,
+    StreamNumber, Texts, Traces,
 };
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -158,30 +160,32 @@ fn read(row: &Row<'_>) -> Result<Kept, Failure> {
 }
 
 /// Looks through the files of a store.
-pub(crate) struct Traces {
+pub(crate) struct Search {
     path: PathBuf,
-    /// Held open for as long as the store is: closing any handle of the database would drop SQLite's own locks.
-    database: Arc<Mutex<File>>,
+    database: Arc<Held>,
+    /// Held by whoever reads the files: a handle has one place at which it reads.
+    reading: Arc<Mutex<()>>,
     checkpoints: Arc<Checkpoints>,
 }
 
-impl Traces {
+impl Search {
     /// How much is read at once.
     const PART_BYTES: usize = 1 << 20;
 
-    pub(crate) fn open(path: &Path, checkpoints: Arc<Checkpoints>) -> io::Result<Self> {
-        let database = Arc::new(Mutex::new(File::open(path)?));
-        Ok(Self { path: path.to_owned(), database, checkpoints })
+    pub(crate) fn new(path: &Path, database: Arc<Held>, checkpoints: Arc<Checkpoints>) -> Self {
+        Self { path: path.to_owned(), database, reading: Arc::default(), checkpoints }
     }
 
-    /// Cuts the log off, and counts the texts that are in the files, on a thread of its own.
-    pub(crate) fn count(&self, texts: Texts) -> BoxFuture<'static, Result<u64, StoreError>> {
+    /// Cuts the log off, and finds the texts that are in the files, on a thread of its own.
+    pub(crate) fn run(&self, texts: Texts) -> BoxFuture<'static, Result<Traces, StoreError>> {
         let (caller, answer) = oneshot::channel();
         let (path, database, checkpoints) =
             (self.path.clone(), Arc::clone(&self.database), Arc::clone(&self.checkpoints));
+        let reading = Arc::clone(&self.reading);
         let thread = std::thread::Builder::new().name("secevent-traces".to_owned()).spawn(move || {
+            let _alone = reading.lock().unwrap_or_else(PoisonError::into_inner);
             // Who does not wait any more need not be told.
-            let _ = caller.send(count(&path, &database, &checkpoints, &texts));
+            let _ = caller.send(search(&path, &database.database, &checkpoints, &texts));
         });
         Box::pin(async move {
             thread.map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;
@@ -191,36 +195,64 @@ impl Traces {
     }
 }
 
-fn count(
+fn search(
     path: &Path,
-    database: &Mutex<File>,
+    mut database: &File,
     checkpoints: &Checkpoints,
     texts: &Texts,
-) -> Result<u64, StoreError> {
-    checkpoints.cut_off(&open::connect(path, open::CHECKPOINT_CACHE_KIB)?)?;
+) -> Result<Traces, StoreError> {
+    let connection = open::connect(path, open::CHECKPOINT_CACHE_KIB)?;
+    checkpoints.cut_off(&connection)?;
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     let failed = |error: io::Error| StoreError::Unavailable(format!("the files cannot be read: {error}"));
-    let mut database = database.lock().unwrap_or_else(PoisonError::into_inner);
-    let found = database.seek(SeekFrom::Start(0)).and_then(|_| count_in(&mut *database, texts));
-    let mut found = found.map_err(failed)?;
-    found += File::open(log).and_then(|mut log| count_in(&mut log, texts)).map_err(failed)?;
-    Ok(found)
+    let found = database.seek(SeekFrom::Start(0)).and_then(|_| places_in(&mut database, texts));
+    let mut places = name_places(&connection, &found.map_err(failed)?)?;
+    let in_log = File::open(log).and_then(|mut log| places_in(&mut log, texts)).map_err(failed)?;
+    if !in_log.is_empty() {
+        places.insert("the log".to_owned(), changed(in_log.len()));
+    }
+    Ok(Traces(places.into_iter().collect()))
+}
+
+/// What the pages belong to at these places of the database: a table, an index or nothing.
+fn name_places(connection: &Connection, places: &[u64]) -> Result<BTreeMap<String, u64>, Failure> {
+    let mut named = BTreeMap::new();
+    if places.is_empty() {
+        return Ok(named);
+    }
+    let page_size: u64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+    let mut pages: BTreeMap<u64, u64> = BTreeMap::new();
+    for place in places {
+        *pages.entry(place / page_size + 1).or_default() += 1;
+    }
+    let mut select = connection.prepare("SELECT pageno, name FROM dbstat")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        if let Some(count) = pages.remove(&row.get(0)?) {
+            *named.entry(format!("the table {}", row.get::<_, String>(1)?)).or_default() += count;
+        }
+    }
+    for count in pages.into_values() {
+        *named.entry("free pages".to_owned()).or_default() += count;
+    }
+    Ok(named)
 }
 
 /// Each place is looked at with enough behind it to see a whole text.
-fn count_in(file: &mut impl Read, texts: &Texts) -> io::Result<u64> {
+fn places_in(file: &mut impl Read, texts: &Texts) -> io::Result<Vec<u64>> {
     let overlap = texts.longest().saturating_sub(1);
-    let (mut part, mut found) = (Vec::new(), 0);
+    let (mut part, mut found, mut begin) = (Vec::new(), Vec::new(), 0);
     loop {
-        let read = file.by_ref().take(Traces::PART_BYTES as u64).read_to_end(&mut part)?;
-        let last = read < Traces::PART_BYTES;
+        let read = file.by_ref().take(Search::PART_BYTES as u64).read_to_end(&mut part)?;
+        let last = read < Search::PART_BYTES;
         let end = if last { part.len() } else { part.len().saturating_sub(overlap) };
-        found += texts.count_in(&part, end);
+        found.extend(texts.places_in(&part, end).into_iter().map(|at| begin + at as u64));
         if last {
             return Ok(found);
         }
         part.drain(..end);
+        begin += end as u64;
     }
 }
 
@@ -233,14 +265,14 @@ mod tests {
     fn texts_are_counted_once_wherever_they_are() {
         let texts = Texts::new(["ann@example.com"]);
         let word = b"ann@example.com";
-        for at in [0, 1, 100].into_iter().chain(Traces::PART_BYTES - 40..Traces::PART_BYTES + 3) {
-            let mut file = vec![b' '; Traces::PART_BYTES * 2 + 7];
+        for at in [0, 1, 100].into_iter().chain(Search::PART_BYTES - 40..Search::PART_BYTES + 3) {
+            let mut file = vec![b' '; Search::PART_BYTES * 2 + 7];
             file[at..at + word.len()].copy_from_slice(word);
-            assert_eq!(count_in(&mut file.as_slice(), &texts).unwrap(), 1, "{at}");
+            assert_eq!(places_in(&mut file.as_slice(), &texts).unwrap(), [at as u64]);
         }
-        let mut ends = vec![b' '; Traces::PART_BYTES];
+        let mut ends = vec![b' '; Search::PART_BYTES];
         ends.extend(word);
-        assert_eq!(count_in(&mut ends.as_slice(), &texts).unwrap(), 1);
-        assert_eq!(count_in(&mut ends[..Traces::PART_BYTES].as_ref(), &texts).unwrap(), 0);
+        assert_eq!(places_in(&mut ends.as_slice(), &texts).unwrap(), [Search::PART_BYTES as u64]);
+        assert_eq!(places_in(&mut ends[..Search::PART_BYTES].as_ref(), &texts).unwrap(), [0_u64; 0]);
     }
 }

@@ -5,13 +5,14 @@ use crate::failure::Failure;
 use crate::fingerprint::FingerprintKey;
 use crate::log_file::LogFile;
 use crate::meta::{self, Meta};
+use crate::open::Held;
 use crate::recent::{Guard, Recent};
+use crate::reserve::Reserve;
 use crate::{audit, documents, inbox, outbox, records, recovery, subjects};
 use rusqlite::Connection;
 use secevent::Timestamp;
 use secevent_store::{Commit, Epoch, StoreError, StreamNumber, Write, Written};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::sync::Arc;
 
 pub(crate) struct Writer {
@@ -21,22 +22,24 @@ pub(crate) struct Writer {
     known: Option<Known>,
     checkpoints: Arc<Checkpoints>,
     log: LogFile,
+    reserve: Arc<Reserve>,
     /// Beyond so many pages nothing new is taken in.
     pages_max: Option<u64>,
     /// Whether a commit waits for the disk at present.
     flushes: bool,
     /// Holds the store against other servers (SEM-28), and is let go last of all.
-    _lock: File,
+    _held: Arc<Held>,
 }
 
 impl Writer {
     pub(crate) fn new(
         mut connection: Connection,
         log: LogFile,
+        reserve: Arc<Reserve>,
         epoch: Epoch,
         checkpoints: Arc<Checkpoints>,
         bytes_max: Option<u64>,
-        lock: File,
+        held: Arc<Held>,
     ) -> Result<Self, Failure> {
         connection.pragma_update(
             None,
@@ -52,32 +55,65 @@ impl Writer {
         }))?;
         let page_size: u64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
         let pages_max = bytes_max.map(|bytes| bytes / page_size);
-        Ok(Self { connection, epoch, known, checkpoints, log, pages_max, flushes: true, _lock: lock })
+        Ok(Self {
+            connection,
+            epoch,
+            known,
+            checkpoints,
+            log,
+            reserve,
+            pages_max,
+            flushes: true,
+            _held: held,
+        })
     }
 
     fn commit(&mut self, writes: &[Write]) -> Result<Vec<Result<Written, StoreError>>, Failure> {
         if self.checkpoints.take_rest() {
-            // Other than in the thread's turns nobody writes now, so that the log can begin anew after it.
-            crate::checkpoint::passive(&self.connection)?;
+            self.carry_rest()?;
         }
         if self.checkpoints.take_cut_off() {
             self.log.is_short();
         }
-        self.log.make_room(self.checkpoints.pages());
+        let intake = writes.iter().any(Write::is_intake);
+        let has_room = !intake || self.reserve.keep(self.checkpoints.pages());
+        let is_short = self.reserve.is_short();
+        if !is_short {
+            self.log.make_room(self.checkpoints.pages());
+        }
         let rewritten = match writes.iter().any(is_rewrite) {
+            true if is_short => Err(StoreError::DiskFull),
             // Not within a transaction. If it fails, that is its caller's trouble and nobody else's.
             true => self.rewrite(),
             false => Ok(()),
         };
-        let refusals = Refusals { of_rewrites: rewritten.err(), ..Refusals::default() };
+        let of_intake = (!has_room).then_some(StoreError::DiskFull);
+        let refusals = Refusals { of_intake, of_rewrites: rewritten.err() };
         let committed = self.commit_once(writes, &refusals);
         let Err(failure) = committed else { return committed };
-        if !failure.is_of_the_disk() || writes.iter().all(Write::is_intake) {
+        if !failure.is_of_the_disk() {
             return Err(failure);
         }
-        // Outcomes free space, and there may be some for them: in a log that begins anew.
+        self.use_reserve();
+        self.commit_once(writes, &Refusals { of_intake: Some(failure.refuses_intake()), ..refusals })
+    }
+
+    /// Carries over what the thread has left: other than in its turns nobody writes now, so that the log can begin anew
+    /// after it.
+    fn carry_rest(&mut self) -> Result<(), Failure> {
+        match crate::checkpoint::passive(&self.connection) {
+            Err(failure) if failure.is_of_the_disk() => self.use_reserve(),
+            carried => drop(carried?),
+        }
+        Ok(())
+    }
+
+    /// The disk is full. With the reserve the log can be carried over, begin anew, and take outcomes, which free space.
+    fn use_reserve(&mut self) {
+        self.reserve.release();
+        self.log.is_short();
+        // What stays in the log is not lost.
         let _ = crate::checkpoint::passive(&self.connection);
-        self.commit_once(writes, &Refusals { of_intake: Some(failure.into()), ..refusals })
     }
 
     /// Writes the whole store anew.
@@ -344,7 +380,7 @@ impl Cut {
 }
 
 impl Known {
-    fn load(connection: &Connection, epoch: Epoch) -> Result<Self, Failure> {
+    pub(crate) fn load(connection: &Connection, epoch: Epoch) -> Result<Self, Failure> {
         let number = |query: &str| connection.query_row(query, [], |row| row.get::<_, Option<u64>>(0));
         let places = "SELECT max(place) FROM (SELECT max(place) AS place FROM seen UNION ALL
                       SELECT max(place) FROM inbox UNION ALL SELECT max(place) FROM inbox_dead)";
@@ -407,21 +443,42 @@ mod tests {
         assert_eq!(commit(&mut writer, &[record(10)]), [recorded(1)]);
         let pages: i64 = writer.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         writer.connection.pragma_update(None, "max_page_count", pages + 2).unwrap();
-        let alone = Commit::commit(&mut writer, &[record(100_000)]);
-        assert!(matches!(alone, Err(StoreError::Unavailable(_))), "{alone:?}");
+        assert_eq!(commit(&mut writer, &[record(100_000)]), [Err(StoreError::DiskFull)]);
+        assert!(writer.reserve.is_short(), "the space that was kept back is there for the rest");
+        assert_eq!(commit(&mut writer, &[record(10)]), [Err(StoreError::DiskFull)], "nothing new uses it");
+        assert_eq!(commit(&mut writer, &[record(10), acked(9)])[1], Ok(Written::Done));
 
+        writer.reserve.retry_now();
         let group = commit(&mut writer, &[Write::NewStreamNumber, record(100_000), acked(1), record(10)]);
         let [number, large, outcome, small] = &group[..] else { panic!("{group:?}") };
         assert_eq!(*number, Ok(Written::StreamNumber(StreamNumber(1))));
-        assert!(matches!(large, Err(StoreError::Unavailable(_))), "{large:?}");
+        assert_eq!(*large, Err(StoreError::DiskFull));
         assert_eq!(*outcome, Ok(Written::Done));
         assert_eq!(small, large, "it is in the same boat");
+        writer.reserve.retry_now();
         assert_eq!(commit(&mut writer, &[record(10)]), [recorded(2)], "as if the others had never been");
         let pending = "SELECT group_concat(sequence) FROM deliveries";
         let pending: String = writer.connection.query_row(pending, [], |row| row.get(0)).unwrap();
         assert_eq!(pending, "2");
         writer.connection.pragma_update(None, "max_page_count", 1_000_000).unwrap();
         assert_eq!(commit(&mut writer, &[record(100_000)]), [recorded(3)]);
+    }
+
+    /// What ends work goes on while nothing new is taken in, and a rewrite does not use what that needs.
+    // finding: B5
+    #[test]
+    fn a_full_disk_stops_intake_and_rewrites_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = writer(directory.path());
+        commit(&mut writer, &[record(10)]);
+        let pages: i64 = writer.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        writer.connection.pragma_update(None, "max_page_count", pages).unwrap();
+        assert_eq!(
+            commit(&mut writer, &[record(500_000), acked(1)]),
+            [Err(StoreError::DiskFull), Ok(Written::Done)]
+        );
+        assert_eq!(commit(&mut writer, &[Write::ClearTraces { rewrite: true }]), [Err(StoreError::DiskFull)]);
+        assert_eq!(commit(&mut writer, &[Write::DropStream(StreamNumber(1))]).len(), 1);
     }
 
     /// Who has the store written anew may fail, and nobody who happens to come along.
@@ -492,11 +549,13 @@ mod tests {
     }
 
     fn writer_with(directory: &std::path::Path, pages_max: usize) -> Writer {
-        let (path, lock) = crate::open::take(&directory.join("secevent.db")).unwrap();
+        let (path, held) = crate::open::take(&directory.join("secevent.db")).unwrap();
         let mut connection = crate::open::connect(&path, 1_024).unwrap();
         crate::migrations::migrate(&mut connection, crate::migrations::MIGRATIONS).unwrap();
         let log = LogFile::open(&path, pages_max).unwrap();
-        Writer::new(connection, log, Epoch(1), Arc::new(Checkpoints::new(pages_max)), None, lock).unwrap()
+        let reserve = Arc::new(Reserve::new(&path, 1 << 20, pages_max));
+        let checkpoints = Arc::new(Checkpoints::new(pages_max));
+        Writer::new(connection, log, reserve, Epoch(1), checkpoints, None, Arc::new(held)).unwrap()
     }
 
     fn commit(writer: &mut Writer, writes: &[Write]) -> Vec<Result<Written, StoreError>> {

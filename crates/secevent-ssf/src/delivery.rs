@@ -130,8 +130,13 @@ pub enum DeliverBy {
         /// The whole value of the `Authorization` header that each push shall carry: kept, cleared or set.
         authorization_header: Change<Secret<HeaderValue>>,
     },
-    /// Let the receiver poll. The transmitter supplies the URL, so that one in the request is not looked at.
-    Poll,
+    /// Let the receiver poll.
+    Poll {
+        /// The URL that the transmitter supplied before. The transmitter supplies it (SSF-40), so that it is not looked
+        /// at in a request that is read; a receiver repeats it, because some transmitters replace `delivery` as one
+        /// value (E-08) and lose the URL otherwise.
+        endpoint_url: Option<Endpoint>,
+    },
 }
 
 impl DeliveryRequest {
@@ -147,14 +152,35 @@ impl DeliveryRequest {
 
     /// Asks for poll.
     pub fn poll() -> Self {
-        Self { by: DeliverBy::Poll, spelling: Spelling::default() }
+        Self { by: DeliverBy::Poll { endpoint_url: None }, spelling: Spelling::default() }
     }
 
     /// The method that is asked for.
     pub fn method(&self) -> Method {
         match self.by {
             DeliverBy::Push { .. } => Method::Push,
-            DeliverBy::Poll => Method::Poll,
+            DeliverBy::Poll { .. } => Method::Poll,
+        }
+    }
+
+    /// Whether a stream with `current` has this delivery already: pushed to the same URL, or polled. The words for the
+    /// method do not matter, nor does a credential, which transmitters should not show (E-19).
+    ///
+    /// ```
+    /// use secevent_ssf::{Delivery, DeliveryRequest, Method};
+    ///
+    /// let current = Delivery::new(Method::Push, "https://RP.example/a".parse()?);
+    /// assert!(DeliveryRequest::push("https://rp.example/a".parse()?, None).is_met_by(&current));
+    /// assert!(!DeliveryRequest::push("https://rp.example/b".parse()?, None).is_met_by(&current));
+    /// assert!(!DeliveryRequest::poll().is_met_by(&current));
+    /// # Ok::<(), secevent::Invalid>(())
+    /// ```
+    pub fn is_met_by(&self, current: &Delivery) -> bool {
+        match &self.by {
+            DeliverBy::Push { endpoint_url, .. } => {
+                current.method == Method::Push && current.endpoint_url.uri() == endpoint_url.uri()
+            }
+            DeliverBy::Poll { .. } => current.method == Method::Poll,
         }
     }
 
@@ -162,7 +188,7 @@ impl DeliveryRequest {
     pub fn granted(&self, poll_url: &Endpoint) -> Delivery {
         let endpoint_url = match &self.by {
             DeliverBy::Push { endpoint_url, .. } => endpoint_url,
-            DeliverBy::Poll => poll_url,
+            DeliverBy::Poll { .. } => poll_url,
         };
         Delivery { method: self.method(), endpoint_url: endpoint_url.clone(), spelling: self.spelling }
     }
@@ -202,7 +228,7 @@ impl DeliveryRequest {
     pub(crate) fn read(value: &RawValue, tolerance: Tolerance) -> Result<Self, Invalid> {
         let parts = Parts::read(value, "SSF-90", tolerance)?;
         let by = match parts.method {
-            Method::Poll => DeliverBy::Poll,
+            Method::Poll => DeliverBy::Poll { endpoint_url: None },
             Method::Push => {
                 let (_, url) = parts.spelling.names();
                 let endpoint_url = parts.endpoint_url("SSF-35", tolerance)?;
@@ -220,17 +246,36 @@ impl DeliveryRequest {
         let (method, url) = self.spelling.names();
         let mut members = serde_json::Map::new();
         members.insert(method.to_owned(), self.spelling.method(self.method()).into());
-        if let DeliverBy::Push { endpoint_url, authorization_header } = &self.by {
-            members.insert(url.to_owned(), endpoint_url.as_str().into());
-            let value = match authorization_header {
-                Change::Keep => None,
-                Change::Clear => Some(serde_json::Value::Null),
-                // The value came from a string or is opaque bytes; the former is what JSON can say.
-                Change::Set(secret) => Some(String::from_utf8_lossy(secret.expose().as_bytes()).into()),
-            };
-            members.extend(value.map(|value| ("authorization_header".to_owned(), value)));
+        match &self.by {
+            DeliverBy::Push { endpoint_url, authorization_header } => {
+                members.insert(url.to_owned(), endpoint_url.as_str().into());
+                let value = match authorization_header {
+                    Change::Keep => None,
+                    Change::Clear => Some(serde_json::Value::Null),
+                    // The value came from a string or is opaque bytes; the former is what JSON can say.
+                    Change::Set(secret) => Some(String::from_utf8_lossy(secret.expose().as_bytes()).into()),
+                };
+                members.extend(value.map(|value| ("authorization_header".to_owned(), value)));
+            }
+            DeliverBy::Poll { endpoint_url } => {
+                let value = endpoint_url.as_ref().map(|endpoint_url| endpoint_url.as_str().into());
+                members.extend(value.map(|value| (url.to_owned(), value)));
+            }
         }
         members.into()
+    }
+}
+
+/// The delivery that a stream has, asked for once more: a polled stream keeps its URL, and a pushed one its credential
+/// (E-19).
+impl From<&Delivery> for DeliveryRequest {
+    fn from(current: &Delivery) -> Self {
+        let endpoint_url = current.endpoint_url.clone();
+        let by = match current.method {
+            Method::Push => DeliverBy::Push { endpoint_url, authorization_header: Change::Keep },
+            Method::Poll => DeliverBy::Poll { endpoint_url: Some(endpoint_url) },
+        };
+        Self { by, spelling: current.spelling }
     }
 }
 

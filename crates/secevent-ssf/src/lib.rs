@@ -56,6 +56,7 @@ mod members;
 pub mod metadata;
 pub mod poll;
 pub mod push;
+mod retry_after;
 mod secret;
 mod status;
 mod stream;
@@ -68,13 +69,16 @@ pub use change::Change;
 pub use delivery::{DeliverBy, Delivery, DeliveryRequest, Method, Spelling};
 pub use endpoint::Endpoint;
 pub use metadata::{AuthorizationScheme, DefaultSubjects, SpecVersion, TransmitterMetadata, WellKnown};
+pub use retry_after::retry_after;
 pub use secret::Secret;
 pub use status::{Status, StreamStatus, UpdateStatus};
 pub use stream::{
     CreateStream, DESCRIPTION_CHARS_MAX, EVENT_CHARS_MAX, EVENTS_MAX, ReplaceStream, StreamConfiguration,
-    StreamId, Supplied, UpdateStream,
+    StreamId, Supplied, Unreadable, UpdateStream,
 };
 pub use subjects::{AddSubject, RemoveSubject};
 pub use tolerance::Tolerance;
-pub use transport::{BoxFuture, OnBehalfOf, ResponseLimit, ResponseTime, Transport, TransportError};
+pub use transport::{
+    BoxFuture, HeadDecides, OnBehalfOf, ResponseLimit, ResponseTime, Transport, TransportError, UrlRefused,
+};
 pub use verification::VerificationRequest;

@@ -3,7 +3,7 @@
 //! A push is either [accepted], with 202 and an empty body, or [refused](refusal), with 400 and an
 //! [`Error`] that says whose fault it is. Any other answer is about the transport, not about the SET.
 
-use crate::{Endpoint, Secret};
+use crate::{Endpoint, HeadDecides, Secret};
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LANGUAGE, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -39,6 +39,7 @@ pub fn request(
     let mut request = Request::new(token.into());
     *request.method_mut() = Method::POST;
     *request.uri_mut() = endpoint.uri().clone();
+    request.extensions_mut().insert(HeadDecides);
     let headers = request.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
@@ -76,6 +77,34 @@ pub fn accepted() -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::ACCEPTED;
     response
+}
+
+/// Whether an answer says that the receiver has the SET. Its head decides (SEM-8).
+///
+/// 202 is the standard's answer (RFC 8935 section 2.2). Some receivers answer 200 or 204 instead; a page of HTML is not
+/// from them, but from a proxy that wants somebody to log in.
+///
+/// ```
+/// use http::Response;
+/// use secevent_ssf::push;
+///
+/// let answer = |status| Response::builder().status(status);
+/// assert!(push::is_delivered(&answer(202).body(()).unwrap()));
+/// let page = answer(200).header("content-type", "text/html; charset=utf-8").body(()).unwrap();
+/// assert!(!push::is_delivered(&page));
+/// ```
+pub fn is_delivered<B>(answer: &Response<B>) -> bool {
+    match answer.status() {
+        StatusCode::ACCEPTED => true,
+        StatusCode::OK | StatusCode::NO_CONTENT => !is_html(answer),
+        _ => false,
+    }
+}
+
+fn is_html<B>(answer: &Response<B>) -> bool {
+    let content_type = answer.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    ["text/html", "application/xhtml+xml"].iter().any(|html| media_type.eq_ignore_ascii_case(html.as_bytes()))
 }
 
 /// The answer to a SET that is not taken: 400, with whose fault it is and an English sentence for people.

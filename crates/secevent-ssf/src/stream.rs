@@ -8,7 +8,7 @@ mod configuration;
 mod id;
 mod requests;
 
-pub use configuration::StreamConfiguration;
+pub use configuration::{StreamConfiguration, Unreadable};
 pub use id::StreamId;
 pub use requests::{
     CreateStream, DESCRIPTION_CHARS_MAX, EVENT_CHARS_MAX, EVENTS_MAX, ReplaceStream, Supplied, UpdateStream,

@@ -4,7 +4,7 @@
 //! `secevent-http` implements it for the real one, the simulator for a bad one.
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,8 @@ use std::time::Duration;
 /// A future in a box, so that traits with such futures can be used as `dyn`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Sends a request to another party and waits for its whole answer.
+/// Sends a request to another party and waits for its whole answer, unless the request says that the head will do
+/// ([`HeadDecides`]).
 ///
 /// An implementation bounds everything: connecting, the time until the answer is complete, the size of the
 /// answer. It follows no redirects, because a redirect would carry credentials elsewhere (E-99), and it
@@ -38,13 +39,29 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Transport: Send + Sync {
     /// Sends `request`, whose URI is absolute. Every status code is an answer, not an error.
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>>;
+
+    /// Whether a request to `url` could ever be sent, as far as the URL alone decides that: by its scheme, its port, or
+    /// an address in the place of a name. Nothing is sent, and no name is resolved. By default every URL will do.
+    fn check_url(&self, url: &Uri) -> Result<(), UrlRefused> {
+        let _ = url;
+        Ok(())
+    }
 }
 
 impl<T: Transport + ?Sized> Transport for Arc<T> {
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
         self.as_ref().send(request)
     }
+
+    fn check_url(&self, url: &Uri) -> Result<(), UrlRefused> {
+        self.as_ref().check_url(url)
+    }
 }
+
+/// Why no request is ever sent to a URL. The text is for whoever gave the URL, and reads on after "cannot be reached: ".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct UrlRefused(pub String);
 
 /// How many bytes the answer to one request may have, where that is not what the transport allows by default.
 ///
@@ -64,6 +81,15 @@ pub struct ResponseLimit(pub usize);
 /// An extension of the request, as [`ResponseLimit`] is one: a poll waits for something to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseTime(pub Duration);
+
+/// The head of the answer decides, whatever becomes of its body.
+///
+/// An extension of the request, as [`ResponseLimit`] is one. An answer that says success (2xx) is returned as soon as its
+/// head is there, with an empty body: one that is long, cut or endless makes no failure of it. The body of any other
+/// answer is read for the reason that it gives, within the bounds of the request; if it cannot be read the answer is
+/// returned without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadDecides;
 
 /// The client on behalf of whose stream a request is sent, where its receiver wants other credentials than others do.
 ///

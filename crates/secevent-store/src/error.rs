@@ -13,6 +13,9 @@ pub enum StoreError {
     /// The store holds as much as it may. Nothing new is taken until something was settled and trimmed.
     #[error("the store holds as much as it may")]
     Full,
+    /// The disk has no room but for work that was accepted before. Nothing new is taken until there is room again.
+    #[error("the disk is full: new work is rejected until there is room")]
+    DiskFull,
     /// A document was changed by somebody else since it was read.
     #[error("the document was changed meanwhile")]
     Conflict,

@@ -243,7 +243,7 @@ fn write_groups(mut committer: impl Commit, shared: &Shared) {
     while let Some((writes, callers)) = shared.take() {
         let started = Instant::now();
         let committed = catch_unwind(AssertUnwindSafe(|| committer.commit(&writes)));
-        shared.count(writes.len(), matches!(committed, Ok(Ok(_))), started.elapsed());
+        shared.count(writes.len(), &committed, started.elapsed());
         match committed {
             Ok(Ok(answers)) => {
                 debug_assert_eq!(answers.len(), writes.len(), "each write is answered");
@@ -268,6 +268,9 @@ fn write_groups(mut committer: impl Commit, shared: &Shared) {
     }
     shared.stop();
 }
+
+/// What became of a group.
+type Committed = Result<Vec<Result<Written, StoreError>>, StoreError>;
 
 struct Shared {
     limits: GroupLimits,
@@ -357,14 +360,17 @@ impl Shared {
         }
     }
 
-    fn count(&self, calls: usize, committed: bool, took: Duration) {
+    fn count(&self, calls: usize, committed: &std::thread::Result<Committed>, took: Duration) {
         let mut figures = lock(&self.figures);
         figures.time += took;
-        if committed {
+        if let Ok(Ok(_)) = committed {
             figures.groups += 1;
             figures.calls += u64::try_from(calls).unwrap_or(u64::MAX);
         } else {
             figures.failed += 1;
+        }
+        if let Ok(Err(StoreError::Corrupt(_))) = committed {
+            figures.damaged += 1;
         }
     }
 

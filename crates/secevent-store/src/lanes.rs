@@ -244,6 +244,25 @@ impl<P: Ord + Copy, D: Ord + Copy, T> Lanes<P, D, T> {
         !self.ready.is_empty() || self.next_due().is_some_and(|due| due <= now)
     }
 
+    /// Whether an entry could be taken at once if those at these places were settled, which were taken before.
+    pub fn would_be_ready_without(&self, taken: &[P], now: D) -> bool {
+        let mut taken = taken.to_vec();
+        taken.sort_unstable();
+        // What was taken is first in its lanes, so what is behind it is second.
+        let second = |lane: &u64| self.lanes.get(lane).and_then(|tickets| tickets.get(1)).copied();
+        let is_free = |place: P| {
+            let Some(entry) = self.entries.get(&place) else { return false };
+            let moves_up = |lane: &u64| {
+                let Some(tickets) = self.lanes.get(lane) else { return true };
+                let before = tickets.iter().take_while(|ticket| **ticket != place);
+                before.take(2).all(|ticket| taken.binary_search(ticket).is_ok())
+            };
+            entry.due.is_none_or(|due| due <= now) && entry.lanes.iter().all(moves_up)
+        };
+        let lanes = taken.iter().filter_map(|place| self.entries.get(place)).flat_map(|entry| &entry.lanes);
+        lanes.filter_map(second).any(is_free)
+    }
+
     /// The same for the entries in this range.
     pub fn is_ready_within(&self, range: impl RangeBounds<P> + Clone, now: D) -> bool {
         let mut due = self.later.iter().take_while(|(due, _)| *due <= now);
@@ -324,6 +343,32 @@ mod tests {
         }
         assert_eq!((lanes.len(), lanes.lanes.len()), (0, 0), "nothing is kept of what is done");
         assert_eq!(lanes.settle(5), None, "a repeat changes nothing");
+    }
+
+    // finding: A15
+    #[test]
+    fn what_waits_behind_those_that_were_taken() {
+        let mut lanes = Numbers::default();
+        for (place, of) in [(1, &[7][..]), (2, &[8]), (3, &[7, 8]), (4, &[9]), (5, &[9]), (6, &[])] {
+            add(&mut lanes, place, of);
+        }
+        assert_eq!(taken(&mut lanes), [1, 2, 4, 6]);
+        for (settled, more) in
+            [(&[][..], false), (&[1], false), (&[2, 6], false), (&[2, 1], true), (&[4], true), (&[99], false)]
+        {
+            assert_eq!(lanes.would_be_ready_without(settled, 0), more, "{settled:?}");
+        }
+        for place in [1, 2, 4, 6] {
+            lanes.retry(place, Some(50));
+        }
+        assert!(lanes.would_be_ready_without(&[4], 0), "handed out, and to be handed out again later");
+        lanes.settle(4);
+        assert_eq!(taken(&mut lanes), [5]);
+        lanes.settle(1);
+        assert!(lanes.would_be_ready_without(&[2], 0));
+        assert!(!lanes.would_be_ready_without(&[5, 6], 0));
+        lanes.settle(2);
+        assert_eq!(taken(&mut lanes), [3]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod audit;
 pub mod conformance;
 mod documents;
 mod error;
+mod expiry;
 mod group;
 mod inbox;
 mod jti;
@@ -33,6 +34,7 @@ mod write;
 pub use audit::{Audit, Change, ChangeFilter, Entered};
 pub use documents::{Document, Documents, Version};
 pub use error::StoreError;
+pub use expiry::{ExpiryClock, ExpiryReading, SeenTime};
 pub use group::{Commit, GroupCommit, GroupLimits};
 pub use inbox::{Inbox, Receipt, Received, Stored};
 pub use jti::{Epoch, Jti, JtiCodec, StoreKey};
@@ -43,7 +45,7 @@ pub use outbox::{
     PAGE_BYTES_MAX, Page, Place, Queue, Recorded, Rendering, Sequence, Settlement, Signed, StreamNumber,
     UnsettledDelivery, Verdict,
 };
-pub use records::{Erase, Erased, Kept, Records, Texts};
+pub use records::{Erase, Erased, Kept, Records, Texts, Traces};
 pub use recovery::{Cause, Dead, History, Past, Recovery};
 pub use subjects::{Listing, Standing, SubjectEntry, SubjectFingerprint, Subjects};
 pub use vault::{Unsealable, Vault};
@@ -66,4 +68,8 @@ pub trait Backup: Send + Sync {
     /// returns the copy survives a crash. A server that is started on it draws another epoch, so that it never gives
     /// identifiers again that the original gave after the copy (SEM-1).
     fn backup(&self, to: std::path::PathBuf) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Reads the whole store, without holding up anybody. Returns what is damaged, in some lines; none are good.
+    /// [`StoreError::Busy`] while it is copied or read already.
+    fn check(&self) -> BoxFuture<'_, Result<Vec<String>, StoreError>>;
 }

@@ -8,7 +8,7 @@ use crate::{
     Document, Documents, Entered, Epoch, Erase, Erased, History, Idempotency, Inbox, Keep, Kept, NewEvent,
     Outbox, Owing, PAGE_BYTES_MAX, Page, Past, Place, Queue, Receipt, Received, Recorded, Records, Recovery,
     Rendering, Sequence, Settlement, Signed, StoreError, Stored, StreamNumber, SubjectEntry,
-    SubjectFingerprint, Texts, UnsettledDelivery, Verdict, Version,
+    SubjectFingerprint, Texts, Traces, UnsettledDelivery, Verdict, Version,
 };
 use bytes::Bytes;
 use secevent::Timestamp;
@@ -333,8 +333,8 @@ impl Records for MemoryStore {
     }
 
     /// Nothing of it is in a file.
-    fn clear_traces(&self, _: Texts, rewrite: bool) -> BoxFuture<'_, Result<u64, StoreError>> {
-        self.write(Write::ClearTraces { rewrite }, |_| 0)
+    fn clear_traces(&self, _: Texts, rewrite: bool) -> BoxFuture<'_, Result<Traces, StoreError>> {
+        self.write(Write::ClearTraces { rewrite }, |_| Traces::default())
     }
 }
 

@@ -269,6 +269,10 @@ pub struct CommitFigures {
     pub calls: u64,
     /// Groups that failed as a whole.
     pub failed: u64,
+    /// Calls that met damage ([`StoreError::Corrupt`]).
+    pub damaged: u64,
+    /// Pages in the write-ahead log, if there is one.
+    pub log_pages: usize,
     /// How long all of them took.
     pub time: std::time::Duration,
 }

@@ -89,6 +89,17 @@ impl Erased {
     }
 }
 
+/// Where texts are still found in the files of a store, and how often.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traces(pub Vec<(String, u64)>);
+
+impl Traces {
+    /// How often in all.
+    pub fn count(&self) -> u64 {
+        self.0.iter().map(|(_, count)| count).sum()
+    }
+}
+
 /// Texts that are looked for, such as an e-mail address: each as a word of its own, in whatever letter case.
 ///
 /// ```
@@ -121,24 +132,22 @@ impl Texts {
 
     /// Whether one of them is in there.
     pub fn are_in(&self, bytes: &[u8]) -> bool {
-        !self.0.is_empty() && self.find(&bytes.to_ascii_lowercase(), 0).is_some()
+        !self.0.is_empty() && self.find(&bytes.to_ascii_lowercase(), 0, is_of_a_word).is_some()
     }
 
-    /// How often they are in there, beginning before `end`, also within other words. In a file there is no telling
-    /// where a word ends: what lies beside it may be another column.
-    pub fn count_in(&self, bytes: &[u8], end: usize) -> u64 {
-        let lower = bytes.to_ascii_lowercase();
-        let of = |text: &String| {
-            memchr::memmem::find_iter(&lower, text.as_bytes()).take_while(|at| *at < end).count()
-        };
-        self.0.iter().map(of).map(|count| u64::try_from(count).unwrap_or(u64::MAX)).sum()
+    /// Whether one of them is in a name that a program made, such as `logout-ann@example.com_7`: what joins words there
+    /// ends them. It may be found in a name of somebody else: `jo-ann@example.com`.
+    pub fn are_in_name(&self, name: &str) -> bool {
+        let lower = name.as_bytes().to_ascii_lowercase();
+        !self.0.is_empty()
+            && self.find(&lower, 0, |byte| byte.is_ascii_alphanumeric() || byte >= 0x80).is_some()
     }
 
     /// The text without them. None if they are not in it.
     pub fn masked(&self, text: &str) -> Option<String> {
         let lower = text.as_bytes().to_ascii_lowercase();
         let (mut from, mut masked) = (0, String::new());
-        while let Some((at, length)) = self.find(&lower, from) {
+        while let Some((at, length)) = self.find(&lower, from, is_of_a_word) {
             masked.push_str(&text[from..at]);
             masked.push_str("(erased)");
             from = at + length;
@@ -146,8 +155,18 @@ impl Texts {
         (from > 0).then(|| masked + &text[from..])
     }
 
-    /// Where the first of them begins, behind `from`, and how long it is.
-    fn find(&self, lower: &[u8], from: usize) -> Option<(usize, usize)> {
+    /// Where each of them begins, before `end`, also within other words. In a file there is no telling where a word
+    /// ends: what lies beside it may be another column.
+    pub fn places_in(&self, bytes: &[u8], end: usize) -> Vec<usize> {
+        let lower = bytes.to_ascii_lowercase();
+        let of = |text: &String| {
+            memchr::memmem::find_iter(&lower, text.as_bytes()).take_while(|at| *at < end).collect::<Vec<_>>()
+        };
+        self.0.iter().flat_map(of).collect()
+    }
+
+    /// Where the first of them begins, behind `from`, and how long it is. A word is made of what `is_of_a_word` says.
+    fn find(&self, lower: &[u8], from: usize, is_of_a_word: fn(u8) -> bool) -> Option<(usize, usize)> {
         let first_of = |text: &String| {
             let text = text.as_bytes();
             let mut at = from;
@@ -192,9 +211,9 @@ pub trait Records: Send + Sync {
     fn erase(&self, erase: Vec<Erase>) -> BoxFuture<'_, Result<Erased, StoreError>>;
 
     /// Clears what is left of anything that was erased in the files of the store, beside what they are read by, and
-    /// counts how often the texts are still in there, perhaps within other words. With `rewrite` all of it is written anew, which takes its time,
+    /// finds where the texts are still in there, perhaps within other words. With `rewrite` all of it is written anew, which takes its time,
     /// and other writers wait meanwhile.
-    fn clear_traces(&self, texts: Texts, rewrite: bool) -> BoxFuture<'_, Result<u64, StoreError>>;
+    fn clear_traces(&self, texts: Texts, rewrite: bool) -> BoxFuture<'_, Result<Traces, StoreError>>;
 }
 
 #[cfg(test)]
@@ -219,9 +238,18 @@ mod tests {
         ] {
             assert_eq!(texts.are_in(there.as_bytes()), is_in, "{there}");
             assert_eq!(texts.masked(there).is_some(), is_in, "{there}");
-            assert_eq!(texts.count_in(there.as_bytes(), there.len()), count, "{there}");
+            assert_eq!(texts.places_in(there.as_bytes(), there.len()).len(), count, "{there}");
         }
-        assert_eq!(texts.count_in(b"ann@example.com ann@example.com", 16), 1, "the second begins at 16");
+        assert_eq!(texts.places_in(b"ann@example.com ann@example.com", 16), [0], "the second begins at 16");
+        for (name, is_in) in [
+            ("logout-Ann@example.com", true),
+            ("ann@example.com_7", true),
+            ("acct:ann@example.com", true),
+            ("joann@example.com", false),
+            ("jo.ann@example.com", false),
+        ] {
+            assert_eq!(texts.are_in_name(name), is_in, "{name}");
+        }
         assert!(!format!("{texts:?}").contains("ann"));
     }
 }

@@ -164,7 +164,7 @@ impl Write {
     /// Whether this brings new work in, and needs room for it. Everything else finishes work that was taken on.
     pub fn is_intake(&self) -> bool {
         match self {
-            Self::Record(_) | Self::Receive(_) => true,
+            Self::Record(_) | Self::Receive(_) | Self::Replay { .. } => true,
             // What is removed must be removed also when there is no room for more.
             Self::PutSubjects { entries, .. } => {
                 entries.iter().any(|entry| entry.standing == Standing::Added)

@@ -197,7 +197,8 @@ impl Transmitter {
                 return Err(AcceptError::Invalid { place, breach });
             }
         }
-        let matched = self.owed_to(issuer.config(), events, now).await.map_err(TransmitterError::from)?;
+        let matched =
+            self.owed_to(issuer.config(), events, self.expiry_now()).await.map_err(TransmitterError::from)?;
         let mut overflow = Overflowing::default();
         // Once for all events: what they came in is long when they are many.
         let key = key.map(|(key, content)| (key, digest_of(content)));

@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tracing::{info, warn};
 
-/// What was heard of a stream's receiver and asked of it, as milliseconds since the epoch; zero is never.
+/// What was heard of a stream's receiver and asked of it, as milliseconds since the epoch; zero is never. The time is
+/// that by which records are deleted: a wall clock that jumps ahead ends no stream.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
     heard_at: AtomicI64,
@@ -63,22 +64,22 @@ impl Activity {
 impl Transmitter {
     /// A stream is read again after a start. While there was no process, nobody could be heard.
     pub(crate) fn take_up_activity(&self, entry: &Entry) {
-        let now = self.clock.now();
+        let now = self.expiry_now();
         let stored = entry.settings().stream.active_at.unwrap_or_default();
         let spared = self.config.inactivity.map_or(now, |inactivity| now.minus(inactivity.timeout / 2));
-        entry.activity.begin(now, stored.max(spared));
+        entry.activity.begin(self.steady_now(), stored.max(spared));
     }
 
     /// Sends the verification events that are due, and ends streams whose receivers are silent.
     pub(crate) async fn look_for_life(&self, entry: &Arc<Entry>) -> Result<(), ManageError> {
-        let now = self.clock.now();
+        let now = self.expiry_now();
         if entry.is_off() {
             // Its receiver may neither speak nor be spoken to: the time does not count against it.
             entry.activity.heard(now);
             return Ok(());
         }
         self.tell_what_is_untold(entry).await?;
-        if self.config.heartbeat.is_some_and(|period| entry.activity.beats(now, period)) {
+        if self.config.heartbeat.is_some_and(|period| entry.activity.beats(self.steady_now(), period)) {
             self.beat(entry).await?;
         }
         let Some(Inactivity { timeout, then }) = self.config.inactivity else { return Ok(()) };
@@ -94,7 +95,7 @@ impl Transmitter {
             self.end_for_silence(entry, timeout, then).await?;
         } else {
             let pushed = matches!(stream.target, Target::Push { .. });
-            if pushed && silent > timeout / 2 && entry.activity.beats(now, timeout / 2) {
+            if pushed && silent > timeout / 2 && entry.activity.beats(self.steady_now(), timeout / 2) {
                 self.beat(entry).await?;
             }
             self.remember_activity(entry, timeout / 8).await?;
@@ -123,7 +124,7 @@ impl Transmitter {
         then: Ending,
     ) -> Result<(), ManageError> {
         let settings = entry.settings();
-        let silent = || self.clock.now().since(entry.activity.heard_at());
+        let silent = || self.expiry_now().since(entry.activity.heard_at());
         // What configuration declares is there for as long as it does.
         let then =
             if settings.stream.declared.is_some() && then == Ending::Delete { Ending::Disable } else { then };

@@ -9,8 +9,8 @@ use tracing::warn;
 
 impl Transmitter {
     /// Whether a delivery is to be given up for its age. What an operator asked for again is not: it is old.
-    pub(crate) fn is_too_old(&self, queue: Queue, accepted_at: Timestamp, now: Timestamp) -> bool {
-        queue != Queue::Again && self.config.retry.is_too_old(accepted_at, now)
+    pub(crate) fn is_too_old(&self, queue: Queue, accepted_at: Timestamp) -> bool {
+        queue != Queue::Again && self.config.retry.is_too_old(accepted_at, self.expiry_now())
     }
 
     /// Gives up the oldest deliveries of a stream, as far as they are too old and not on their way.
@@ -31,7 +31,7 @@ impl Transmitter {
                 let old: Vec<_> = page
                     .deliveries
                     .iter()
-                    .take_while(|delivery| self.is_too_old(queue, delivery.accepted_at, now))
+                    .take_while(|delivery| self.is_too_old(queue, delivery.accepted_at))
                     .collect();
                 let Some(last) = old.last() else { break };
                 after = last.sequence;

@@ -223,7 +223,13 @@ pub(crate) async fn ourselves<T>(work: impl Future<Output = T>) -> T {
 /// A stream as the log tells it: what somebody set, and nothing that is secret.
 fn told(stream: &Stream) -> Value {
     let delivery = match &stream.target {
-        Target::Poll { .. } => json!({ "method": "poll" }),
+        Target::Poll { .. } => {
+            let mut delivery = json!({ "method": "poll" });
+            if !stream.polls.are_unset() {
+                delivery["polls"] = json!(stream.polls);
+            }
+            delivery
+        }
         Target::Push { endpoint_url, authorization, .. } => {
             // What is behind the question mark may be a key. The credential is told by what it is sealed as, which is
             // another thing whenever it is set.

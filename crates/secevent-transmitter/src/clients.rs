@@ -48,7 +48,7 @@ impl Transmitter {
             self.turn(client, on);
             self.store_switch(client, on).await?;
         }
-        info!(client, on, "A client is switched");
+        info!(client.id = client, on, "A client is switched");
         Ok(())
     }
 

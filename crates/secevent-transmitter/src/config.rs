@@ -5,6 +5,7 @@ use crate::outgoing::Load;
 use crate::retry::RetryPolicy;
 use crate::subjects::SubjectLimits;
 use secevent_jose::{Algorithm, RotationTimes};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -31,13 +32,16 @@ pub struct TransmitterConfig {
     pub poll_wait_max: Duration,
     /// SETs in one poll answer at most. Default: 100.
     pub poll_sets_max: usize,
-    /// How long a poller has to acknowledge before a SET is handed out again. Default: 60 s.
+    /// How long a poller has to acknowledge before a SET is handed out again. Until then it is hidden, and so is what
+    /// waits for it. Default: 60 s.
     pub poll_visibility: Duration,
     /// The time between polls that do not wait and get nothing, on the average of twenty. Who polls more often is
     /// asked to come later. Default: 100 ms.
     pub poll_interval_min: Duration,
     /// What one poll's answer may hold about one subject. Default: one SET.
     pub poll_order: PollOrder,
+    /// The same two for single clients. A stream's own come before them. Default: none.
+    pub client_polls: BTreeMap<String, PollOptions>,
     /// How long a settled event and its producer's idempotency key are kept, and so how far back events can be
     /// replayed. Default: 24 h.
     pub history: Duration,
@@ -84,6 +88,7 @@ impl TransmitterConfig {
             poll_visibility: Duration::from_secs(60),
             poll_interval_min: Duration::from_millis(100),
             poll_order: PollOrder::PerSubject,
+            client_polls: BTreeMap::new(),
             history: DAY,
             dead_kept: 30 * DAY,
             audit_kept: 365 * DAY,
@@ -161,12 +166,70 @@ pub enum Ending {
     Delete,
 }
 
-/// What one poll's answer may hold about one subject (SEM-6).
+/// How one client or one stream is polled, where that is not as for all: what suits one receiver costs another. A short
+/// time to acknowledge brings back soon what a receiver lost with an answer, and hands a slow one each SET twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PollOptions {
+    /// How long a poller has to acknowledge before a SET is handed out again, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visibility_seconds: Option<u64>,
+    /// What one answer may hold about one subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<PollOrder>,
+}
+
+impl PollOptions {
+    /// Whether nothing is said.
+    pub fn are_unset(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(crate) fn or(self, others: Self) -> Self {
+        Self {
+            visibility_seconds: self.visibility_seconds.or(others.visibility_seconds),
+            order: self.order.or(others.order),
+        }
+    }
+
+    pub(crate) fn or_of(self, config: &TransmitterConfig) -> PollRules {
+        PollRules {
+            visibility: self.visibility_seconds.map_or(config.poll_visibility, Duration::from_secs),
+            order: self.order.unwrap_or(config.poll_order),
+        }
+    }
+}
+
+/// How a stream is polled, whoever said so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PollRules {
+    /// How long a poller has to acknowledge before a SET is handed out again.
+    pub visibility: Duration,
+    /// What one answer may hold about one subject.
+    pub order: PollOrder,
+}
+
+/// What one poll's answer may hold about one subject (SEM-6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PollOrder {
     /// One SET, and the next one when that is acknowledged: whatever order the receiver handles an answer in, and
     /// however many pollers it has, events about one subject keep theirs.
     PerSubject,
     /// As many as there are, in the order of acceptance. The receiver keeps them in order.
     Batched,
+}
+
+impl PollOrder {
+    /// Its name in configuration, records and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PerSubject => "per-subject",
+            Self::Batched => "batched",
+        }
+    }
+
+    /// The order of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::PerSubject, Self::Batched].into_iter().find(|order| order.name() == name)
+    }
 }

@@ -5,6 +5,7 @@
 //! operator's: its receiver finds it, sets its status, and verifies it, but neither changes nor deletes it.
 
 use crate::audit::{Acting, Actor};
+use crate::config::PollOptions;
 use crate::manage::{Client, ManageError};
 use crate::render::RenderedAs;
 use crate::stream::{Stream, Target};
@@ -29,6 +30,8 @@ pub struct DeclaredStream {
     pub events: Vec<String>,
     /// How its SETs are delivered. A credential that is left out is none.
     pub delivery: DeliveryRequest,
+    /// How it is polled, where that is not as for its client's other streams.
+    pub polls: PollOptions,
     /// Words about it, which its receiver sees.
     pub description: Option<String>,
 }
@@ -54,7 +57,7 @@ pub struct DeclaredChange {
 pub enum Reconciled {
     /// It was made.
     Created,
-    /// These parts of it were changed: `delivery`, `events`, `description`, `audience`.
+    /// These parts of it were changed: `delivery`, `polls`, `events`, `description`, `audience`.
     Changed(Vec<&'static str>),
     /// It is declared no more, and disabled for as long: nothing is sent, and what it was owed is dropped.
     Withdrawn,
@@ -157,7 +160,7 @@ impl Transmitter {
         declared: DeclaredStream,
         events: Vec<String>,
     ) -> Result<DeclaredChange, ManageError> {
-        let DeclaredStream { name, issuer, client, delivery, description, .. } = declared;
+        let DeclaredStream { name, issuer, client, delivery, polls, description, .. } = declared;
         let request = CreateStream {
             events_requested: Some(events),
             delivery: Some(delivery),
@@ -165,7 +168,7 @@ impl Transmitter {
             ..CreateStream::default()
         };
         let mark = Declared { name: name.clone(), withdrawn: false };
-        let made = self.make_stream(&issuer, &client, request, Some(mark)).await?;
+        let made = self.make_stream(&issuer, &client, request, (Some(mark), polls)).await?;
         Ok(DeclaredChange {
             name,
             client: client.id,
@@ -187,6 +190,10 @@ impl Transmitter {
         if !self.is_delivered_like(before, &declared.delivery) {
             stream.target = self.target(&stream.id, &declared.delivery, None);
             parts.push("delivery");
+        }
+        if stream.polls != declared.polls {
+            stream.polls = declared.polls;
+            parts.push("polls");
         }
         if stream.events_requested.as_ref() != Some(&events) {
             stream.events_requested = Some(events);
@@ -213,7 +220,7 @@ impl Transmitter {
     /// each time, so it is opened.
     fn is_delivered_like(&self, settings: &Settings, asked: &DeliveryRequest) -> bool {
         match (&settings.stream.target, &asked.by) {
-            (Target::Poll { .. }, DeliverBy::Poll) => true,
+            (Target::Poll { .. }, DeliverBy::Poll { .. }) => true,
             (Target::Push { .. }, DeliverBy::Push { endpoint_url, authorization_header }) => {
                 let Ok(target) = settings.push_target(&self.vault) else { return false };
                 let wanted = match authorization_header {

@@ -13,7 +13,7 @@ use aws_lc_rs::hmac;
 use secevent::{SCOPE_MEMBERS, Subject, Timestamp};
 use secevent_store::{
     Change, ChangeFilter, Document, Entered, Epoch, Erase, Erased, Jti, Kept, Place, Queue, Sequence,
-    StoreError, StreamNumber, Texts, Version,
+    StoreError, StreamNumber, SubjectEntry, Texts, Traces, Version,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -76,7 +76,7 @@ pub struct Amounts {
     pub changes: u64,
     /// Replays of what is about the person.
     pub replays: u64,
-    /// Streams to which the person was added, or of which it was removed.
+    /// Entries of streams' subjects by which the person was added or removed.
     #[serde(default)]
     pub subjects: u64,
 }
@@ -89,8 +89,12 @@ pub struct Left {
     /// Documents that name the person in words of a receiver or an operator, such as a stream's description: they are
     /// theirs to change.
     pub documents: Vec<String>,
-    /// Copies in the files of the store that nothing refers to. A part of another word counts as one, too.
+    /// How often the files of the store have the person's identifiers elsewhere, such as where something was deleted. A
+    /// part of another word counts, too.
     pub traces: u64,
+    /// Where that is: the tables, free pages, or the log.
+    #[serde(default)]
+    pub traces_in: Vec<String>,
 }
 
 impl Left {
@@ -222,9 +226,12 @@ impl Transmitter {
         erasure.erased.add(self.erase_words(&person).await?);
         erasure.erased.replays += self.forget_replays(&person).await?;
         erasure.erased.subjects += self.erase_subject(&person.subject).await?;
+        let names_person = |entry: &SubjectEntry| person.is_subject_of(entry);
+        erasure.erased.subjects += self.erase_subjects_where(&names_person).await?;
         let left = self.look_for(&person).await?;
         let traces = self.clear_traces(&person, erasure, version).await?;
-        erasure.left = Some(Left { traces, ..left });
+        let traces_in = traces.0.iter().map(|(place, count)| format!("{place} ({count})")).collect();
+        erasure.left = Some(Left { traces: traces.count(), traces_in, ..left });
         (erasure.state, erasure.subject) = (ErasureState::Done, None);
         let (kind, id) = &erasure.actor;
         let acting = Acting::new(Actor::named(kind, id.as_deref()), None);
@@ -239,7 +246,7 @@ impl Transmitter {
         person: &Person,
         erasure: &mut Erasure,
         version: &mut Version,
-    ) -> Result<u64, TransmitterError> {
+    ) -> Result<Traces, TransmitterError> {
         if erasure.rewrite && erasure.not_rewritten.is_none() {
             erasure.not_rewritten = Some("the server ended while it wrote them".to_owned());
             *version = self.write_erasure(erasure, *version, None).await?;
@@ -265,7 +272,7 @@ impl Transmitter {
         for event in events {
             if person.is_in(event) {
                 erased = erased.and(self.erase_event(event).await?);
-            } else if event.name.as_ref().is_some_and(|name| person.texts.are_in(name.as_bytes())) {
+            } else if event.name.as_ref().is_some_and(|name| person.texts.are_in_name(name)) {
                 erased = erased.and(self.store.erase(vec![Erase::Name(event.sequence)]).await?);
             }
         }
@@ -385,7 +392,7 @@ impl Transmitter {
                 if person.is_in(&event) {
                     found.events += 1;
                     self.count_deliveries(&event, &mut found).await?;
-                } else if event.name.is_some_and(|name| person.texts.are_in(name.as_bytes())) {
+                } else if event.name.is_some_and(|name| person.texts.are_in_name(&name)) {
                     found.names += 1;
                 }
             }
@@ -396,9 +403,9 @@ impl Transmitter {
         for document in self.store.list("replay/", None, PAGE).await? {
             found.replays += u64::from(person.is_looked_for(&Replay::read(&document)?));
         }
-        found.subjects = self.streams_that_name(&person.subject).await?;
+        found.subjects = self.count_subjects_where(&|entry| person.is_subject_of(entry)).await?;
         let documents = self.documents_about(person).await?;
-        Ok(Left { found, documents, traces: 0 })
+        Ok(Left { found, documents, ..Left::default() })
     }
 
     async fn count_deliveries(&self, event: &Kept, found: &mut Amounts) -> Result<(), StoreError> {
@@ -422,7 +429,8 @@ impl Transmitter {
             let about = documents.iter().filter(|document| {
                 let text = |value: &str| person.texts.are_in(value.as_bytes());
                 let json = || serde_json::from_slice(&document.body).ok();
-                document.name.starts_with("stream/") && json().is_some_and(|json| any_text(&json, &text))
+                let is_of_people = !["erasure/", "replay/"].iter().any(|own| document.name.starts_with(own));
+                text(&document.name) || is_of_people && json().is_some_and(|json| any_text(&json, &text))
             });
             names.extend(about.map(|document| document.name.clone()));
         }
@@ -514,6 +522,20 @@ impl Person {
         lanes.iter().any(|lane| self.lanes.contains(lane))
     }
 
+    /// Whether a receiver has said something of the person: by the same identifier, or by the same address in another
+    /// spelling or form.
+    fn is_subject_of(&self, entry: &SubjectEntry) -> bool {
+        let named = |text: &str| self.texts.are_in(text.as_bytes());
+        let json = || serde_json::from_slice::<Value>(&entry.subject).ok();
+        if self.texts.are_in(&entry.subject)
+            || entry.subject.contains(&b'\\') && json().is_some_and(|json| any_text(&json, &named))
+        {
+            return true;
+        }
+        let subject = serde_json::from_slice::<Subject>(&entry.subject);
+        subject.is_ok_and(|subject| self.is_among(&lanes(&subject)))
+    }
+
     fn masks(&self, change: &Change) -> bool {
         let texts = [Some(&change.object), change.before.as_ref(), change.after.as_ref()];
         texts.into_iter().flatten().any(|text| self.texts.are_in(text.as_bytes()))
@@ -531,7 +553,7 @@ fn collect_texts(value: &Value, texts: &mut Vec<String>) {
                     Value::String(text) => {
                         let telling = ["email", "phone_number", "uri", "url"].contains(&name.as_str());
                         if telling || text.len() >= TEXT_BYTES_MIN {
-                            texts.push(text.clone());
+                            texts.push(without_scheme(text).to_owned());
                         }
                     }
                     value => collect_texts(value, texts),
@@ -541,6 +563,15 @@ fn collect_texts(value: &Value, texts: &mut Vec<String>) {
         Value::Array(values) => values.iter().for_each(|value| collect_texts(value, texts)),
         _ => {}
     }
+}
+
+/// The address in a URI that is nothing else, since it may stand alone elsewhere. Where the URI stands it is found too.
+fn without_scheme(text: &str) -> &str {
+    let rest = |scheme: &str| {
+        let begins = text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+        begins.then(|| &text[scheme.len()..])
+    };
+    ["acct:", "mailto:", "tel:"].into_iter().find_map(rest).filter(|rest| !rest.is_empty()).unwrap_or(text)
 }
 
 /// Whether a text or a member's name is one that is looked for.
@@ -558,7 +589,7 @@ impl Erasure {
         format!("erasure/{id}")
     }
 
-    fn read(document: &Document) -> Result<Self, StoreError> {
+    pub(crate) fn read(document: &Document) -> Result<Self, StoreError> {
         serde_json::from_slice(&document.body)
             .map_err(|error| StoreError::Corrupt(format!("{}: {error}", document.name)))
     }
@@ -598,6 +629,8 @@ mod tests {
             (json!({"format": "email", "email": "a@b.example"}), &["a@b.example"][..]),
             (json!({"format": "iss_sub", "iss": "https://idp.example", "sub": "42"}), &[]),
             (json!({"format": "opaque", "id": "0123456789abcdef"}), &["0123456789abcdef"]),
+            (json!({"format": "account", "uri": "ACCT:a@b.example"}), &["a@b.example"]),
+            (json!({"format": "uri", "uri": "https://b.example/a"}), &["https://b.example/a"]),
             (
                 json!({"format": "complex", "user": {"format": "email", "email": "a@b.example"},
                        "tenant": {"format": "opaque", "id": "a-tenant-with-a-long-name"}}),

@@ -200,7 +200,7 @@ impl Transmitter {
             entries.iter().map(|entry| entry.settings().stream.number()).collect()
         };
         let asks = numbers(self.table.matching(issuer, event.event_type()));
-        let owed = self.owed_to(config, std::slice::from_ref(event), self.clock.now()).await?;
+        let owed = self.owed_to(config, std::slice::from_ref(event), self.expiry_now()).await?;
         let owed = numbers(owed.into_iter().flatten().collect());
         let explain = |entry: Arc<Entry>| {
             let settings = entry.settings();

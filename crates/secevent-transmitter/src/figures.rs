@@ -1,9 +1,10 @@
 //! How it goes: figures of the whole and of each stream, and whether the engine is ready (SEM-10).
 
+use crate::config::PollRules;
 use crate::retry::TroubleKind;
 use crate::table::Entry;
 use crate::transmitter::Transmitter;
-use secevent::Timestamp;
+use secevent::{Span, Timestamp};
 use secevent_ssf::{Status, StreamId};
 use secevent_store::{Backlog, CommitFigures, StoreError};
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub struct Figures {
     pub in_flight: u64,
     /// What the store's writer did.
     pub commits: CommitFigures,
+    /// How far the system clock is ahead of elapsed time, and not used for deletion. Zero: it is used.
+    pub clock_ahead: Duration,
 }
 
 /// Figures of one stream.
@@ -56,6 +59,8 @@ pub struct StreamFigures {
     pub reason: Option<String>,
     /// Whether an operator set the status.
     pub held: bool,
+    /// How it is polled, if it is.
+    pub polls: Option<PollRules>,
     /// How its receiver is in trouble, if it is.
     pub suspended: Option<Suspension>,
     /// SETs that its receiver has, since the process started.
@@ -100,6 +105,12 @@ pub enum NotReady {
     /// The store does not answer.
     #[error("the store does not answer: {0}")]
     Store(String),
+    /// The store answers and takes nothing new in.
+    #[error("new events are rejected: {0}")]
+    Intake(String),
+    /// What is stored was found to be damaged since the process started.
+    #[error("the store is damaged: stop the server and restore a backup")]
+    Damaged,
     /// A delivery that could be attempted is not, and nothing is in its way.
     #[error("stream {0} has something to send and does not send it")]
     Stalled(StreamId),
@@ -117,7 +128,12 @@ impl Transmitter {
     /// Figures of all streams together.
     pub fn figures(&self) -> Figures {
         let accepted = self.accepted.load(Ordering::Relaxed);
-        let mut figures = Figures { accepted, commits: self.store.figures(), ..Figures::default() };
+        let mut figures = Figures {
+            accepted,
+            commits: self.store.figures(),
+            clock_ahead: self.clock_state().expiry.ahead.unwrap_or_default(),
+            ..Figures::default()
+        };
         let entries = self.table.all();
         // What streams did that are gone since stays counted: totals only grow.
         for counts in entries.iter().map(|entry| &entry.counts).chain([&self.gone]) {
@@ -165,15 +181,21 @@ impl Transmitter {
         if self.is_closing() {
             return Err(NotReady::Closing);
         }
-        match tokio::time::timeout(STORE_PATIENCE, self.store.get(Self::STORE_KEY)).await {
-            Ok(Ok(_)) => {}
+        match tokio::time::timeout(STORE_PATIENCE, self.store_takes_events()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error @ (StoreError::Full | StoreError::DiskFull))) => {
+                return Err(NotReady::Intake(error.to_string()));
+            }
             Ok(Err(error)) => return Err(NotReady::Store(error.to_string())),
-            Err(_) => return Err(NotReady::Store(format!("not within {STORE_PATIENCE:?}"))),
+            Err(_) => return Err(NotReady::Store(format!("not within {}", Span(STORE_PATIENCE)))),
+        }
+        if self.store.figures().damaged > 0 {
+            return Err(NotReady::Damaged);
         }
         if self.shares.are_used_up() {
             return Ok(());
         }
-        let now = self.clock.now();
+        let now = self.steady_now();
         for entry in self.table.all() {
             let stalled = entry
                 .outgoing()
@@ -184,6 +206,18 @@ impl Transmitter {
             }
         }
         Ok(())
+    }
+}
+
+impl Transmitter {
+    /// Whether a reader answers, and the writer accepts events: none at all go the way that events go.
+    async fn store_takes_events(&self) -> Result<(), StoreError> {
+        self.store.get(Self::STORE_KEY).await?;
+        match self.store.record(Vec::new()).await {
+            // It has much to do, and does it.
+            Ok(_) | Err(StoreError::Busy) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -199,6 +233,7 @@ fn figures_of(entry: &Arc<Entry>) -> StreamFigures {
         status: stream.status,
         reason: stream.reason.clone(),
         held: stream.held,
+        polls: entry.is_polled().then_some(settings.polls),
         suspended: outgoing.suspended().map(|rest| Suspension {
             kind: rest.kind,
             failures: rest.failures,

@@ -471,7 +471,8 @@ impl Transmitter {
 
     async fn turn_keys_of(&self, config: &IssuerConfig, keys: &IssuerKeys) -> Result<(), KeysError> {
         keys.look(self.at()).await?;
-        let (now, times) = (self.clock.now(), self.config.key_times);
+        // A key is withdrawn for its age, too.
+        let (now, times) = (self.expiry_now(), self.config.key_times);
         let due: Vec<(Algorithm, Timestamp)> =
             config.rotate_every.map(|every| due(&keys.now().ring, every, now, times)).unwrap_or_default();
         let mut made = Vec::new();

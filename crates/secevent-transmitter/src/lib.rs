@@ -30,6 +30,7 @@ mod config;
 mod counts;
 mod declared;
 mod erase;
+mod expiry_clock;
 mod explain;
 mod figures;
 mod issuer;
@@ -53,9 +54,12 @@ mod window;
 
 pub use accept::{AcceptError, Accepted, Incoming};
 pub use audit::{Acting, Actor, Changed};
-pub use config::{BacklogLimits, Ending, Inactivity, Overflow, PollOrder, TransmitterConfig};
+pub use config::{
+    BacklogLimits, Ending, Inactivity, Overflow, PollOptions, PollOrder, PollRules, TransmitterConfig,
+};
 pub use declared::{DeclaredChange, DeclaredStream, Reconciled};
 pub use erase::{Amounts, EraseError, Erasure, ErasureState, Left};
+pub use expiry_clock::ClockState;
 pub use explain::{DeliveryState, Explained, Rule, Story, Told};
 pub use figures::{Figures, NotReady, StreamFigures, Suspension};
 pub use issuer::{IssuerConfig, in_one_place};

@@ -3,13 +3,14 @@
 //! The story of each request is told here; the server's handlers translate it from and to HTTP.
 
 use crate::audit::Changed;
+use crate::config::PollOptions;
 use crate::declared::Declared;
 use crate::render::RenderedAs;
 use crate::stream::{Stream, Target};
 use crate::table::{Entry, Settings};
 use crate::transmitter::{Transmitter, TransmitterError};
 use secevent::ssf::Verification;
-use secevent::{Audience, Invalid, Issuer};
+use secevent::{Audience, Invalid, Issuer, Span};
 use secevent_ssf::{
     Change, CreateStream, DeliverBy, Delivery, DeliveryRequest, Endpoint, Method, ReplaceStream, Spelling,
     Status, StreamConfiguration, StreamId, StreamStatus, UpdateStatus, UpdateStream, VerificationRequest,
@@ -50,7 +51,7 @@ pub enum ManageError {
     #[error("the stream is being changed at this moment")]
     Busy,
     /// The receiver asks for verification again too soon (SSF-82).
-    #[error("verification is asked for too often, the next request is carried out in {0:?}")]
+    #[error("verification is asked for too often, the next request is carried out in {}", Span(*.0))]
     TooOften(Duration),
     /// Our own trouble.
     #[error(transparent)]
@@ -101,7 +102,7 @@ impl Transmitter {
         if has >= self.config.streams_per_client_max {
             return Err(ManageError::TooManyStreams(has));
         }
-        self.make_stream(issuer, client, request, None).await
+        self.make_stream(issuer, client, request, (None, PollOptions::default())).await
     }
 
     /// The same, unless the client has a stream here, and no other, already: of two requests at once, the second finds
@@ -121,7 +122,7 @@ impl Transmitter {
         if has >= self.config.streams_per_client_max {
             return Err(ManageError::TooManyStreams(has));
         }
-        self.make_stream(issuer, client, request, None).await.map(Some)
+        self.make_stream(issuer, client, request, (None, PollOptions::default())).await.map(Some)
     }
 
     /// Makes a stream, whoever wishes for it. The caller holds `creating`.
@@ -130,7 +131,7 @@ impl Transmitter {
         issuer: &str,
         client: &Client,
         request: CreateStream,
-        declared: Option<Declared>,
+        (declared, polls): (Option<Declared>, PollOptions),
     ) -> Result<StreamConfiguration, ManageError> {
         let config = self.issuer(issuer)?.config();
         let default_subjects = config.default_subjects;
@@ -138,6 +139,7 @@ impl Transmitter {
             RenderedAs { iss: issuer.to_owned(), aud: client.audience.clone(), legacy: config.legacy };
         let id = self.random_id();
         let asked = request.delivery.unwrap_or_else(DeliveryRequest::poll);
+        self.check_reachable(&asked, None)?;
         let stream = Stream {
             form: Stream::FORM,
             number: self.store.new_stream_number().await?.0,
@@ -159,14 +161,14 @@ impl Transmitter {
             generation: 0,
             default_subjects,
             declared,
+            polls,
             id,
         };
         let version = self.write(None, &stream, Version(0)).await?;
         let settings = self.settings(stream, version);
         warn_if_empty(&settings);
         let entry = self.table.insert(settings, self.config.pushes_per_stream_max);
-        let now = self.clock.now();
-        entry.activity.begin(now, now);
+        entry.activity.begin(self.steady_now(), self.expiry_now());
         entry.switch(self.client_is_on(&client.id));
         // Some receivers wait for it before they trust the stream; it carries no state (SSF 1.0 section 8.1.4.2).
         // The stream is there without it, and its receiver can ask for another one.
@@ -262,7 +264,7 @@ impl Transmitter {
         self.gone.take_over(&entry.counts);
         // A driver that is at work sees this and ends; nothing new is sent (SEM-16).
         let stopped = Stream { status: Status::Disabled, untold: false, ..settings.stream.clone() };
-        self.table.stop(entry, Settings::new(stopped, settings.version, Vec::new()));
+        self.table.stop(entry, Settings::new(stopped, settings.version, Vec::new(), settings.polls));
         entry.outgoing().clear();
         self.drop_subjects(entry).await;
         if let Err(error) = self.store.drop_stream(settings.stream.number()).await {
@@ -361,7 +363,7 @@ impl Transmitter {
             return Err(ManageError::TooOften(WAIT));
         }
         let interval = self.config.verification_interval_min;
-        entry.activity.verify(self.clock.now(), interval).map_err(ManageError::TooOften)?;
+        entry.activity.verify(self.steady_now(), interval).map_err(ManageError::TooOften)?;
         self.record_control(&entry, &Verification { state: request.state }).await?;
         Ok(())
     }
@@ -391,7 +393,7 @@ impl Transmitter {
             }
         };
         let entry = entry.ok_or(ManageError::NoSuchStream)?;
-        entry.activity.heard(self.clock.now());
+        entry.activity.heard(self.expiry_now());
         Ok(entry)
     }
 
@@ -439,14 +441,28 @@ impl Transmitter {
             Target::Push { authorization, .. } => authorization.as_deref(),
             Target::Poll { .. } => None,
         };
+        self.check_reachable(asked, Some(current))?;
         asked.check_authorization_kept(&self.delivery(&settings.stream), stored.is_some())?;
         Ok(self.target(&settings.stream.id, asked, stored))
+    }
+
+    /// Refuses an endpoint to which nothing could ever be pushed (SEM-23). One that the stream has already is not looked at
+    /// again: what may be reached may have changed since.
+    fn check_reachable(&self, asked: &DeliveryRequest, current: Option<&Target>) -> Result<(), Invalid> {
+        let DeliverBy::Push { endpoint_url: asked, .. } = &asked.by else { return Ok(()) };
+        if matches!(current, Some(Target::Push { endpoint_url, .. }) if endpoint_url == asked.as_str()) {
+            return Ok(());
+        }
+        let refused = |refused| {
+            Invalid::new("delivery.endpoint_url", "SEM-23", format!("cannot be reached: {refused}"))
+        };
+        self.transport.check_url(asked.uri()).map_err(refused)
     }
 
     pub(crate) fn target(&self, id: &str, asked: &DeliveryRequest, stored: Option<&str>) -> Target {
         let words = asked.spelling.into();
         match &asked.by {
-            DeliverBy::Poll => Target::Poll { words },
+            DeliverBy::Poll { .. } => Target::Poll { words },
             DeliverBy::Push { endpoint_url, authorization_header } => Target::Push {
                 endpoint_url: endpoint_url.as_str().to_owned(),
                 authorization: match authorization_header {

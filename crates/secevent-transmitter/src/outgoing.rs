@@ -481,9 +481,9 @@ impl Outgoing {
         earlier(self.lanes.next_due(), self.next_look_at()).filter(|at| *at > now)
     }
 
-    /// Whether a poller would get something, now or after the next page.
-    pub(crate) fn has_more(&self, now: Timestamp) -> bool {
-        self.lanes.is_ready(now) || !self.is_read()
+    /// Whether a poller would get something, now or after the next page, once it has acknowledged what it was handed.
+    pub(crate) fn has_more(&self, handed: &[Place], now: Timestamp) -> bool {
+        self.lanes.is_ready(now) || !self.is_read() || self.lanes.would_be_ready_without(handed, now)
     }
 
     /// Gives back what memory an idle stream does not need.

@@ -7,7 +7,7 @@ use crate::stream::Target;
 use crate::table::{Entry, Settings};
 use crate::transmitter::{Transmitter, TransmitterError};
 use bytes::Bytes;
-use secevent::Timestamp;
+use secevent::{Span, Timestamp};
 use secevent_ssf::poll::{self, PollRequest};
 use secevent_ssf::{Status, StreamId};
 use secevent_store::{Delivery, Jti, Sequence, Settlement, StoreError, UnsettledDelivery, Verdict};
@@ -26,7 +26,7 @@ pub enum PollError {
     #[error("the client is switched off")]
     SwitchedOff,
     /// The receiver asks for nothing again and again, without waiting for something.
-    #[error("polls that do not wait come too often, the next one is answered in {0:?}")]
+    #[error("polls that do not wait come too often, the next one is answered in {}", Span(*.0))]
     TooOften(Duration),
     /// Our own trouble.
     #[error(transparent)]
@@ -38,7 +38,7 @@ impl Transmitter {
     /// what may be sent, oldest first, at most one SET about a subject at a time. With nothing to hand out it
     /// waits, unless the receiver does not want that.
     ///
-    /// A SET that is not acknowledged within the visibility time is handed out again.
+    /// A SET that is not acknowledged within the visibility time is handed out again, and hidden until then.
     pub async fn poll(
         &self,
         client: &str,
@@ -53,7 +53,7 @@ impl Transmitter {
         if entry.is_off() {
             return Err(PollError::SwitchedOff);
         }
-        entry.activity.heard(self.clock.now());
+        entry.activity.heard(self.expiry_now());
         if entry.has_much_to_settle() {
             return Err(TransmitterError::Store(StoreError::Busy).into());
         }
@@ -67,11 +67,14 @@ impl Transmitter {
             tokio::pin!(changed);
             changed.as_mut().enable();
 
-            let now = self.clock.now();
+            let now = self.steady_now();
             if entry.is_off() {
                 return Err(PollError::SwitchedOff);
             }
-            let sets = if sets_max == 0 { Vec::new() } else { self.hand_out(&entry, sets_max).await? };
+            let (handed, sets) = match sets_max {
+                0 => Default::default(),
+                _ => self.hand_out(&entry, sets_max).await?,
+            };
             if entry.is_off() {
                 // Signing takes a while. What was taken for this answer is handed out again in its time.
                 return Err(PollError::SwitchedOff);
@@ -89,12 +92,13 @@ impl Transmitter {
                     trace!(target: "secevent::step", step = "poll-hand-out", deliveries = sets.len());
                 }
                 let sending = entry.settings().stream.status == Status::Enabled;
-                let more = sending && sets_max > 0 && entry.outgoing().has_more(now);
+                // Without a SET there is nothing to go on with: the next poll waits like this one.
+                let more = sending && !sets.is_empty() && entry.outgoing().has_more(&handed, now);
                 let pairs = sets.iter().map(|(jti, token)| (jti.as_str(), token.as_str()));
                 return Ok(poll::write(pairs, more));
             }
             let due =
-                entry.outgoing().next_poll_at(now).map_or(Duration::MAX, |due| due.since(self.clock.now()));
+                entry.outgoing().next_poll_at(now).map_or(Duration::MAX, |due| due.since(self.steady_now()));
             tokio::select! {
                 biased;
                 () = changed => {}
@@ -134,6 +138,7 @@ impl Transmitter {
         }
         // Those that are not in memory were settled long ago, or handed out before a restart. One of another epoch is
         // another delivery that had the same place before the store was restored from a backup (SEM-1).
+        let mut names: HashMap<Jti, EventNames> = HashMap::new();
         while !unknown.is_empty() {
             let mut sequences: Vec<Sequence> = unknown.iter().map(|(named, _, _)| named.sequence).collect();
             sequences.sort_unstable();
@@ -145,6 +150,15 @@ impl Transmitter {
                 stored.entry(named).or_default().push(one);
             }
             unknown.retain(|(named, _, _)| stored.contains_key(named));
+            for (named, _, verdict) in &unknown {
+                if matches!(verdict, Verdict::Acked) || names.contains_key(named) {
+                    continue;
+                }
+                let is_it = |one: &&Delivery| one.epoch == named.epoch && one.generation == named.generation;
+                let rejected = self.store.deliveries(number, named.sequence).await.unwrap_or_default();
+                let rejected = rejected.iter().find(is_it).map(|one| event_names(one, &self.codec));
+                names.insert(*named, rejected.unwrap_or_default());
+            }
             let mut settled = Vec::new();
             {
                 let mut outgoing = entry.outgoing();
@@ -158,19 +172,12 @@ impl Transmitter {
                         let place = (one.place.queue, one.place.sequence);
                         outgoing.settle(place, one.body_bytes).then_some(place)
                     });
-                    settled.extend(found.next().map(|place| (place, named, jti, verdict)));
+                    let names = names.remove(&named).unwrap_or_default();
+                    settled.extend(found.next().map(|place| (place, jti, verdict, names)));
                 }
             }
-            for (place, named, jti, verdict) in settled {
-                let names = match verdict {
-                    Verdict::Rejected(_) => {
-                        let stored =
-                            self.store.deliveries(named.stream, named.sequence).await.unwrap_or_default();
-                        let it = stored.iter().find(|one| one.epoch == named.epoch && place_of(one) == place);
-                        it.map(|one| event_names(one, &self.codec)).unwrap_or_default()
-                    }
-                    _ => EventNames::default(),
-                };
+            // Nothing is waited for in between: what is settled in memory must be stored, whoever hangs up.
+            for (place, jti, verdict, names) in settled {
                 reported.add(place, jti, verdict, names);
             }
         }
@@ -211,18 +218,19 @@ impl Transmitter {
         });
     }
 
+    /// The next deliveries, by place, with their identifiers and signed SETs.
     async fn hand_out(
         &self,
         entry: &Entry,
         sets_max: usize,
-    ) -> Result<Vec<(String, String)>, TransmitterError> {
+    ) -> Result<(Vec<Place>, Vec<(String, String)>), TransmitterError> {
         let may_send = || {
             let settings = entry.settings();
             let sends = settings.stream.status == Status::Enabled || settings.stream.untold;
             (sends && !entry.is_off()).then_some(settings)
         };
         if may_send().is_none() {
-            return Ok(Vec::new());
+            return Ok(Default::default());
         }
         if let Err(error) = self.read_ahead(entry).await {
             // Other pollers may have left the reading to this one.
@@ -230,9 +238,9 @@ impl Transmitter {
             return Err(error.into());
         }
         // Reading takes a while. A stream that was paused, disabled or deleted meanwhile is sent nothing (SEM-16).
-        let Some(settings) = may_send() else { return Ok(Vec::new()) };
-        let now = self.clock.now();
-        let again_at = now.plus(self.config.poll_visibility);
+        let Some(settings) = may_send() else { return Ok(Default::default()) };
+        let now = self.steady_now();
+        let again_at = now.plus(settings.polls.visibility);
         let mut taken: Vec<Delivery> = {
             let mut outgoing = entry.outgoing();
             std::iter::from_fn(|| outgoing.next_poll(now, again_at)).take(sets_max).collect()
@@ -241,6 +249,7 @@ impl Transmitter {
         let mut named = HashSet::new();
         taken.retain(|delivery| named.insert((delivery.sequence, delivery.generation)));
         let tokens = self.tokens(&settings, &taken).await.map_err(TransmitterError::Config)?;
+        let handed = taken.iter().map(|delivery| (delivery.queue, delivery.sequence)).collect();
         let mut again = Vec::new();
         for (delivery, (_, token)) in taken.into_iter().zip(&tokens) {
             if delivery.attempts == 0 {
@@ -253,7 +262,7 @@ impl Transmitter {
             }
         }
         self.store_signatures(again, now);
-        Ok(tokens)
+        Ok((handed, tokens))
     }
 
     /// The identifiers and signed SETs of deliveries, many of them side by side.

@@ -3,7 +3,6 @@
 //! A driver lives while its stream has something to do, so that idle streams cost nothing. It decides on
 //! memory, sends through the transport, and has outcomes stored as they come, many at once.
 
-use crate::config::PollOrder;
 use crate::outgoing::{Place, Reading};
 use crate::render::{self, EventNames, event_names};
 use crate::retry::{Outcome, Trouble, TroubleKind, classify};
@@ -12,7 +11,7 @@ use crate::stream::Target;
 use crate::table::{Entry, Settings, Settling};
 use crate::transmitter::Transmitter;
 use bytes::Bytes;
-use secevent::Timestamp;
+use secevent::{Span, Timestamp};
 use secevent_jose::Detached;
 use secevent_ssf::{OnBehalfOf, ResponseTime, Status, TransportError, push};
 use secevent_store::{Delivery, Queue, Settlement, Signed, StoreError, Verdict};
@@ -105,7 +104,7 @@ impl Transmitter {
             // by the next process: there is a bound to it.
             let takes_more = settlements.len() + under_way < Settling::WAITING_MAX;
             let failed = takes_more && self.may_push_to(&entry) && self.read_ahead(&entry).await.is_err();
-            let now = self.clock.now();
+            let now = self.steady_now();
             let granted = permit.take();
             let lacking =
                 takes_more.then(|| self.send_what_may(&entry, now, granted, &returned_to)).flatten();
@@ -130,7 +129,7 @@ impl Transmitter {
                 return;
             }
             let due = entry.outgoing().next_push_at(now).filter(|_| self.may_push_to(&entry));
-            let pause = if failed { Some(STORE_PAUSE) } else { due.map(|due| due.since(self.clock.now())) };
+            let pause = if failed { Some(STORE_PAUSE) } else { due.map(|due| due.since(self.steady_now())) };
             tokio::select! {
                 biased;
                 Some(back) = returned.recv() => {
@@ -160,7 +159,7 @@ impl Transmitter {
     /// Reads the store where the memory ends.
     pub(crate) async fn read_ahead(&self, entry: &Entry) -> Result<(), StoreError> {
         loop {
-            let Some(started) = entry.outgoing().start_reading(self.clock.now()) else { return Ok(()) };
+            let Some(started) = entry.outgoing().start_reading(self.steady_now()) else { return Ok(()) };
             let mut unread = Unread { entry, reading: Some(started) };
             let number = entry.settings().stream.number();
             let page = self.store.page(number, started.queue, started.after, started.limit).await;
@@ -168,17 +167,17 @@ impl Transmitter {
             match page {
                 Ok(mut page) => {
                     let found = !page.deliveries.is_empty();
-                    if self.config.poll_order == PollOrder::Batched && entry.is_polled() {
+                    if entry.settings().is_batched() {
                         page.deliveries.iter_mut().for_each(|delivery| delivery.lanes = [].into());
                     }
-                    entry.outgoing().read(started, page, self.clock.now());
+                    entry.outgoing().read(started, page, self.steady_now());
                     if found {
                         // There may be enough for another poller too.
                         entry.changed.notify_waiters();
                     }
                 }
                 Err(error) => {
-                    warn!(stream = %number, %error, "The backlog could not be read");
+                    warn!(stream.id = %entry.settings().stream.id, %error, "The backlog could not be read");
                     entry.outgoing().not_read(started);
                     return Err(error);
                 }
@@ -250,14 +249,11 @@ impl Transmitter {
         let answer = tokio::time::timeout(self.config.push_timeout, self.transport.send(request)).await;
         trace!(target: "secevent::step", step = "response");
         let outcome = Some(match answer {
-            Ok(Ok(response)) => {
-                let error = push::Error::read(response.body());
-                classify(response.status(), retry_after(&response), error.as_ref())
-            }
+            Ok(Ok(response)) => classify(&response),
             Ok(Err(error)) => Outcome::Trouble(trouble_of(&error)),
             Err(_) => Outcome::Trouble(Trouble {
                 kind: TroubleKind::Unreachable,
-                detail: format!("no answer within {:?}", self.config.push_timeout),
+                detail: format!("no answer within {}", Span(self.config.push_timeout)),
                 retry_after: None,
             }),
         });
@@ -307,7 +303,7 @@ impl Transmitter {
             entry.outgoing().called_off(place, delivery.attempts, delivery.signed);
             return None;
         };
-        let now = self.clock.now();
+        let now = self.steady_now();
         let settings = entry.settings();
         let id = &settings.stream.id;
         let attempts = delivery.attempts + 1;
@@ -341,7 +337,7 @@ impl Transmitter {
                         format!("nothing could be delivered for long: {}", trouble.detail),
                     );
                 }
-                if self.is_too_old(delivery.queue, delivery.accepted_at, now) {
+                if self.is_too_old(delivery.queue, delivery.accepted_at) {
                     self.log_dead(id, &delivery, attempts, &trouble.detail, "SET expired before delivery");
                     entry.counts.abandoned.add(1);
                     entry.outgoing().settle(place, delivery.body.len());
@@ -361,7 +357,7 @@ impl Transmitter {
             sequence: delivery.sequence,
             stream: delivery.stream,
             queue: delivery.queue,
-            at: now,
+            at: self.clock.now(),
             verdict,
         })
     }
@@ -374,8 +370,8 @@ impl Transmitter {
     }
 
     fn was_answered(&self, entry: &Entry, place: Place) {
-        let now = self.clock.now();
-        entry.activity.heard(now);
+        let now = self.steady_now();
+        entry.activity.heard(self.expiry_now());
         if entry.outgoing().pushed(place, now) {
             info!(stream.id = %entry.settings().stream.id, "The receiver is back");
         }
@@ -442,10 +438,4 @@ fn trouble_of(error: &TransportError) -> Trouble {
         _ => TroubleKind::Unreachable,
     };
     Trouble { kind, detail: error.to_string(), retry_after: None }
-}
-
-/// `Retry-After` in seconds; its other form, a date, is rare and left to our own schedule.
-fn retry_after<B>(response: &http::Response<B>) -> Option<Duration> {
-    let value = response.headers().get(http::header::RETRY_AFTER)?.to_str().ok()?;
-    value.trim().parse().ok().map(Duration::from_secs)
 }

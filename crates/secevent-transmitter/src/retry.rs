@@ -1,9 +1,11 @@
 //! What an answer means, and when to try again: pure functions.
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{Response, StatusCode};
 use rand::{Rng, RngExt as _};
 use secevent::{Fault, Timestamp};
 use secevent_ssf::push::{self, ErrorCode};
+use secevent_ssf::retry_after;
 use std::time::Duration;
 
 /// What became of one push.
@@ -43,29 +45,33 @@ pub enum TroubleKind {
     Trust,
     /// There is nothing at the endpoint any more, or not yet: 404, 410.
     Gone,
-    /// An answer that no receiver of SETs gives: a redirect, a page of a proxy.
+    /// An answer that no receiver of SETs gives: a redirect, a page of a proxy, a success other than 200, 202 and 204.
     Unexpected,
     /// The address is one that the address guard does not let through.
     Guard,
 }
 
 /// Reads a receiver's answer. Only a 400 with an `err` about the token is the token's trouble; everything else
-/// that is no success is the stream's, and costs no SET (SEM-8).
-pub fn classify(status: StatusCode, retry_after: Option<Duration>, error: Option<&push::Error>) -> Outcome {
+/// that delivers nothing is the stream's, and costs no SET (SEM-8).
+pub fn classify(answer: &Response<Bytes>) -> Outcome {
+    if push::is_delivered(answer) {
+        return Outcome::Accepted;
+    }
+    let status = answer.status();
+    let error = push::Error::read(answer.body()).filter(|_| !status.is_success());
     let trouble = |kind| {
-        let detail = match error {
+        let detail = match &error {
             Some(error) => format!("{status}, {error}"),
+            None if status == StatusCode::OK => format!("{status} with a page of HTML"),
             None => status.to_string(),
         };
-        Outcome::Trouble(Trouble { kind, detail, retry_after })
+        Outcome::Trouble(Trouble { kind, detail, retry_after: retry_after(answer.headers()) })
     };
-    let fault = error.and_then(|error| match &error.err {
+    let fault = error.as_ref().and_then(|error| match &error.err {
         ErrorCode::Known(fault) => Some(*fault),
         ErrorCode::Other(_) => None,
     });
-    match (status, fault, error) {
-        // 202 is the standard's answer; others that say success are taken for what they mean.
-        (status, ..) if status.is_success() => Outcome::Accepted,
+    match (status, fault, &error) {
         (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, ..) => trouble(TroubleKind::Credentials),
         (StatusCode::BAD_REQUEST, Some(Fault::AuthenticationFailed | Fault::AccessDenied), _) => {
             trouble(TroubleKind::Credentials)
@@ -132,16 +138,20 @@ mod tests {
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
-    fn error(err: &str) -> push::Error {
-        push::Error { err: err.to_owned().into(), description: "because".to_owned() }
+    fn answer(status: u16, content_type: Option<&str>, body: String) -> Response<Bytes> {
+        let mut answer = Response::builder().status(status).header("retry-after", "30");
+        if let Some(content_type) = content_type {
+            answer = answer.header("content-type", content_type);
+        }
+        answer.body(body.into()).unwrap()
     }
 
     #[test]
     fn whose_trouble_an_answer_is() {
         use TroubleKind::{Busy, Credentials, Gone, Trust, Unexpected};
         let kind = |status: u16, err: Option<&str>| {
-            let error = err.map(error);
-            match classify(StatusCode::from_u16(status).unwrap(), None, error.as_ref()) {
+            let body = err.map(|err| format!(r#"{{"err":"{err}","description":"because"}}"#));
+            match classify(&answer(status, None, body.unwrap_or_default())) {
                 Outcome::Accepted => "accepted".to_owned(),
                 Outcome::Rejected(_) => "rejected".to_owned(),
                 Outcome::Trouble(trouble) => format!("{:?}", trouble.kind),
@@ -166,6 +176,38 @@ mod tests {
             (503, None, format!("{Busy:?}")),
         ] {
             assert_eq!(kind(status, err), expected, "{status} {err:?}");
+        }
+    }
+
+    // finding: B18
+    #[test]
+    fn the_head_decides_what_is_delivered() {
+        const HTML: &str = "text/html";
+        let taken = |status, content_type| {
+            let answer = answer(status, content_type, r#"{"err":"invalid_request"}"#.to_owned());
+            match classify(&answer) {
+                Outcome::Accepted => true,
+                outcome => {
+                    let Outcome::Trouble(trouble) = outcome else { panic!("{outcome:?}") };
+                    assert_eq!(trouble.kind, TroubleKind::Unexpected);
+                    assert_eq!(trouble.retry_after, Some(Duration::from_secs(30)));
+                    false
+                }
+            }
+        };
+        for content_type in [None, Some("application/json"), Some("text/plain"), Some("text/htmlx"), Some("")]
+        {
+            for status in [200, 202, 204] {
+                assert!(taken(status, content_type), "{status} {content_type:?}");
+            }
+        }
+        for content_type in [HTML, "Text/HTML; charset=utf-8", " text/html", "application/xhtml+xml;q=1"] {
+            assert!(taken(202, Some(content_type)));
+            assert!(!taken(200, Some(content_type)), "{content_type:?}");
+            assert!(!taken(204, Some(content_type)), "{content_type:?}");
+        }
+        for status in [201, 203, 205, 206, 207, 226, 299] {
+            assert!(!taken(status, None), "{status}");
         }
     }
 

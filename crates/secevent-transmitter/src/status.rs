@@ -9,7 +9,7 @@ use crate::transmitter::{Transmitter, TransmitterError};
 use secevent::EventType;
 use secevent::ssf::{StreamStatus, StreamUpdated};
 use secevent_ssf::{Status, StreamId};
-use secevent_store::{Delivery, Queue, Sequence, Settlement, Verdict};
+use secevent_store::{Delivery, Queue, Sequence, Settlement, StoreError, Verdict};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tracing::{info, warn};
@@ -105,7 +105,16 @@ impl Transmitter {
         if settings.stream.status != Status::Enabled {
             self.forget_control_events(entry, |_| true).await?;
         }
-        self.record_control(entry, &StreamUpdated { status, reason: settings.stream.reason.clone() }).await
+        let reason = settings.stream.reason.clone();
+        match self.record_control(entry, &StreamUpdated { status, reason }).await {
+            // The stream keeps in mind that this is still to be said, and housekeeping does so. A server has to start and
+            // streams have to end although nothing new is stored.
+            Err(TransmitterError::Store(error @ (StoreError::Full | StoreError::DiskFull))) => {
+                warn!(stream.id = %settings.stream.id, %error, "Status event not recorded, will retry");
+                Ok(())
+            }
+            recorded => recorded,
+        }
     }
 
     /// What is still to be said of a stream's status is not true any more (SEM-7).

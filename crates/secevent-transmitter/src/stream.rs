@@ -1,5 +1,6 @@
 //! A stream as the transmitter keeps it: who receives, what, how, and whether.
 
+use crate::config::PollOptions;
 use crate::declared::Declared;
 use crate::render::RenderedAs;
 use secevent::Timestamp;
@@ -63,6 +64,9 @@ pub(crate) struct Stream {
     /// That configuration declares it, or did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) declared: Option<Declared>,
+    /// How it is polled, where its declaration says so.
+    #[serde(default, skip_serializing_if = "PollOptions::are_unset")]
+    pub(crate) polls: PollOptions,
 }
 
 /// What streams had before there was a choice.

@@ -127,7 +127,7 @@ impl Transmitter {
             None if default == DefaultSubjects::None => return Ok(()),
             None => false,
         };
-        let (now, grace) = (self.clock.now(), self.config.subjects.removal_grace);
+        let (now, grace) = (self.expiry_now(), self.config.subjects.removal_grace);
         let until = (!grace.is_zero()).then(|| now.plus(grace));
         if default == DefaultSubjects::None && until.is_none() {
             let forgotten = self.store.forget_subjects(number(&entry), vec![print.whole]).await?;
@@ -168,12 +168,52 @@ impl Transmitter {
         Ok(self.store.erase_subjects(erased.into_iter().collect()).await?)
     }
 
-    /// Of how many streams the receivers have said something of this subject alone.
-    pub(crate) async fn streams_that_name(&self, subject: &Subject) -> Result<u64, StoreError> {
-        let whole = self.subjects.fingerprinting.of(subject).whole;
-        let of = self.table.all().iter().map(|entry| (number(entry), whole)).collect();
-        let standings = self.store.standings(of).await?;
-        Ok(standings.iter().flatten().count().try_into().unwrap_or(u64::MAX))
+    /// Forgets the entries of all streams for which this holds. Returns how many there were.
+    pub(crate) async fn erase_subjects_where(
+        &self,
+        is_meant: &(impl Fn(&SubjectEntry) -> bool + Sync),
+    ) -> Result<u64, TransmitterError> {
+        let mut erased = 0;
+        for entry in self.table.all() {
+            for stored in self.subjects_where(&entry, is_meant).await? {
+                let print = self.print_of(&stored)?;
+                let _turn = self.subjects.turns[self.subjects.turn_of(print.whole)].lock().await;
+                let gone = self.store.forget_subjects(number(&entry), vec![print.whole]).await?;
+                self.subjects.change(&entry, |said| {
+                    said.forget(&print);
+                    said.entries = said.entries.saturating_sub(gone);
+                });
+                erased += gone;
+            }
+        }
+        Ok(erased)
+    }
+
+    /// How many entries of all streams there are for which this holds.
+    pub(crate) async fn count_subjects_where(
+        &self,
+        is_meant: &(impl Fn(&SubjectEntry) -> bool + Sync),
+    ) -> Result<u64, StoreError> {
+        let mut count = 0;
+        for entry in self.table.all() {
+            count += self.subjects_where(&entry, is_meant).await?.len();
+        }
+        Ok(count.try_into().unwrap_or(u64::MAX))
+    }
+
+    async fn subjects_where(
+        &self,
+        entry: &Entry,
+        is_meant: &(impl Fn(&SubjectEntry) -> bool + Sync),
+    ) -> Result<Vec<SubjectEntry>, StoreError> {
+        const PAGE: usize = 1_000;
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.store.list_subjects(number(entry), Listing::Whole, after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(found) };
+            after = Some(last.fingerprint);
+            found.extend(page.into_iter().filter(is_meant));
+        }
     }
 
     /// The streams that each event is owed to, as far as its type and its subject tell.
@@ -337,7 +377,7 @@ impl Transmitter {
             let page = self.store.list_subjects(number(entry), listing, after, PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.fingerprint);
-            let now = self.clock.now();
+            let now = self.expiry_now();
             self.subjects.change(entry, |said| {
                 for stored in page {
                     let print = self.print_of(&stored)?;
@@ -368,7 +408,7 @@ impl Transmitter {
         const STEP: usize = 256;
         let default = entry.settings().stream.default_subjects;
         loop {
-            entry.subjects.end(&self.subjects.held, default, self.clock.now());
+            entry.subjects.end(&self.subjects.held, default, self.expiry_now());
             let some = entry.subjects.take_ended(STEP);
             if some.is_empty() {
                 return Ok(());

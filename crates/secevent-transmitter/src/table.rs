@@ -1,6 +1,7 @@
 //! The streams in memory, and the index that tells to which of them an event is owed.
 
 use crate::activity::Activity;
+use crate::config::{PollOrder, PollRules};
 use crate::counts::Counts;
 use crate::outgoing::Outgoing;
 use crate::pace::Pace;
@@ -72,13 +73,30 @@ pub(crate) struct Settings {
     pub(crate) version: Version,
     /// The event types that it gets, by URI.
     pub(crate) events_delivered: Vec<String>,
+    /// How it is polled.
+    pub(crate) polls: PollRules,
     /// Where it is pushed to, once that was asked for.
     target: OnceLock<Result<PushTarget, NoPushTarget>>,
 }
 
 impl Settings {
-    pub(crate) fn new(stream: Stream, version: Version, events_delivered: Vec<String>) -> Self {
-        Self { stream, version, events_delivered, target: OnceLock::new() }
+    pub(crate) fn new(
+        stream: Stream,
+        version: Version,
+        events_delivered: Vec<String>,
+        polls: PollRules,
+    ) -> Self {
+        Self { stream, version, events_delivered, polls, target: OnceLock::new() }
+    }
+
+    /// Whether what is owed in this queue is kept. A disabled stream keeps nothing but what it is told last.
+    pub(crate) fn keep(&self, queue: Queue) -> bool {
+        self.stream.status != Status::Disabled || (queue == Queue::Control && self.stream.untold)
+    }
+
+    /// Whether a poll's answer holds as many SETs about one subject as there are.
+    pub(crate) fn is_batched(&self) -> bool {
+        self.polls.order == PollOrder::Batched && matches!(self.stream.target, Target::Poll { .. })
     }
 
     /// Where to push to, and with which credential: opened once for as long as nobody changes it.
@@ -121,10 +139,9 @@ impl Entry {
         self.off.load(Ordering::SeqCst)
     }
 
-    /// Whether it keeps what it is owed in this queue. A disabled stream keeps nothing but what it is told last.
+    /// Whether it keeps what it is owed in this queue.
     pub(crate) fn keeps(&self, queue: Queue) -> bool {
-        let settings = self.settings();
-        settings.stream.status != Status::Disabled || (queue == Queue::Control && settings.stream.untold)
+        self.settings().keep(queue)
     }
 
     /// The next settlements to be stored. None ends the work of who asks: the next to come begins anew.

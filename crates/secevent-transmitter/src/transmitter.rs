@@ -1,21 +1,24 @@
 //! The transmitter: what all its parts share, how it starts and how it ends.
 
 use crate::clients::ClientRules;
-use crate::config::{PollOrder, TransmitterConfig};
+use crate::config::TransmitterConfig;
 use crate::counts::Counts;
+use crate::erase::Erasure;
+use crate::expiry_clock::Expiry;
 use crate::issuer::{IssuerConfig, IssuerState, in_one_place};
+use crate::recover::Replay;
 use crate::share::Shares;
 use crate::sign::SigningPool;
 use crate::stream::{Stream, Target};
 use crate::subjects::SubjectIndex;
 use crate::table::{Entry, Settings, Table};
 use bytes::Bytes;
-use secevent::{Clock, Vocabulary};
+use secevent::{Clock, Timestamp, Vocabulary};
 use secevent_jose::JwkSet;
 use secevent_ssf::{Status, Transport, TransportError};
 use secevent_store::{
-    CommitObserver, Delivery, JtiCodec, Keep, Queue, Sequence, Store, StoreError, StoreKey, StreamNumber,
-    Unsealable, Vault, Version,
+    CommitObserver, Delivery, Document, JtiCodec, Keep, Queue, Sequence, Store, StoreError, StoreKey,
+    StreamNumber, Unsealable, Vault, Version,
 };
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -51,6 +54,9 @@ pub struct Transmitter {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) expiry: Expiry,
+    /// What the clock said when this began: the time, and elapsed time.
+    began: (Timestamp, Duration),
     pub(crate) vault: Vault,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) codec: JtiCodec,
@@ -113,10 +119,12 @@ impl Transmitter {
         let mut chance = rand::rngs::StdRng::from_seed(seed);
         let key = store_key(store.as_ref(), &vault, &mut chance).await?;
         let codec = JtiCodec::new(&key);
+        let expiry = Expiry::open(store.as_ref(), clock.as_ref()).await?;
+        let began = (clock.now(), clock.elapsed());
         let mut issuers = BTreeMap::new();
         for issuer in &config.issuers {
             let algorithms: Vec<_> = config.client_algorithms.values().copied().collect();
-            let keys = (&algorithms[..], config.key_times, clock.now());
+            let keys = (&algorithms[..], config.key_times, expiry.now(clock.as_ref()));
             let state =
                 IssuerState::open(issuer.clone(), &vocabulary, keys, (store.as_ref(), &vault)).await?;
             issuers.insert(issuer.url.to_string(), state);
@@ -140,6 +148,8 @@ impl Transmitter {
             store,
             transport,
             clock,
+            expiry,
+            began,
             vault,
             vocabulary,
             codec,
@@ -165,6 +175,10 @@ impl Transmitter {
             // What has begun ends.
             self.closing.send_replace(true);
             return Err(error);
+        }
+        if let Err(error) = self.store_time().await {
+            // Housekeeping tries again.
+            tracing::warn!(%error, "Time not stored, will retry");
         }
         self.has_begun.store(true, Ordering::SeqCst);
         for entry in self.table.all() {
@@ -216,6 +230,13 @@ impl Transmitter {
     /// Whether it has begun to send, and does not end.
     pub(crate) fn is_at_work(&self) -> bool {
         self.has_begun.load(Ordering::SeqCst) && !self.is_closing()
+    }
+
+    /// The time as it was at the start, and what has elapsed since. What is due in memory (retries, rests, what is hidden
+    /// from pollers) goes by it, so that nobody who sets the clock holds it up (SEM-30).
+    pub(crate) fn steady_now(&self) -> Timestamp {
+        let (at, elapsed) = self.began;
+        at.plus(self.clock.elapsed().saturating_sub(elapsed))
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -312,7 +333,9 @@ impl Transmitter {
                 && self.client_may_have(&stream.client, event)
         };
         let events_delivered = supported.iter().filter(asked).cloned().collect();
-        Settings::new(stream, version, events_delivered)
+        let of_client = self.config.client_polls.get(&stream.client).copied().unwrap_or_default();
+        let polls = stream.polls.or(of_client).or_of(&self.config);
+        Settings::new(stream, version, events_delivered, polls)
     }
 }
 
@@ -323,17 +346,16 @@ impl CommitObserver for Observer {
     fn committed(&self, deliveries: Vec<(Delivery, Option<Sequence>)>) {
         let Some(transmitter) = self.0.upgrade() else { return };
         let mut woken: Vec<Arc<Entry>> = Vec::new();
-        let batched = transmitter.config.poll_order == PollOrder::Batched;
-        let now = transmitter.clock.now();
+        let now = transmitter.steady_now();
         for (mut delivery, previous) in deliveries {
             let number = delivery.stream;
-            let Some(entry) = transmitter.table.by_number(number).filter(|entry| entry.keeps(delivery.queue))
-            else {
+            let entry = transmitter.table.by_number(number).map(|entry| (entry.settings(), entry));
+            let Some((settings, entry)) = entry.filter(|(settings, _)| settings.keep(delivery.queue)) else {
                 // It was matched when there still was such a stream.
                 transmitter.drop_orphans(number);
                 continue;
             };
-            if batched && entry.is_polled() {
+            if settings.is_batched() {
                 delivery.lanes = [].into();
             }
             entry.outgoing().hand_over(delivery, previous, now);
@@ -370,7 +392,7 @@ impl Transmitter {
         self.spawn(async move {
             let Some(this) = this.upgrade() else { return };
             if let Err(error) = this.drop_what_nobody_keeps(number).await {
-                tracing::warn!(stream = %number, %error, "What is owed to nobody is not dropped yet");
+                tracing::warn!(stream.number = %number, %error, "What is owed to nobody is not dropped yet");
             }
         });
     }
@@ -407,6 +429,9 @@ async fn keep_house(transmitter: Weak<Transmitter>, mut closing: watch::Receiver
             () = tokio::time::sleep(period) => {}
         }
         let Some(this) = transmitter.upgrade() else { return };
+        if let Err(error) = this.store_time().await {
+            tracing::warn!(%error, "Time not stored, will retry");
+        }
         if let Err(error) = this.look_for_what_was_missed().await {
             tracing::warn!(%error, "What is owed could not be looked at, it is tried again later");
         }
@@ -429,7 +454,7 @@ async fn keep_house(transmitter: Weak<Transmitter>, mut closing: watch::Receiver
         drop(this);
         loop {
             let Some(transmitter) = transmitter.upgrade() else { return };
-            let before = transmitter.clock.now().minus(transmitter.config.audit_kept);
+            let before = transmitter.expiry_now().minus(transmitter.config.audit_kept);
             match transmitter.store.forget_changes(before).await {
                 Ok(true) if !transmitter.is_closing() => {}
                 Ok(_) => break,
@@ -441,7 +466,7 @@ async fn keep_house(transmitter: Weak<Transmitter>, mut closing: watch::Receiver
         }
         loop {
             let Some(transmitter) = transmitter.upgrade() else { return };
-            let now = transmitter.clock.now();
+            let now = transmitter.expiry_now();
             let keep = Keep {
                 history: now.minus(transmitter.config.history),
                 dead: now.minus(transmitter.config.dead_kept),
@@ -485,6 +510,19 @@ impl Transmitter {
     /// The document that every store has once a transmitter has started on it. It is sealed: whoever can open it has the
     /// right master key.
     pub const STORE_KEY: &str = "store-key";
+
+    /// Whether a start can read this document of a store, as far as that can be said without the master key.
+    pub fn check_document(document: &Document) -> Result<(), StoreError> {
+        let kind = document.name.split_once('/').map_or("", |(kind, _)| kind);
+        match kind {
+            "stream" => serde_json::from_slice::<Stream>(&document.body)
+                .map(drop)
+                .map_err(|error| StoreError::Corrupt(format!("{}: {error}", document.name))),
+            "replay" => Replay::read(document).map(drop),
+            "erasure" => Erasure::read(document).map(drop),
+            _ => Ok(()),
+        }
+    }
 
     pub(crate) fn random_id(&self) -> String {
         use rand::RngExt as _;

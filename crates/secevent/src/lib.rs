@@ -84,6 +84,6 @@ pub use profile::{Presence, Profile, UnknownProfile};
 pub use schema::SchemaError;
 pub use set::Set;
 pub use subject::{Complex, Identifier, Other, SCOPE_MEMBERS, Scim, Subject, SubjectKey};
-pub use time::{Clock, Timestamp};
+pub use time::{Clock, Span, Timestamp};
 pub use uri::{Issuer, is_uri};
 pub use vocabulary::{AlreadyKnown, Vocabulary};

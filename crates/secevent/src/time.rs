@@ -93,6 +93,12 @@ impl Timestamp {
 pub trait Clock: Send + Sync {
     /// What time it is.
     fn now(&self) -> Timestamp;
+
+    /// How much time has passed since some fixed moment: monotonic time, which nobody sets. Of a clock that is never set
+    /// that is how far it has come, and such a clock need not implement this.
+    fn elapsed(&self) -> Duration {
+        self.now().since(Timestamp::from_micros(0))
+    }
 }
 
 impl fmt::Debug for Timestamp {
@@ -158,6 +164,38 @@ impl Visitor<'_> for NumericDate {
     }
 }
 
+/// A span of time in the form in which people read it.
+///
+/// ```
+/// use secevent::Span;
+/// use std::time::Duration;
+///
+/// assert_eq!(Span(Duration::from_millis(59_841)).to_string(), "60 s");
+/// assert_eq!(Span(Duration::from_millis(2_500)).to_string(), "2.5 s");
+/// assert_eq!(Span(Duration::from_secs(7 * 24 * 3600)).to_string(), "7 days");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_millis();
+        // Rounded up: what is to come in so long must not be said to come earlier.
+        let seconds = millis.div_ceil(1_000);
+        match millis {
+            0..1_000 => write!(f, "{millis} ms"),
+            1_000..10_000 if !millis.is_multiple_of(1_000) => {
+                let tenths = millis.div_ceil(100);
+                write!(f, "{}.{} s", tenths / 10, tenths % 10)
+            }
+            1_000..=120_000 => write!(f, "{seconds} s"),
+            120_001..=7_200_000 => write!(f, "{} min", seconds.div_ceil(60)),
+            7_200_001..=172_800_000 => write!(f, "{} h", seconds.div_ceil(3_600)),
+            _ => write!(f, "{} days", seconds.div_ceil(86_400)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,5 +241,27 @@ mod tests {
         assert_eq!(Timestamp::from_seconds(1).since(end), Duration::ZERO);
         assert_eq!(end.since(Timestamp::from_micros(i64::MIN)), Duration::from_micros(i64::MAX as u64));
         assert_eq!(Timestamp::from_seconds(5).minus(Duration::from_secs(2)), Timestamp::from_seconds(3));
+    }
+
+    // finding: C16
+    #[test]
+    fn spans_are_short_and_in_one_unit() {
+        for (millis, shown) in [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (1_000, "1 s"),
+            (1_001, "1.1 s"),
+            (9_999, "10.0 s"),
+            (10_000, "10 s"),
+            (59_841, "60 s"),
+            (120_000, "120 s"),
+            (120_001, "3 min"),
+            (7_200_000, "120 min"),
+            (7_200_001, "3 h"),
+            (172_800_000, "48 h"),
+            (172_800_001, "3 days"),
+        ] {
+            assert_eq!(Span(Duration::from_millis(millis)).to_string(), shown, "{millis}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use secevent_server::{
     AuthorizationServerConfig, ClientConfig, ClientLimits, ClientSettings, Limits, Scope, SubjectLimits,
 };
 use secevent_ssf::Endpoint;
+use secevent_transmitter::{PollOptions, PollOrder};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ pub(super) struct ClientEntry {
     algorithms: Option<Vec<String>>,
     limits: Option<ClientLimits>,
     algorithm: Option<String>,
+    poll_visibility_seconds: Option<u64>,
+    poll_order: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -58,6 +61,13 @@ impl ClientEntry {
         let Some(name) = &self.algorithm else { return Ok(None) };
         let at = || format!("client {:?}: algorithm {name:?}", self.id);
         Ok(Some((self.id.clone(), name.parse().with_context(at)?)))
+    }
+
+    /// The client and how its streams are polled, if it says so.
+    pub(super) fn polled(&self) -> anyhow::Result<Option<(String, PollOptions)>> {
+        let read = poll_options(self.poll_visibility_seconds, self.poll_order.as_deref());
+        let options = read.map_err(|error| anyhow::anyhow!("client {:?}: {error}", self.id))?;
+        Ok((!options.are_unset()).then(|| (self.id.clone(), options)))
     }
 
     /// Reads a client. Whether its settings make sense is for the server's own check, which knows event types and
@@ -109,6 +119,25 @@ impl ClientEntry {
         };
         Ok(ClientConfig { id: self.id, secret, settings })
     }
+}
+
+/// How a client or a stream is polled. An error begins with the name of the setting.
+pub(super) fn poll_options(
+    visibility_seconds: Option<u64>,
+    order: Option<&str>,
+) -> anyhow::Result<PollOptions> {
+    if let Some(seconds) = visibility_seconds {
+        let most = 24 * 3600;
+        ensure!(
+            (1..=most).contains(&seconds),
+            "poll_visibility_seconds is {seconds}: it must be 1 to {most} seconds"
+        );
+    }
+    let read = |name| {
+        PollOrder::named(name)
+            .with_context(|| format!("poll_order is {name:?}: it must be per-subject or batched"))
+    };
+    Ok(PollOptions { visibility_seconds, order: order.map(read).transpose()? })
 }
 
 impl Authorization {

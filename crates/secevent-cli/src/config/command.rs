@@ -3,7 +3,9 @@
 use super::check::{Checked, Finding, Severity, check, check_with_files};
 use super::document::NotToml;
 use super::given::Given;
+use super::warn::of_descriptors;
 use super::{print as pages, show};
+use crate::descriptors;
 use crate::output::{BAD, BOLD, EXIT_FAILED, Failure, GOOD, WARNING, message, print, print_json};
 use clap::{ArgMatches, Args, Subcommand};
 use serde_json::json;
@@ -32,8 +34,9 @@ Examples:
   secevent config check
   secevent config check --config /etc/secevent/secevent.toml --json
 
-The environment counts: variables that hold secrets have to be set. What only trying can tell, such
-as whether the store opens or a port is free, is for `secevent doctor`.
+The environment counts: variables that hold secrets have to be set, and the limit of open files that
+holds here is compared with the settings. What only trying can tell, such as whether the store opens
+or a port is free, is for `secevent doctor`.
 
 JSON: {valid, findings: [{severity, file?, line?, key, reason, fix?}]}; severity is error or warning.
 
@@ -95,7 +98,13 @@ fn run_check(args: &Check) -> Result<ExitCode, Failure> {
     let name = file_name(&args.given)?;
     let findings = match args.given.document().map_err(|error| Failure::misuse(format!("{error:#}")))? {
         Err(error) => vec![not_toml(&error, &name)],
-        Ok(document) => check_with_files(&document, &args.given.overrides()).findings,
+        Ok(document) => {
+            let Checked { mut findings, settings } = check_with_files(&document, &args.given.overrides());
+            // This is about the machine and the user that the check runs as.
+            let attainable = descriptors::attainable();
+            findings.extend(settings.and_then(|settings| of_descriptors(&document, &settings, attainable)));
+            findings
+        }
     };
     let valid = findings.iter().all(|finding| finding.severity == Severity::Warning);
     if args.json {

@@ -10,22 +10,22 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 pub(crate) struct Given {
     /// The configuration file. Without this flag, secevent.toml if it is there
-    #[arg(long, value_name = "FILE", env = "SECEVENT_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "SECEVENT_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
     /// For development: plain http on loopback, a client with a generated secret, a key kept beside the store
     #[arg(long)]
     dev: bool,
     /// Where to listen; wins over server.listen
-    #[arg(long, value_name = "ADDRESS", env = "SECEVENT_LISTEN")]
+    #[arg(long, value_name = "ADDRESS", env = "SECEVENT_LISTEN", hide_env_values = true)]
     listen: Option<SocketAddr>,
     /// Where to listen for operators, or off; wins over server.admin_listen
-    #[arg(long, value_name = "ADDRESS", env = "SECEVENT_ADMIN_LISTEN")]
+    #[arg(long, value_name = "ADDRESS", env = "SECEVENT_ADMIN_LISTEN", hide_env_values = true)]
     admin_listen: Option<AdminListen>,
     /// The URL under which others see this server; wins over server.public_url
-    #[arg(long, value_name = "URL", env = "SECEVENT_PUBLIC_URL")]
+    #[arg(long, value_name = "URL", env = "SECEVENT_PUBLIC_URL", hide_env_values = true)]
     public_url: Option<String>,
     /// The store, such as sqlite:secevent.db; wins over store.url
-    #[arg(long, value_name = "URL", env = "SECEVENT_STORE")]
+    #[arg(long, value_name = "URL", env = "SECEVENT_STORE", hide_env_values = true)]
     store: Option<String>,
 }
 

@@ -1,6 +1,6 @@
 //! What `[server]` says of how it listens.
 
-use super::{AdminListen, DEFAULT_ADMIN_LISTEN, DEFAULT_LISTEN};
+use super::{AdminListen, DEFAULT_ADMIN_LISTEN, DEFAULT_LISTEN, Server};
 use anyhow::{Context as _, ensure};
 use secevent_server::{ListenLimits, Listening};
 use serde::{Deserialize, Deserializer, de};
@@ -8,6 +8,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Fewer bytes would not hold a few requests of the longest kind.
+const BODIES_BYTES_MIN: u64 = 8 << 20;
+const BODIES_BYTES_MAX: u64 = 64 << 30;
 
 /// `server.tls` and `server.admin_tls`: a certificate and its key, as PEM files.
 #[derive(Clone, Debug, Deserialize)]
@@ -86,19 +90,30 @@ impl Tls {
     }
 }
 
-pub(super) fn settle(
-    tls: Option<&Tls>,
-    admin_tls: Option<&Tls>,
-    trusted_proxies: &[String],
-    connections_max: Option<u32>,
-) -> anyhow::Result<ListenSettings> {
+pub(super) fn settle(server: &Server) -> anyhow::Result<ListenSettings> {
+    let Server { tls, admin_tls, trusted_proxies, .. } = server;
     let mut limits = ListenLimits::default();
-    if let Some(connections) = connections_max {
+    if let Some(connections) = server.connections_max {
         ensure!(
             (1..=1_000_000).contains(&connections),
             "server.connections_max is {connections}: it must be 1 to 1000000"
         );
         limits.connections_max = connections;
+    }
+    if let Some(seconds) = server.first_head_seconds {
+        ensure!(
+            (1..=75).contains(&seconds),
+            "server.first_head_seconds is {seconds}: it must be 1 to 75 seconds"
+        );
+        limits.first_head_timeout = Duration::from_secs(seconds);
+    }
+    if let Some(bytes) = server.bodies_bytes_max {
+        ensure!(
+            (BODIES_BYTES_MIN..=BODIES_BYTES_MAX).contains(&bytes),
+            "server.bodies_bytes_max is {bytes}: it must be {BODIES_BYTES_MIN} to {BODIES_BYTES_MAX} bytes"
+        );
+        limits.bodies_bytes_max = bytes;
+        limits.unproven_bodies_bytes_max = bytes / 4;
     }
     let network = |text: &String| {
         let at = || {
@@ -110,8 +125,8 @@ pub(super) fn settle(
     };
     let trusted_proxies = trusted_proxies.iter().map(network).collect::<anyhow::Result<_>>()?;
     Ok(ListenSettings {
-        listening: Listening { tls: None, trusted_proxies, limits },
-        tls: tls.map(|tls| tls.settle("tls")).transpose()?,
-        admin_tls: admin_tls.map(|tls| tls.settle("admin_tls")).transpose()?,
+        listening: Listening { trusted_proxies, limits, ..Listening::default() },
+        tls: tls.as_ref().map(|tls| tls.settle("tls")).transpose()?,
+        admin_tls: admin_tls.as_ref().map(|tls| tls.settle("admin_tls")).transpose()?,
     })
 }

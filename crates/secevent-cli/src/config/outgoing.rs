@@ -3,7 +3,7 @@
 use super::SecretSource;
 use super::listen::CertificateFiles;
 use anyhow::{Context as _, bail, ensure};
-use secevent_http::{Identity, OAuth, Proof, ProxyConfig, PushCredential, SecretPlace};
+use secevent_http::{ClientConfig, Identity, OAuth, Proof, ProxyConfig, PushCredential, SecretPlace};
 use secevent_ssf::Secret;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -47,16 +47,22 @@ pub(super) struct ProxyEntry<'a> {
 }
 
 impl Entry {
-    pub(super) fn settle(self, plain_http: bool) -> anyhow::Result<ShownCredential> {
+    pub(super) fn settle(self, outgoing: &ClientConfig) -> anyhow::Result<ShownCredential> {
         let name = self.client.as_deref().or(self.endpoint.as_deref()).unwrap_or_default().to_owned();
         let at = |what: &str| format!("push_credential {name:?}: {what}");
         ensure!(!name.is_empty(), "push_credential: say for whom it is, with client, endpoint or both");
         let url = |name: &str, text: &str| {
             let uri = text.parse::<http::Uri>().ok().filter(|uri| uri.authority().is_some());
             let scheme = |uri: &http::Uri| {
-                uri.scheme_str() == Some("https") || (plain_http && uri.scheme_str() == Some("http"))
+                uri.scheme_str() == Some("https")
+                    || (outgoing.allow_plain_http && uri.scheme_str() == Some("http"))
             };
-            uri.filter(scheme).with_context(|| at(&format!("{name} must be an https URL")))
+            let uri = uri.filter(scheme).with_context(|| at(&format!("{name} must be an https URL")))?;
+            let refused = |refused: secevent_ssf::UrlRefused| {
+                at(&format!("{name} cannot be reached: {refused} (see [outgoing])"))
+            };
+            outgoing.check_url(&uri).map_err(|error| anyhow::anyhow!(refused(error)))?;
+            anyhow::Ok(uri)
         };
         let mut files = None;
         let proof = match (&self.oauth, &self.certificate, &self.key) {
@@ -119,7 +125,7 @@ mod tests {
 
     fn settle(toml: &str) -> Result<ShownCredential, String> {
         let entry: Entry = toml::from_str(toml).map_err(|error| error.to_string())?;
-        entry.settle(false).map_err(|error| format!("{error:#}"))
+        entry.settle(&ClientConfig::default()).map_err(|error| format!("{error:#}"))
     }
 
     #[test]

@@ -191,6 +191,7 @@ fn the_example_is_good_and_what_it_leaves_commented_out_is_the_default() {
     let store = secevent_sqlite::Options::new(secevent_store::Epoch(1));
     assert_eq!(spelled.store.log_pages_max, Some(store.log_pages_max));
     assert_eq!(spelled.store.bytes_max, store.bytes_max);
+    assert_eq!(spelled.store.reserve_bytes, Some(store.reserve_bytes));
     assert_eq!(spelled.transmitter.push_timeout, Duration::from_secs(10));
     // A default that the file does not change was not written down.
     for setting in SECTIONS.iter().flat_map(|section| section.settings) {
@@ -342,5 +343,29 @@ fn samples_are_values_that_may_be_written() {
         let example = setting.example.or(setting.default);
         assert!(example.is_some(), "{} has nothing to show", setting.key);
         parse_value(setting.sample());
+    }
+}
+
+// finding: B22
+#[test]
+fn a_store_is_a_file_on_this_machine() {
+    let database = |url: &str| File::default().database(Some(url));
+    for (url, path) in [
+        ("sqlite:secevent.db", "secevent.db"),
+        ("sqlite:/var/lib/secevent.db", "/var/lib/secevent.db"),
+        ("sqlite:///var/lib/secevent.db", "/var/lib/secevent.db"),
+    ] {
+        assert_eq!(database(url).unwrap(), std::path::Path::new(path), "{url}");
+    }
+    for (url, because) in [
+        ("sqlite::memory:", "in memory"),
+        ("sqlite://x", "host"),
+        ("sqlite://x/secevent.db", "host"),
+        ("sqlite:secevent.db?mode=memory", "parameters"),
+        ("sqlite:", "path of a file"),
+        ("postgres://x", "path of a file"),
+    ] {
+        let refused = database(url).unwrap_err().to_string();
+        assert!(refused.contains(because), "{url}: {refused}");
     }
 }

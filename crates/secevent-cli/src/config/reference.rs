@@ -88,8 +88,8 @@ const SERVER: &[Setting] = &[
     Setting::new(
         "admin_names",
         Kind::Texts("host name"),
-        "More names under which the admin listener may be addressed. Others are turned away, so that no web page \
-         reaches it by a name of its own.",
+        "More names under which the admin listener may be addressed. Requests to other names get 421, so that no web \
+         page reaches it by a name of its own.",
     )
     .default("[]")
     .example("[\"secevent.internal\"]"),
@@ -117,7 +117,34 @@ const SERVER: &[Setting] = &[
     )
     .default("[]")
     .example("[\"10.0.0.0/8\"]"),
-    Setting::new("connections_max", count(1_000_000), "Connections of one listener at once.").default("16384"),
+    Setting::new(
+        "connections_max",
+        count(1_000_000),
+        "Connections of the public listener at once. The limit of open files may allow fewer: the server raises it as \
+         far as it may, logs what is left at start-up, and `secevent doctor` reports it. At the limit, connections that \
+         do nothing are closed for new ones.",
+    )
+    .default("16384"),
+    Setting::new(
+        "first_head_seconds",
+        seconds(75),
+        "How long the first request head on a connection may take. Slower connections are closed.",
+    )
+    .default("10"),
+    Setting::new(
+        "bodies_bytes_max",
+        Kind::Amount { unit: "bytes", min: 8 << 20, max: 64 << 30 },
+        "Request bodies that one listener holds in memory. Requests without an accepted token may take a quarter of it. At \
+         the limit, the request that has waited longest for the rest of its body is answered with 503.",
+    )
+    .default("67108864"),
+    Setting::new(
+        "public_health",
+        Kind::Switch,
+        "Whether the public listener serves /healthz and /readyz too, to anybody, for load balancers that cannot reach \
+         the admin listener.",
+    )
+    .default("false"),
 ];
 
 const TLS: &[Setting] = &[
@@ -156,6 +183,14 @@ const STORE: &[Setting] = &[
         "What the store may hold. At the bound nothing new is accepted (503) until there is room again.",
     )
     .default("68719476736"),
+    Setting::new(
+        "reserve_bytes",
+        Kind::Amount { unit: "bytes", min: 0, max: 1 << 40 },
+        "Disk space that is kept back in a file beside the store, in addition to the length of the store's log. When the \
+         disk is full, new events are rejected (503, not ready), and this space serves to settle what was accepted and to \
+         start the server.",
+    )
+    .default("16777216"),
 ];
 
 const SECRETS: &[Setting] = &[
@@ -356,7 +391,9 @@ const DELIVERY: &[Setting] = &[
     Setting::new(
         "poll_visibility_seconds",
         seconds(DAY),
-        "How long a poller has to acknowledge a SET before it is handed out again.",
+        "How long a poller has to acknowledge a SET before it is handed out again. Until then it is hidden, and so is \
+         what waits for it. A short time brings back soon what a receiver lost with an answer; it must be longer than the \
+         receiver takes to acknowledge, or each SET comes twice.",
     )
     .default("60"),
     Setting::new("streams_per_client_max", count(100_000), "Streams that one client may have of one issuer.").default("10"),
@@ -570,6 +607,18 @@ const CLIENT: &[Setting] = &[
         "What its SETs are signed with. Without it: what their issuer signs with.",
     )
     .example("\"ES256\""),
+    Setting::new(
+        "poll_visibility_seconds",
+        seconds(DAY),
+        "How long it has to acknowledge a polled SET before that is handed out again. Without it: as [delivery] says.",
+    )
+    .example("10"),
+    Setting::new(
+        "poll_order",
+        Kind::Choice(&["per-subject", "batched"]),
+        "What one of its polls may get about one subject. Without it: as [delivery] says.",
+    )
+    .example("\"batched\""),
 ];
 
 const CLIENT_SUBJECTS: &[Setting] = &[
@@ -670,4 +719,19 @@ const STREAM_DELIVERY: &[Setting] = &[
         .example("\"https://billing.example.com/events\""),
     Setting::new("authorization", Kind::Secret, "The whole value of the Authorization header of each push.")
         .example("{ env = \"BILLING_AUTHORIZATION\" }"),
+    Setting::new(
+        "poll_visibility_seconds",
+        seconds(DAY),
+        "How long its receiver has to acknowledge a polled SET before that is handed out again. Without it: as its client \
+         or [delivery] says.",
+    )
+    .instead()
+    .example("10"),
+    Setting::new(
+        "poll_order",
+        Kind::Choice(&["per-subject", "batched"]),
+        "What one poll may get about one subject. Without it: as its client or [delivery] says.",
+    )
+    .instead()
+    .example("\"batched\""),
 ];

@@ -1,11 +1,13 @@
 //! `[[stream]]`: streams that the operator declares.
 
 use super::SecretSource;
+use super::clients::poll_options;
 use anyhow::{Context as _, bail, ensure};
 use secevent::{Audience, Issuer, Vocabulary};
+use secevent_http::ClientConfig as OutgoingConfig;
 use secevent_server::{ClientConfig, Scope};
 use secevent_ssf::{DESCRIPTION_CHARS_MAX, DeliveryRequest, Endpoint};
-use secevent_transmitter::{Client, DeclaredStream, IssuerConfig};
+use secevent_transmitter::{Client, DeclaredStream, IssuerConfig, PollOptions};
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
@@ -25,6 +27,8 @@ struct DeliveryEntry {
     method: String,
     endpoint_url: Option<String>,
     authorization: Option<SecretSource>,
+    poll_visibility_seconds: Option<u64>,
+    poll_order: Option<String>,
 }
 
 /// What the rest of the file says, as streams are concerned.
@@ -32,7 +36,7 @@ pub(super) struct Around<'a> {
     pub(super) issuers: &'a [IssuerConfig],
     pub(super) clients: &'a [ClientConfig],
     pub(super) vocabulary: &'a Vocabulary,
-    pub(super) allow_plain_http: bool,
+    pub(super) outgoing: &'a OutgoingConfig,
 }
 
 /// The streams that are declared.
@@ -86,10 +90,9 @@ impl StreamEntry {
                 at(&format!("description has {chars} characters, and {DESCRIPTION_CHARS_MAX} is the most"))
             );
         }
-        let delivery = self
-            .delivery
-            .settle(&name, around.allow_plain_http)
-            .map_err(|error| anyhow::anyhow!(at(&format!("delivery {error:#}"))))?;
+        let of_delivery = |error: anyhow::Error| anyhow::anyhow!(at(&format!("delivery {error:#}")));
+        let polls = self.delivery.polls().map_err(of_delivery)?;
+        let delivery = self.delivery.settle(&name, around.outgoing).map_err(of_delivery)?;
         let audience = client.settings.audience.clone();
         let audience = audience.unwrap_or_else(|| Audience::One(client.id.clone()));
         let client = Client { id: client.id.clone(), audience };
@@ -100,6 +103,7 @@ impl StreamEntry {
             client,
             events: self.events,
             delivery,
+            polls,
             description: self.description,
         })
     }
@@ -125,7 +129,17 @@ fn is_supported(issuer: &IssuerConfig, uri: &str, vocabulary: &Vocabulary) -> bo
 }
 
 impl DeliveryEntry {
-    fn settle(self, name: &str, allow_plain_http: bool) -> anyhow::Result<DeliveryRequest> {
+    fn polls(&self) -> anyhow::Result<PollOptions> {
+        let options = poll_options(self.poll_visibility_seconds, self.poll_order.as_deref());
+        let options = options.map_err(|error| anyhow::anyhow!("has the wrong {error}"))?;
+        ensure!(
+            options.are_unset() || self.method == "poll",
+            "has poll_visibility_seconds or poll_order, which are for poll alone"
+        );
+        Ok(options)
+    }
+
+    fn settle(self, name: &str, outgoing: &OutgoingConfig) -> anyhow::Result<DeliveryRequest> {
         match (self.method.as_str(), self.endpoint_url) {
             ("poll", None) => {
                 ensure!(self.authorization.is_none(), "has an authorization, which is for push alone");
@@ -136,9 +150,15 @@ impl DeliveryEntry {
             }
             ("push", None) => bail!("needs an endpoint_url for push: where the receiver takes SETs"),
             ("push", Some(url)) => {
-                let endpoint = if allow_plain_http { Endpoint::parse_insecure(&url) } else { url.parse() };
+                let endpoint =
+                    if outgoing.allow_plain_http { Endpoint::parse_insecure(&url) } else { url.parse() };
                 let endpoint = endpoint.map_err(|breach| {
                     anyhow::anyhow!("has the endpoint_url {url:?}, which {}", breach.problem())
+                })?;
+                outgoing.check_url(endpoint.uri()).map_err(|refused| {
+                    anyhow::anyhow!(
+                        "has the endpoint_url {url:?}, which cannot be reached: {refused} (see [outgoing])"
+                    )
                 })?;
                 let credential = self.authorization.map(|source| {
                     let text = source.read(&format!("stream.delivery of {name:?}: authorization"))?;

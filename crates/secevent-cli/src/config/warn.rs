@@ -5,6 +5,7 @@ use super::document::Document;
 use super::reference::SECTIONS;
 use super::table::{Kind, Setting};
 use super::{Overrides, Settings};
+use crate::descriptors;
 use http::Uri;
 use secevent_http::{AddressGuard, ClientConfig, Ports, Proof};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -22,6 +23,27 @@ pub(super) fn warnings(document: &Document, overrides: &Overrides, settings: &Se
     warnings.of_times(settings);
     warnings.of_issuers(settings);
     warnings.findings
+}
+
+/// That fewer connections fit into the limit of open files than the settings allow.
+pub(super) fn of_descriptors(
+    document: &Document,
+    settings: &Settings,
+    limit: Option<u64>,
+) -> Option<Finding> {
+    let wanted = settings.listen.listening.limits.connections_max;
+    let shares = descriptors::share(limit, wanted, settings.outgoing.connections_max);
+    if !shares.is_reduced(wanted) {
+        return None;
+    }
+    let mut warnings = Warnings { document, findings: Vec::new() };
+    let reason = format!("server.connections_max is {wanted}, but {shares}");
+    let fix = format!(
+        "raise the hard limit to {} (LimitNOFILE= in systemd, `ulimit -Hn`), or set server.connections_max to {}",
+        shares.enough, shares.public
+    );
+    warnings.note("server.connections_max", reason, &fix);
+    warnings.findings.pop()
 }
 
 struct Warnings<'a> {

@@ -5,21 +5,57 @@ use anstream::println;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Uri};
 use secevent::Vocabulary;
-use secevent_ssf::{BoxFuture, Transport, TransportError};
+use secevent_ssf::{BoxFuture, Transport, TransportError, UrlRefused};
 use serde_json::Value;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Where the lines about exchanges go. Exchanges run side by side, and their lines may be kept back so that a cause is
+/// printed before what follows from it.
+#[derive(Default)]
+pub(super) struct Lines(Mutex<Option<Kept>>);
+
+#[derive(Default)]
+struct Kept {
+    /// Whose lines are printed all the same.
+    speaker: &'static str,
+    lines: Vec<String>,
+}
+
+impl Lines {
+    /// From now on only this party's lines are printed.
+    pub(super) fn keep_but(&self, speaker: &'static str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Kept { speaker, lines: Vec::new() });
+    }
+
+    /// Prints what was kept back, and all that comes.
+    pub(super) fn release(&self) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in kept.take().unwrap_or_default().lines {
+            println!("{line}");
+        }
+    }
+
+    fn print(&self, who: &str, line: String) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match kept.as_mut().filter(|kept| kept.speaker != who) {
+            Some(kept) => kept.lines.push(line),
+            None => println!("{line}"),
+        }
+    }
+}
 
 /// Tells each exchange of one party, and passes it on.
 pub(super) struct Tap {
     who: &'static str,
+    lines: Arc<Lines>,
     inner: Arc<dyn Transport>,
 }
 
 impl Tap {
-    pub(super) fn new(who: &'static str, inner: Arc<dyn Transport>) -> Self {
-        Self { who, inner }
+    pub(super) fn new(who: &'static str, lines: &Arc<Lines>, inner: Arc<dyn Transport>) -> Self {
+        Self { who, lines: Arc::clone(lines), inner }
     }
 
     fn tell(
@@ -42,7 +78,9 @@ impl Tap {
     fn line(&self, method: &Method, path: &str, status: &str, note: &str) {
         let who = self.who;
         let call = format!("{method} {}", shortened(path));
-        println!("   {DIM}{who:>17} →{DIM:#} {call:<43} {BOLD}{status:>3}{BOLD:#}  {DIM}{note}{DIM:#}");
+        let line =
+            format!("   {DIM}{who:>17} →{DIM:#} {call:<43} {BOLD}{status:>3}{BOLD:#}  {DIM}{note}{DIM:#}");
+        self.lines.print(who, line);
     }
 }
 
@@ -61,6 +99,10 @@ impl Transport for Tap {
             self.tell(&method, &path, &sent, &answer);
             answer
         })
+    }
+
+    fn check_url(&self, url: &Uri) -> Result<(), UrlRefused> {
+        self.inner.check_url(url)
     }
 }
 

@@ -8,7 +8,7 @@ use http::header::ACCEPT;
 use http::{Request, StatusCode, Uri};
 use secevent::Issuer;
 use secevent::json::without_bom;
-use secevent_http::{Client, ClientConfig, Ports};
+use secevent_http::{Client, ClientConfig, ConnectTo, Ports};
 use secevent_jose::{Jwk, JwkSet, KeyError};
 use secevent_ssf::metadata::well_known_url;
 use secevent_ssf::{ResponseLimit, Tolerance, TransmitterMetadata, Transport as _, TransportError};
@@ -96,8 +96,12 @@ impl Network {
     /// A client for the host that the user named, and for the usual port of others that it may refer to.
     fn new(url: &str, private: bool, trust: &Trust) -> Result<Self, Failure> {
         let named: Option<u16> = url.parse::<Uri>().ok().and_then(|uri| uri.port_u16());
+        let connect_to = trust.connect.of(url)?;
         let mut config = ClientConfig {
-            ports: Ports::Only(BTreeSet::from_iter([443].into_iter().chain(named))),
+            ports: Ports::Only(BTreeSet::from_iter(
+                [443].into_iter().chain(named).chain(connect_to.as_ref().map(ConnectTo::port)),
+            )),
+            connect_to,
             tls: trust.tls()?,
             ..ClientConfig::default()
         };

@@ -1,15 +1,17 @@
 //! `secevent stream list`, `show`, `create`, `update`, `replace` and `delete`.
 
 use super::wishes::{DeliveryArgs, events, short};
+use crate::confirm::Confirm;
 use crate::link::{ACCESS, Access, EXIT_CODES, Link, Need, stream_id};
 use crate::output::{BOLD, Failure, note, print, print_json, safe, table};
 use clap::Args;
 use secevent::Audience;
-use secevent_receiver::{Answer, ClientError};
+use secevent_receiver::{Answer, ClientError, PushCredential};
 use secevent_ssf::{
-    Change, CreateStream, Method, ReplaceStream, StreamConfiguration, StreamId, Supplied, UpdateStream,
+    Change, CreateStream, DeliveryRequest, Method, ReplaceStream, StreamConfiguration, StreamId, Supplied,
+    Unreadable, UpdateStream,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
 
 const CONFIGURATION: &str = "\
@@ -23,7 +25,8 @@ Examples:
   secevent stream list --issuer https://idp.example.com --client-id shop
   secevent stream list --json
 
-JSON: {{streams: […]}}, each a configuration as SSF has it.
+JSON: {{streams: […], unreadable?: [{{stream_id?, member, rule, message}}]}}, each stream a
+configuration as SSF has it.
 {ACCESS}
 {EXIT_CODES}"))]
 pub(crate) struct List {
@@ -49,7 +52,8 @@ pub(crate) struct Show {
 
 /// Create a stream.
 ///
-/// Without --push it is one that we poll. Without --events the transmitter chooses.
+/// Without --push it is one that we poll. Without --events the transmitter chooses: a secevent server sends all event
+/// types that the client may have.
 #[derive(Debug, Args)]
 #[command(after_long_help = format!("\
 Examples:
@@ -58,7 +62,9 @@ Examples:
     --authorization-env PUSH --events 'caep:*' --description \"the web shop\"
 
 Many transmitters allow one stream for each receiver, and answer 409 to a second. --adopt takes the
-stream that exists, and brings it into line with what is asked for.
+stream that exists with the same delivery, or else the only one, and changes what differs from what
+is asked for. The credential of pushes is not shown by transmitters, so that it cannot be compared:
+it is sent when the URL changes, and with --renew-authorization.
 
 {CONFIGURATION}
 {ACCESS}
@@ -72,15 +78,18 @@ pub(crate) struct Create {
     /// What the stream is for
     #[arg(long, value_name = "TEXT", help_heading = "What to ask for")]
     description: Option<String>,
-    /// If there is a stream already, take that one and bring it into line
+    /// If there is a stream already, take that one and change what differs
     #[arg(long, help_heading = "What to ask for")]
     adopt: bool,
+    /// Send the value of --authorization-env to a stream that is adopted, too
+    #[arg(long, requires = "adopt", requires = "authorization_env", help_heading = "What to ask for")]
+    renew_authorization: bool,
     /// For older transmitters: the subject format that is wanted, such as iss_sub
     #[arg(long, requires = "legacy", help_heading = "What to ask for")]
     format: Option<String>,
-    /// For older transmitters that let the receiver say it: the audience of the SETs
-    #[arg(long, requires = "legacy", help_heading = "What to ask for")]
-    audience: Option<String>,
+    /// For older transmitters that let the receiver say it: the audience of the SETs; may be repeated
+    #[arg(long, value_name = "NAME", requires = "legacy", help_heading = "What to ask for")]
+    audience: Vec<String>,
     #[command(flatten)]
     pub(crate) access: Access,
 }
@@ -148,6 +157,7 @@ pub(crate) struct Replace {
 #[command(after_long_help = format!("\
 Examples:
   secevent stream delete f67e39a0… --issuer https://idp.example.com
+  secevent stream delete f67e39a0… --issuer https://idp.example.com --yes
 
 JSON: {{deleted}}.
 {ACCESS}
@@ -156,25 +166,51 @@ pub(crate) struct Delete {
     /// The stream, as `secevent stream list` names it
     stream: String,
     #[command(flatten)]
+    confirm: Confirm,
+    #[command(flatten)]
     pub(crate) access: Access,
 }
 
 pub(crate) async fn list(args: &List) -> Result<(), Failure> {
     let link = args.access.meet(Need::Read).await?;
-    let streams = link.client.list().await.map_err(|error| link.failure(&error))?;
-    if args.access.json {
-        return print_json(&json!({ "streams": streams }));
+    let (mut streams, mut unreadable) = (Vec::new(), Vec::new());
+    for entry in link.client.list_each().await.map_err(|error| link.failure(&error))? {
+        match entry {
+            Ok(stream) => streams.push(stream),
+            Err(entry) => unreadable.push(entry),
+        }
     }
+    if args.access.json {
+        let mut answer = json!({ "streams": streams });
+        if !unreadable.is_empty() {
+            answer["unreadable"] = unreadable.iter().map(unreadable_json).collect();
+        }
+        return print_json(&answer);
+    }
+    for Unreadable { stream_id, breach } in &unreadable {
+        let stream = stream_id.as_deref().unwrap_or("without a name");
+        note(&format!("stream {stream} is not listed, because its configuration cannot be read: {breach}"));
+    }
+    streams.iter().for_each(note_if_empty);
     if streams.is_empty() {
-        return print("there are no streams\n");
+        return if unreadable.is_empty() { print("there are no streams\n") } else { Ok(()) };
     }
     let row = |stream: &StreamConfiguration| {
         let events: Vec<&str> = stream.events_delivered.iter().map(|uri| short(uri)).collect();
+        let events = if events.is_empty() { "none".to_owned() } else { events.join(", ") };
         let description = stream.description.clone().unwrap_or_else(|| "-".to_owned());
-        vec![name(&stream.stream_id).to_owned(), method(stream).to_owned(), events.join(", "), description]
+        vec![name(&stream.stream_id).to_owned(), method(stream).to_owned(), events, description]
     };
     let rows: Vec<Vec<String>> = streams.iter().map(row).collect();
     print(&table(&["STREAM", "DELIVERY", "EVENTS", "DESCRIPTION"], &rows))
+}
+
+fn unreadable_json(Unreadable { stream_id, breach }: &Unreadable) -> Value {
+    let mut entry = json!({ "member": breach.member(), "rule": breach.rule(), "message": breach.problem() });
+    if let Some(stream_id) = stream_id {
+        entry["stream_id"] = stream_id.as_str().into();
+    }
+    entry
 }
 
 pub(crate) async fn show(args: &Show) -> Result<(), Failure> {
@@ -197,10 +233,11 @@ pub(crate) async fn create(args: &Create) -> Result<(), Failure> {
         events_requested,
         description: args.description.clone(),
         format: args.format.clone(),
-        supplied: Supplied { aud: args.audience.clone().map(Audience::One), ..Supplied::default() },
+        supplied: Supplied { aud: audience(&args.audience), ..Supplied::default() },
     };
+    let credential = if args.renew_authorization { PushCredential::Send } else { PushCredential::Compare };
     let created = match args.adopt {
-        true => link.client.create_or_adopt(&create).await,
+        true => link.client.create_or_adopt(&create, credential).await,
         false => link.client.create(&create).await,
     };
     let created = created.map_err(|error| {
@@ -224,7 +261,7 @@ pub(crate) async fn update(args: &Update) -> Result<(), Failure> {
     let events_requested = events(&args.events)?;
     let link = args.access.meet(Need::Manage).await?;
     let mut update = UpdateStream::new(stream_id(&args.stream, &link)?);
-    let delivery = args.delivery.request(&link)?;
+    let delivery = with_poll_url(&link, &update.stream_id, args.delivery.request(&link)?).await;
     let delivery = match args.no_authorization {
         true => delivery.map(DeliveryArgs::without_authorization),
         false => delivery,
@@ -236,11 +273,7 @@ pub(crate) async fn update(args: &Update) -> Result<(), Failure> {
         None if args.no_description => Change::Clear,
         None => Change::Keep,
     };
-    let nothing = matches!(
-        (&update.delivery, &update.events_requested, &update.description),
-        (Change::Keep, Change::Keep, Change::Keep)
-    );
-    if nothing {
+    if update.is_empty() {
         return Err(Failure::misuse("there is nothing to change")
             .fix("say what with --events, --description, --push or --poll"));
     }
@@ -260,9 +293,11 @@ pub(crate) async fn update(args: &Update) -> Result<(), Failure> {
 pub(crate) async fn replace(args: &Replace) -> Result<(), Failure> {
     let events_requested = events(&args.events)?;
     let link = args.access.meet(Need::Manage).await?;
+    let stream_id = stream_id(&args.stream, &link)?;
+    let delivery = with_poll_url(&link, &stream_id, args.delivery.request(&link)?).await;
     let replace = ReplaceStream {
-        stream_id: stream_id(&args.stream, &link)?,
-        delivery: args.delivery.request(&link)?,
+        stream_id,
+        delivery,
         events_requested,
         description: args.description.clone(),
         format: None,
@@ -282,6 +317,7 @@ pub(crate) async fn replace(args: &Replace) -> Result<(), Failure> {
 }
 
 pub(crate) async fn delete(args: &Delete) -> Result<(), Failure> {
+    args.confirm.ask(&format!("this deletes the stream {} and all that is pending for it", args.stream))?;
     let link = args.access.meet(Need::Manage).await?;
     let stream = stream_id(&args.stream, &link)?;
     link.client.delete(&stream).await.map_err(|error| link.failure(&error))?;
@@ -289,6 +325,29 @@ pub(crate) async fn delete(args: &Delete) -> Result<(), Failure> {
         return print_json(&json!({ "deleted": name(&stream) }));
     }
     print(&format!("stream {} is deleted\n", safe(name(&stream))))
+}
+
+/// The delivery that is asked for, with the URL of a stream that is polled already: some transmitters lose it where it
+/// is not repeated.
+async fn with_poll_url(
+    link: &Link,
+    stream: &StreamId,
+    delivery: Option<DeliveryRequest>,
+) -> Option<DeliveryRequest> {
+    let request = delivery?;
+    if request.method() == Method::Push {
+        return Some(request);
+    }
+    match link.client.read(stream).await {
+        Ok(current) if current.delivery.method == Method::Poll => Some((&current.delivery).into()),
+        // The change itself shows what is wrong.
+        _ => Some(request),
+    }
+}
+
+/// What older transmitters take as `aud`: some read nothing but an array.
+fn audience(names: &[String]) -> Option<Audience> {
+    (!names.is_empty()).then(|| Audience::Many(names.to_vec()))
 }
 
 /// The stream as it is after a change.
@@ -308,7 +367,19 @@ async fn changed(
     tell(&configuration, json)
 }
 
+/// Such a stream can be verified and is silent otherwise.
+fn note_if_empty(stream: &StreamConfiguration) {
+    if stream.events_delivered.is_empty() {
+        let name = name(&stream.stream_id);
+        note(&format!(
+            "stream {name} carries no event types, so that no events are sent on it: ask for some with \
+             `secevent stream update {name} --events TYPE`"
+        ));
+    }
+}
+
 fn tell(stream: &StreamConfiguration, json: bool) -> Result<(), Failure> {
+    note_if_empty(stream);
     if json {
         return print_json(stream);
     }
@@ -318,7 +389,8 @@ fn tell(stream: &StreamConfiguration, json: bool) -> Result<(), Failure> {
     };
     line("stream", name(&stream.stream_id));
     line("issuer", stream.iss.as_str());
-    line("audience", &stream.aud.iter().collect::<Vec<_>>().join(", "));
+    let audience = stream.aud.iter().collect::<Vec<_>>().join(", ");
+    line("audience", if audience.is_empty() { "not stated" } else { &audience });
     let direction = if stream.delivery.method == Method::Push { "push to" } else { "poll at" };
     line("delivery", &format!("{direction} {}", stream.delivery.endpoint_url));
     let list = |uris: &[String]| uris.iter().map(|uri| short(uri)).collect::<Vec<_>>().join(", ");

@@ -28,7 +28,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     reach: Reach,
     /// Print JSON
-    #[arg(long, help_heading = "Options")]
+    #[arg(long, help_heading = None::<&'static str>)]
     pub(crate) json: bool,
 }
 

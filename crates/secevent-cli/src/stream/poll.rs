@@ -1,23 +1,24 @@
-//! `secevent stream poll`: the SETs that wait on a stream, verified and told.
+//! `secevent stream poll`: the SETs that wait on a stream, verified and shown; `secevent stream ack`.
 
 use super::sets::{Judge, Judged};
-use crate::link::{ACCESS, Access, Link, Need, stream_id};
-use crate::output::{Failure, note, print, print_json};
+use crate::link::{ACCESS, Access, EXIT_CODES, Link, Need, stream_id};
+use crate::output::{Failure, note, print, print_json, safe};
 use secevent_ssf::poll::{PollRequest, PollResponse};
 use secevent_ssf::{Method, StreamConfiguration, StreamId, push};
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout_at};
 
-/// Poll a stream once, verify the SETs that come, and show them.
+/// Poll a stream, verify the SETs that come, and show them.
 ///
-/// Nothing is acknowledged without --ack, so that all of it comes again. A receiver at work polls by itself: do not
-/// poll beside it with --ack, because what is acknowledged here it never sees.
+/// Nothing is acknowledged without --ack: it is handed out again later, by a secevent server after 60 seconds. A
+/// receiver at work polls by itself: do not poll beside it with --ack, because what is acknowledged here it never sees.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = format!("\
 Examples:
-  secevent stream poll f67e39a0…
+  secevent stream poll f67e39a0… --ack
   secevent stream poll f67e39a0… --wait 60 --ack --json
+  secevent stream poll f67e39a0…
 
 JSON: {{sets: [{{jti, valid, events, claims, token}} or {{jti, valid, error, token}}], more_available,
 acknowledged, refused}}, where error is {{code, message, fix?}}; valid is null where the keys to tell
@@ -38,11 +39,50 @@ pub(crate) struct Args {
     /// How many SETs to ask for
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     max: u64,
-    /// If nothing is there, wait so many seconds for something
+    /// If nothing is there, wait so many seconds for something; it is asked again where the transmitter answers at once
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     wait: Option<u64>,
+    /// A name by which the SETs mean us; may be repeated [default: those of the stream's configuration]
+    #[arg(long, value_name = "NAME")]
+    audience: Vec<String>,
     #[command(flatten)]
     pub(crate) access: Access,
+}
+
+/// Acknowledge SETs that were polled, so that they do not come again.
+///
+/// A transmitter does not say whether it knows a SET that is acknowledged.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = format!("\
+Examples:
+  secevent stream ack f67e39a0… EDx5Zl4rMvbYgzGUdwbBkW
+
+JSON: {{stream_id, acknowledged}}, the number of SETs.
+{ACCESS}
+{EXIT_CODES}"))]
+pub(crate) struct Ack {
+    /// The stream, as `secevent stream list` names it
+    stream: String,
+    /// The SETs, as `secevent stream poll` names them; behind -- if one begins with a hyphen
+    #[arg(value_name = "JTI", required = true, num_args = 1..=ACKS_MAX)]
+    jti: Vec<String>,
+    #[command(flatten)]
+    pub(crate) access: Access,
+}
+
+/// As many as a transmitter of another make takes in one request.
+const ACKS_MAX: usize = 1000;
+
+pub(crate) async fn ack(args: &Ack) -> Result<(), Failure> {
+    let link = args.access.meet(Need::Read).await?;
+    let stream = polled_stream(&link, &stream_id(&args.stream, &link)?).await?;
+    let ack = PollRequest::acknowledge_only(args.jti.clone(), Vec::new());
+    link.client.poll(&stream, &ack, Duration::ZERO).await.map_err(|error| link.failure(&error))?;
+    let count = args.jti.len();
+    if args.access.json {
+        return print_json(&json!({ "stream_id": args.stream, "acknowledged": count }));
+    }
+    print(&format!("acknowledged on stream {}: {}\n", safe(&args.stream), counted(count)))
 }
 
 pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
@@ -53,16 +93,14 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         return_immediately: args.wait.is_none(),
         ..PollRequest::default()
     };
-    let asked = link.client.poll(&stream, &poll, Duration::from_secs(args.wait.unwrap_or_default()) + GRACE);
     let polled = match args.wait {
-        None => asked.await,
-        // Transmitters that hold a poll for longer than we wait are left alone then.
-        Some(seconds) => {
-            timeout(Duration::from_secs(seconds), asked).await.unwrap_or(Ok(PollResponse::default()))
+        None => {
+            let polled = link.client.poll(&stream, &poll, Duration::ZERO).await;
+            polled.map_err(|error| link.failure(&error))?
         }
+        Some(seconds) => poll_for(&link, &stream, &poll, Duration::from_secs(seconds)).await?,
     };
-    let polled = polled.map_err(|error| link.failure(&error))?;
-    let judge = Judge::new(&link, &stream);
+    let judge = Judge::new(&link, &stream, &args.audience);
     let mut sets: Vec<Judged> = Vec::new();
     for set in polled.sets {
         sets.push(judge.judge(set).await);
@@ -79,15 +117,22 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
             "refused": refused,
         }))?;
     } else if sets.is_empty() {
-        print("nothing waits\n")?;
+        print("no SETs available\n")?;
+        note(&format!("SETs that were handed out and not acknowledged {HIDDEN}"));
     } else {
         let mut text = String::new();
         for set in &sets {
             set.write(&mut text);
         }
         print(&text)?;
-        if !args.ack {
-            note("nothing was acknowledged, so that it comes again: --ack does that");
+        let open = sets.len() - acknowledged - refused;
+        if open > 0 {
+            note(&format!(
+                "{} handed out and not acknowledged {HIDDEN}: --ack acknowledges what is valid, as does \
+                 `secevent stream ack {} JTI`",
+                counted(open),
+                args.stream
+            ));
         }
         if polled.more_available {
             note("there is more");
@@ -104,6 +149,52 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
 
 /// How much longer than we wait the network may: it must not be the one that gives up.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
+
+/// Some transmitters answer at once although they were asked to wait: how long from one request to the next.
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long it is, as far as a client can know.
+pub(super) const HIDDEN: &str = "are hidden for up to 60 s at a secevent server, and handed out again later";
+
+/// SETs in words.
+pub(super) fn counted(sets: usize) -> String {
+    match sets {
+        1 => "1 SET".to_owned(),
+        many => format!("{many} SETs"),
+    }
+}
+
+/// Polls until there is something, for as long as this. A transmitter that says that it is asked too often is asked
+/// again when it wants to be.
+async fn poll_for(
+    link: &Link,
+    stream: &StreamConfiguration,
+    poll: &PollRequest,
+    patience: Duration,
+) -> Result<PollResponse, Failure> {
+    let end = Instant::now() + patience;
+    loop {
+        let began = Instant::now();
+        // Transmitters that hold a poll for longer than we wait are left alone then.
+        let asked = timeout_at(end, link.client.poll(stream, poll, patience + GRACE)).await;
+        let pause = match asked {
+            Err(_) => return Ok(PollResponse::default()),
+            Ok(Ok(polled)) if !polled.sets.is_empty() => return Ok(polled),
+            Ok(Ok(_)) => PAUSE.saturating_sub(began.elapsed()),
+            Ok(Err(error)) => {
+                let too_often = error.status().is_some_and(|status| status.as_u16() == 429);
+                let pause = error.retry_after().unwrap_or(PAUSE).max(PAUSE);
+                if !too_often || pause >= end.saturating_duration_since(Instant::now()) {
+                    return Err(link.failure(&error));
+                }
+                pause
+            }
+        };
+        if timeout_at(end, sleep(pause)).await.is_err() {
+            return Ok(PollResponse::default());
+        }
+    }
+}
 
 /// Acknowledges and refuses, as far as that is wished.
 async fn settle(

@@ -2,7 +2,7 @@
 
 use crate::clock::SystemClock;
 use crate::link::Link;
-use crate::output::{BAD, BOLD, DIM, GOOD, WARNING, message, pretty, safe, utc};
+use crate::output::{BAD, BOLD, DIM, GOOD, WARNING, message, note, pretty, safe, utc};
 use crate::set::story;
 use secevent::{Clock, Profile, Set};
 use secevent_jose::{Compact, VerifyError};
@@ -26,11 +26,20 @@ pub(super) struct Judged {
 }
 
 impl Judge {
-    pub(super) fn new(link: &Link, stream: &StreamConfiguration) -> Self {
+    /// `audiences` are the names by which SETs mean us; none of them means those of the stream's configuration.
+    pub(super) fn new(link: &Link, stream: &StreamConfiguration, audiences: &[String]) -> Self {
         let mut source = Source::new("stream", link.peer.issuer.clone(), DeliveryRequest::poll());
         source.peer = link.peer.clone();
         source.keys_at = link.metadata().jwks_uri.clone();
-        source.audiences = stream.aud.iter().map(str::to_owned).collect();
+        source.audiences = match audiences {
+            [] => stream.aud.iter().map(str::to_owned).collect(),
+            named => named.to_vec(),
+        };
+        if source.audiences.is_empty() {
+            note(
+                "the stream's configuration names no audience: name ours with --audience, or no SET is valid",
+            );
+        }
         if link.peer.tolerance.legacy {
             source.profile = Profile::Legacy;
         }

@@ -1,5 +1,6 @@
 //! `secevent stream status`, `pause`, `enable` and `disable`.
 
+use crate::confirm::Confirm;
 use crate::link::{ACCESS, Access, EXIT_CODES, Link, Need, stream_id};
 use crate::output::{Failure, note, print, print_json, safe};
 use clap::Args;
@@ -65,6 +66,8 @@ For a break use `secevent stream pause`: a disabled stream loses what happens me
 {EXIT_CODES}"))]
 pub(crate) struct Disable {
     #[command(flatten)]
+    confirm: Confirm,
+    #[command(flatten)]
     pub(crate) change: SetStatus,
 }
 
@@ -95,6 +98,7 @@ pub(crate) async fn enable(args: &Enable) -> Result<(), Failure> {
 }
 
 pub(crate) async fn disable(args: &Disable) -> Result<(), Failure> {
+    args.confirm.ask(&format!("this drops all that is pending for the stream {}", args.change.stream))?;
     set(&args.change, Status::Disabled).await
 }
 

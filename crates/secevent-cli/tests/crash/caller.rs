@@ -94,6 +94,11 @@ impl Caller {
         self.ask_as(As::Operator, method, &format!("/admin/v1{path}"), body).await
     }
 
+    /// What the server says of its readiness.
+    pub(crate) async fn ready(&self) -> Result<(u16, Value), Gone> {
+        self.ask_as(As::Operator, &Method::GET, "/readyz", None).await
+    }
+
     async fn ask_as(
         &self,
         who: As,

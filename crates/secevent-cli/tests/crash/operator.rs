@@ -234,6 +234,23 @@ impl Operator {
         Ok(())
     }
 
+    /// Waits until nothing is owed to a stream.
+    pub(crate) async fn settled(
+        &self,
+        stream: &str,
+        ids: &Ids,
+        caller: &Caller,
+        log: &Log,
+    ) -> Result<(), Gone> {
+        loop {
+            let next = log.next();
+            if figures(stream, ids, caller).await?["backlog"]["pending"] == 0 {
+                return Ok(());
+            }
+            next.await;
+        }
+    }
+
     /// What is wrong with the copies: each stands whole under its name, or not at all.
     pub(crate) fn broken_copies(&self) -> Vec<String> {
         let broken = |copy: &Asked<PathBuf>| match copy.what.exists() {

@@ -8,7 +8,8 @@
  *
  *   POWERCUT_DIRECTORY  the directory, as an absolute path without links
  *   POWERCUT_JOURNAL    the journal, in another directory
- *   POWERCUT_FULL       if stated, a file: as long as it is there, the disk is full, and no file gets longer
+ *   POWERCUT_FULL       if stated, a file: as long as it is there, the disk is full, and files get longer only by as
+ *                       many bytes as others get shorter by; how many are left is kept in that file
  *
  * Processes that follow each other can keep one journal. An entry is a head of six numbers of 64 bits, in the machine's byte order, and then `length` bytes. Everything but
  * a sync is done and told under one lock, so the order of the entries is the order of the effects. A sync is told
@@ -155,13 +156,49 @@ static int open_file(int at, const char *path, int flags, mode_t mode) {
     return fd;
 }
 
-/* Whether there is no room for a file to end there. */
-static int is_too_long(int fd, off64_t end) {
-    if (full == NULL || syscall(SYS_faccessat, AT_FDCWD, full, F_OK) != 0) {
+/* Whether the disk is full, and how many bytes of it became free since. */
+static int is_full(int64_t *left) {
+    int fd = full == NULL ? -1 : (int)syscall(SYS_openat, AT_FDCWD, full, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
         return 0;
     }
+    if (syscall(SYS_pread64, fd, left, sizeof *left, 0) != (long)sizeof *left) {
+        *left = 0;
+    }
+    syscall(SYS_close, fd);
+    return 1;
+}
+
+static void leave(int64_t left) {
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, full, O_WRONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        syscall(SYS_pwrite64, fd, &left, sizeof left, 0);
+        syscall(SYS_close, fd);
+    }
+}
+
+/* Whether there is no room for a file to end there. If there is, it is taken. */
+static int is_too_long(int fd, off64_t end) {
+    int64_t left;
     struct stat status;
-    return fstat(fd, &status) == 0 && end > status.st_size;
+    pthread_mutex_lock(&lock);
+    int too_long = 0;
+    if (is_full(&left) && fstat(fd, &status) == 0 && end > status.st_size) {
+        too_long = end - status.st_size > left;
+        if (!too_long) {
+            leave(left - (end - status.st_size));
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    return too_long;
+}
+
+/* A file gets shorter by so many bytes. Under the lock. */
+static void give_back(int64_t bytes) {
+    int64_t left;
+    if (bytes > 0 && is_full(&left)) {
+        leave(left + bytes);
+    }
 }
 
 #define MODE(flags)                                                                                                    \
@@ -263,8 +300,11 @@ int ftruncate64(int fd, off64_t length) {
     }
     pthread_mutex_lock(&lock);
     uint64_t begun = now();
+    struct stat status;
+    int64_t before = fstat(fd, &status) == 0 ? status.st_size : 0;
     int done = (int)syscall(SYS_ftruncate, fd, length);
     if (done == 0) {
+        give_back(before - length);
         tell(KIND_TRUNCATE, file, (uint64_t)length, begun, NULL, 0);
     }
     pthread_mutex_unlock(&lock);
@@ -308,8 +348,11 @@ int unlinkat(int at, const char *path, int flags) {
     }
     pthread_mutex_lock(&lock);
     uint64_t begun = now();
+    struct stat status;
+    int64_t before = stat(name, &status) == 0 && status.st_nlink == 1 ? status.st_size : 0;
     int done = (int)syscall(SYS_unlinkat, at, path, flags);
     if (done == 0) {
+        give_back(before);
         tell(KIND_UNLINK, 0, 0, begun, name, strlen(name));
     }
     pthread_mutex_unlock(&lock);

@@ -80,6 +80,12 @@ impl Producer {
         Ok(())
     }
 
+    /// Posts once more, and repeats that until it is taken.
+    pub(crate) async fn insist_on_one_more(&mut self, caller: &Caller) -> Result<(), Gone> {
+        self.prepare(&[0]);
+        self.insist(caller).await
+    }
+
     /// Posts one last event about each subject. A stream is sent it when all that came before is settled.
     pub(crate) async fn close(&mut self, caller: &Caller) -> Result<Vec<EventName>, Gone> {
         let subjects: Vec<usize> = (0..Self::SUBJECTS).collect();
@@ -143,7 +149,7 @@ impl Producer {
     }
 
     /// Sends the last post, which may be refused for want of room.
-    async fn offer_last(&mut self, caller: &Caller) -> Result<u16, Gone> {
+    pub(crate) async fn offer_last(&mut self, caller: &Caller) -> Result<u16, Gone> {
         let post = self.posts.last_mut().unwrap();
         post.what.sent += 1;
         let Post { key, body, many, .. } = &post.what;

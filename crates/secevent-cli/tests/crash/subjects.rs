@@ -15,6 +15,7 @@ public_url = "http://127.0.0.1"
 [store]
 url = "sqlite:events.db"
 log_pages_max = 100
+reserve_bytes = 65536
 [[issuer]]
 url = "http://127.0.0.1"
 algorithm = "EdDSA"

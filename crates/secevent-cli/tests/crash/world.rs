@@ -22,6 +22,7 @@ public_url = "http://127.0.0.1"
 [store]
 url = "sqlite:events.db"
 log_pages_max = 100
+reserve_bytes = 65536
 [delivery]
 pushes_per_stream_max = 4
 retry_delay_first_seconds = 1

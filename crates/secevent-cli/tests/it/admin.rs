@@ -108,7 +108,7 @@ fn what_was_refused_is_seen_and_delivered_once_the_receiver_is_mended() {
     world.sink.refuse(true);
     world.emit("bob@example.com");
     world.json_once(&list, |told| told["dead"] != json!([]));
-    assert_eq!(world.json(&["dead", "discard", stream, "--all"]), json!({"discarded": 1}));
+    assert_eq!(world.json(&["dead", "discard", stream, "--all", "--yes"]), json!({"discarded": 1}));
     assert_eq!(world.json(&list), json!({"dead": []}));
     for (args, code, told) in [
         (&["dead", "show", stream, jti][..], 1, "the stream has no such SET"),
@@ -130,6 +130,28 @@ fn what_was_refused_is_seen_and_delivered_once_the_receiver_is_mended() {
     );
     for secret in [token.as_str(), "credential-of-shop", "alice", "bob@"] {
         assert!(!log.contains(secret), "{secret}: {log}");
+    }
+}
+
+// finding: C10
+#[test]
+fn what_cannot_be_undone_is_done_on_a_terminal_or_with_yes() {
+    let place = Place::new();
+    for args in [
+        &["stream", "delete", "x"][..],
+        &["stream", "disable", "x"],
+        &["streams", "disable", "x", "--admin", "http://127.0.0.1:1"],
+        &["dead", "discard", "x", "--all", "--admin", "http://127.0.0.1:1"],
+        &["client", "delete", "x", "--admin", "http://127.0.0.1:1"],
+        &["key", "withdraw", "https://events.example.com", "x", "--admin", "http://127.0.0.1:1"],
+    ] {
+        let run = |args: &[&str]| place.run_in(&[("SECEVENT_ADMIN_TOKEN", "t")], args);
+        let ran = run(args);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
+        assert!(ran.stderr.contains("no terminal to confirm on") && ran.stderr.contains("--yes"), "{ran:?}");
+        // With it the command goes on, to a server that is not there.
+        let ran = run(&[args, &["--yes"]].concat());
+        assert_eq!(ran.code, 1, "{ran:?}");
     }
 }
 
@@ -222,6 +244,24 @@ fn a_copy_that_was_made_while_serving_can_be_served() {
     assert_eq!(again.code, 1, "{again:?}");
     assert!(again.stderr.contains("something of this name already"), "{again:?}");
 
+    // finding: C4
+    let (whole, files) = (std::fs::read(place.path("copy.db")).unwrap(), place.files());
+    let check = ["restore", "--check", "copy.db", "--dev", "--config", "secevent.toml", "--json"];
+    let told = place.run(&check);
+    assert_eq!(told.code, 0, "{told:?}");
+    let told = told.json();
+    assert_eq!(
+        (&told["usable"], &told["master_key"], &told["damage"]),
+        (&json!(true), &json!("fits"), &json!([]))
+    );
+    assert_eq!((&told["counts"]["streams"], &told["counts"]["pending"]), (&json!(1), &json!(2)), "{told}");
+    place.write("other.toml", CONFIG.replace("key = \"00", "key = \"ff"));
+    let told = place.run(&[&check[..4], &["--config", "other.toml"]].concat());
+    assert_eq!(told.code, 1, "{told:?}");
+    std::fs::remove_file(place.path("other.toml")).unwrap();
+    assert_eq!(place.run(&["restore", "copy.db"]).code, 2, "it only checks");
+    assert!(std::fs::read(place.path("copy.db")).unwrap() == whole && place.files() == files);
+
     // The original is killed, and the copy takes its place.
     let address = server.kill();
     let server = Server::start_with(&place, &address, &["--store", "sqlite:copy.db"]);
@@ -266,7 +306,7 @@ fn what_an_operator_paused_or_disabled_stays_so() {
     assert!(told.contains("stream-updated"), "{told}");
     assert!(told.contains("alice@example.com"), "it was kept: {told}");
 
-    let disabled = world.run(&["streams", "disable", stream]).ok();
+    let disabled = world.run(&["streams", "disable", stream, "--yes"]).ok();
     assert_eq!(disabled, format!("stream {stream} is disabled\n"));
     assert!(world.sink.next().to_string().contains("disabled"), "its receiver is told");
     world.emit("bob@example.com");
@@ -352,6 +392,9 @@ fn help() {
         "replay start",
         "replay list",
         "replay cancel",
+        "clock show",
+        "clock confirm",
+        "restore",
         "backup",
     ] {
         let args: Vec<&str> = command.split(' ').chain(["--help"]).collect();

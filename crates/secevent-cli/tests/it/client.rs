@@ -103,13 +103,13 @@ fn a_client_is_made_used_switched_off_and_deleted() {
     assert_eq!(world.emits("idp2", third, "alice@good.example").code, 1);
     assert_eq!(world.run(&["enable", "idp2"]).ok(), "client idp2 is enabled\n");
     assert_eq!(world.emits("idp2", third, "alice@good.example").code, 0);
-    assert_eq!(world.run(&["delete", "idp2"]).ok(), "client idp2 is deleted, with its streams\n");
+    assert_eq!(world.run(&["delete", "idp2", "--yes"]).ok(), "client idp2 is deleted, with its streams\n");
     assert_eq!(world.emits("idp2", third, "alice@good.example").code, 1);
     for (args, code, told) in [
         (&["show", "idp2"][..], 1, "there is no such client"),
         (&["create", "x", "--scope", "all"], 1, "there is no scope"),
         (&["create", "x", "--scope", "ssf.read"], 1, "audience"),
-        (&["delete", "shop"], 1, "declared in configuration"),
+        (&["delete", "shop", "--yes"], 1, "declared in configuration"),
         (&["update", "shop", "--clear", "id"], 2, "possible values"),
         (&["create", "x", "--scope", "events.write", "--jwks", "missing.json"], 2, "missing.json"),
     ] {

@@ -13,8 +13,13 @@ fn the_story_is_told_to_its_end() {
         "SET: ssf:verification",
         "is verified: the transmitter reaches us",
         "is verified",
+        // The producer's answer comes before what is delivered because of it (finding: C16).
         "POST /events",
         "owed to 2 streams",
+        "only now is the producer told",
+        "SET: caep:session-revoked",
+        "shop by push",
+        "shop by poll",
         "Nothing is owed to the receiver any more",
         "The story is told.",
     ];

@@ -50,6 +50,7 @@ fn a_place_is_examined_before_the_first_start_beside_a_server_and_after_it() {
             ("admin token", "ok"),
             ("master key", "skipped"),
             ("server", "ok"),
+            ("integrity", "ok"),
             ("listener", "ok"),
             ("metadata", "ok"),
             ("clock", "skipped"),
@@ -71,6 +72,20 @@ fn a_place_is_examined_before_the_first_start_beside_a_server_and_after_it() {
     let after = doctor(&place, "127.0.0.1:0", &[]);
     assert_eq!(after.code, 0, "{after:?}");
     verdicts(&after.json(), &[("store", "ok"), ("master key", "ok"), ("metadata", "skipped")]);
+
+    // finding: C5
+    let mut content = std::fs::read(place.path("events.db")).unwrap();
+    let key = content
+        .chunks_mut(4_096)
+        .rev()
+        .find(|page| page.windows(9).any(|part| part == b"store-key"))
+        .unwrap();
+    key[8..200].fill(0xee);
+    place.write("events.db", content);
+    let damaged = doctor(&place, "127.0.0.1:0", &[]);
+    assert_eq!(damaged.code, 1, "{damaged:?}");
+    let (verdict, what) = of(&damaged.json(), "store");
+    assert!(verdict == "fail" && what.contains("is damaged"), "{damaged:?}");
 }
 
 #[test]

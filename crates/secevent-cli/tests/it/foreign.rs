@@ -40,6 +40,18 @@ pub(crate) struct State {
     pub(crate) signer: Signer,
     /// What it says of itself, over what it says anyway.
     pub(crate) metadata: Value,
+    /// What stands in answers with tokens, over what stands there anyway.
+    pub(crate) granted: Value,
+    /// Whether it takes no token, without a word about why, as Keycloak does where a scope is missing.
+    pub(crate) denies: bool,
+    /// The list of streams, if it is not the one of what there is.
+    pub(crate) list: Option<Value>,
+    /// Members that it leaves out of what it shows of streams.
+    pub(crate) hidden: Vec<&'static str>,
+    /// How many requests for verification come too soon.
+    pub(crate) hasty_checks: usize,
+    /// How many polls bring nothing yet, whatever waits.
+    pub(crate) empty_polls: usize,
     published: JwkSet,
 }
 
@@ -59,6 +71,12 @@ impl Foreign {
             published: JwkSet::new([signer.key().public().clone()]),
             signer,
             metadata: json!({}),
+            granted: json!({}),
+            denies: false,
+            list: None,
+            hidden: Vec::new(),
+            hasty_checks: 0,
+            empty_polls: 0,
         }));
         let (shared, name) = (Arc::clone(&state), issuer.clone());
         std::thread::spawn(move || {
@@ -79,6 +97,12 @@ impl Foreign {
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+
+    /// How many requests to a path there were.
+    pub(crate) fn count(&self, path: &str) -> usize {
+        let state = self.state();
+        state.requests.iter().filter(|asked| asked.path.split('?').next() == Some(path)).count()
     }
 
     /// The last request to a path.
@@ -109,6 +133,9 @@ impl State {
                 401,
                 json!({"error": "invalid_token", "error_description": format!("{sent} is not known")}),
             );
+        }
+        if !is_open && self.denies {
+            return (401, String::new());
         }
         let origin = issuer.trim_end_matches("/tenant/7");
         match (asked.method.as_str(), path) {
@@ -143,7 +170,14 @@ impl State {
                 .iter()
                 .any(|proof| asked.body.contains(proof))
             {
-                true => told(200, json!({"access_token": TOKEN, "token_type": "Bearer", "expires_in": 300})),
+                true => {
+                    let mut answer =
+                        json!({"access_token": TOKEN, "token_type": "Bearer", "expires_in": 300});
+                    for (name, value) in self.granted.as_object().unwrap() {
+                        answer[name] = value.clone();
+                    }
+                    told(200, answer)
+                }
                 false => told(401, json!({"error": "invalid_client", "error_description": asked.body})),
             },
             ("GET", "/keys") => (200, self.published.to_json()),
@@ -151,8 +185,15 @@ impl State {
                 told(409, json!({"error": "conflict", "error_description": "one stream is enough"}))
             }
             ("POST" | "PUT", "/rest/v2/streams") => {
-                self.stream = Some(as_shown(issuer, origin, &asked.json()));
+                let mut stream = as_shown(issuer, origin, &asked.json());
+                for name in &self.hidden {
+                    stream.as_object_mut().unwrap().remove(*name);
+                }
+                self.stream = Some(stream);
                 told(200, self.stream.clone().unwrap())
+            }
+            ("GET", "/rest/v2/streams") if self.list.is_some() && !query.contains("stream_id=") => {
+                told(200, self.list.clone().unwrap())
             }
             ("GET", "/rest/v2/streams") => match (&self.stream, query.contains("stream_id=")) {
                 (None, _) => told(404, json!({"error": "not_found"})),
@@ -164,6 +205,13 @@ impl State {
                 told(200, json!({"deleted": true}))
             }
             (_, "/rest/v2/streams") => (405, String::new()),
+            ("POST", "/rest/v2/check") if self.hasty_checks > 0 => {
+                self.hasty_checks -= 1;
+                told(
+                    429,
+                    json!({"error": "too_many_requests", "error_description": "Wait at least 5 seconds"}),
+                )
+            }
             ("POST", "/rest/v2/check") => {
                 let state = asked.json()["state"].clone();
                 let claims = json!({
@@ -184,7 +232,11 @@ impl State {
                 for jti in asked["setErrs"].as_object().into_iter().flat_map(|refused| refused.keys()) {
                     self.waiting.remove(jti);
                 }
-                let sets = if asked["maxEvents"] == 0 { json!({}) } else { json!(self.waiting) };
+                let is_empty = asked["maxEvents"] == 0 || self.empty_polls > 0;
+                if asked["maxEvents"] != 0 {
+                    self.empty_polls = self.empty_polls.saturating_sub(1);
+                }
+                let sets = if is_empty { json!({}) } else { json!(self.waiting) };
                 told(200, json!({ "sets": sets }))
             }
             ("POST", "/rest/v2/people:add") => (201, "{}".to_owned()),

@@ -98,6 +98,11 @@ fn a_refusal_forges_neither_log_lines_nor_lines_of_commands() {
     let (_, log) = world.server.end();
     check(&log);
     assert!(log.contains(r"bad x\nFORGED\r\nFORGED"), "{log}");
+    // finding: C12
+    let named = format!(
+        "WARN Receiver rejected SET stream.id={stream} jti={jti} txn=t-1 event.type=https://schemas.openid.net/"
+    );
+    assert!(log.contains(&named), "{named}: {log}");
 }
 
 #[test]

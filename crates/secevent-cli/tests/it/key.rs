@@ -59,11 +59,11 @@ fn keys_are_published_rotated_and_withdrawn_and_never_shown() {
 
     let generated = place.run(&["key", "generate", issuer, "--json"]).json();
     assert_eq!(generated["algorithm"], "RS256", "the issuer's own");
-    let ran = place.run(&["key", "withdraw", issuer, "2026-11"]).ok();
+    let ran = place.run(&["key", "withdraw", issuer, "2026-11", "--yes"]).ok();
     assert!(ran.lines().any(|line| line.contains("2026-11") && line.contains("withdrawn")), "{ran}");
     let left: Vec<_> = states(&list()).into_iter().filter(|(_, state)| state == "current").collect();
     assert_eq!(left.len(), 2, "another one took its place: {left:?}");
-    assert_eq!(place.run(&["key", "withdraw", issuer, "2026-11"]).code, 1);
+    assert_eq!(place.run(&["key", "withdraw", issuer, "2026-11", "--yes"]).code, 1);
     assert_eq!(place.run(&["key", "rotate", issuer, "--now", "--at", "2099-01-01T00:00:00Z"]).code, 2);
 
     let told = place.run(&["key", "list"]).ok();

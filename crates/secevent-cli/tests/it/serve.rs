@@ -51,14 +51,23 @@ impl Server {
 
     /// The same, with these variables in the environment.
     pub(crate) fn start_in(place: &Place, listen: &str, more: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_secevent"))
-            .args(["serve", "--dev", "--config", "secevent.toml", "--listen", listen])
-            .args(more)
-            .envs(environment.iter().copied())
-            .current_dir(place.path(""))
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_secevent"));
+        command.args(["serve", "--dev", "--config", "secevent.toml", "--listen", listen]);
+        command.args(more).envs(environment.iter().copied());
+        Self::run(place, &mut command)
+    }
+
+    /// Starts one that may have so many files open.
+    pub(crate) fn start_limited(place: &Place, files: u32) -> Self {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_secevent")])
+            .args(["serve", "--dev", "--config", "secevent.toml", "--listen", "127.0.0.1:0"]);
+        Self::run(place, &mut command)
+    }
+
+    fn run(place: &Place, command: &mut Command) -> Self {
+        let mut child = command.current_dir(place.path("")).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
         let mut log = String::new();
         let ready =
@@ -67,6 +76,15 @@ impl Server {
         let address = ready.split("listen=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
         let log = std::thread::spawn(move || lines.fold(log, |log, line| log + &line + "\n"));
         Self { child: Process(child), address, log }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.0.id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
     }
 
     pub(crate) fn issuer(&self) -> String {

@@ -98,9 +98,9 @@ fn a_streams_life_at_our_own_server() {
     assert_eq!(paused, json!({"stream_id": id, "status": "paused", "reason": "night"}));
     assert!(shop.run(&["stream", "status", id]).ok().contains("is paused: night"));
     assert_eq!(shop.json(&["stream", "enable", id])["status"], "enabled");
-    assert_eq!(shop.json(&["stream", "disable", id])["status"], "disabled");
+    assert_eq!(shop.json(&["stream", "disable", id, "--yes"])["status"], "disabled");
 
-    assert_eq!(shop.json(&["stream", "delete", id]), json!({"deleted": id}));
+    assert_eq!(shop.json(&["stream", "delete", id, "--yes"]), json!({"deleted": id}));
     let gone = error(&shop.run(&["stream", "show", id, "--json"]));
     assert_eq!(gone["code"], "not_found");
     assert_eq!(shop.server.stop(), 0);
@@ -285,12 +285,16 @@ fn a_transmitter_of_another_make_is_understood() {
         "{adopted}"
     );
 
-    for command in ["status", "enable", "disable"] {
-        let refused = error(&run(&["stream", command, ONLY]));
+    for command in [&["status"][..], &["enable"], &["disable", "--yes"]] {
+        let refused = error(&run(&[&["stream"], command, &[ONLY]].concat()));
         assert_eq!(refused["code"], "unsupported");
         assert_eq!(refused["message"], "the transmitter has no status_endpoint");
     }
-    assert_eq!(json(&["stream", "delete", ONLY]), json!({"deleted": ONLY}), "200 with a body is a success");
+    assert_eq!(
+        json(&["stream", "delete", ONLY, "--yes"]),
+        json!({"deleted": ONLY}),
+        "200 with a body is a success"
+    );
     assert_eq!(foreign.last("/rest/v2/streams").path, "/rest/v2/streams?api=3&stream_id=only%20one%2F%26");
 }
 
@@ -305,6 +309,8 @@ fn a_verification_event_counts_if_it_is_signed() {
     assert_eq!(verified.code, 0, "{verified:?}");
     assert_eq!((&verified.json()["verified"], &verified.json()["jti"]), (&json!(true), &json!("check-1")));
     assert_eq!(foreign.state().waiting.keys().collect::<Vec<_>>(), ["a-other"]);
+    // finding: A12. What came beside is shown.
+    assert_eq!(verified.json()["others"][0]["jti"], "a-other");
 
     // A stranger's signature proves nothing, whatever state the event has.
     foreign.state().signer = signer();
@@ -401,6 +407,257 @@ fn an_answer_that_repeats_the_token_is_not_shown() {
     assert!(!ran.stderr.contains("token-of-somebody"), "{ran:?}");
 }
 
+// finding: A1
+#[test]
+fn adopting_takes_the_stream_that_is_there() {
+    let shop = Shop::new();
+    let sink = Sink::open();
+    let poll = ["stream", "create", "--adopt", "--events", "caep:session-revoked", "--description", "web"];
+    let first = shop.json(&poll);
+    assert_eq!(shop.json(&poll), first, "not one more each time");
+    let changed = shop.json(&["stream", "create", "--adopt", "--description", "shop"]);
+    assert_eq!((&changed["stream_id"], &changed["description"]), (&first["stream_id"], &json!("shop")));
+    assert_eq!(changed["events_requested"], first["events_requested"], "what is left open stays");
+
+    let push = ["stream", "create", "--adopt", "--push", &sink.url, "--authorization-env", "PUSH"];
+    let pushed = shop.json(&push);
+    assert_ne!(pushed["stream_id"], first["stream_id"]);
+    assert_eq!(shop.json(&push), pushed);
+    let renewed = shop.json(&[&push[..], &["--renew-authorization"]].concat());
+    assert_eq!(renewed, pushed);
+    assert_eq!(shop.json(&["stream", "list"])["streams"].as_array().unwrap().len(), 2);
+    let misuse = shop.run(&["stream", "create", "--adopt", "--poll", "--renew-authorization"]);
+    assert_eq!(misuse.code, 2, "{misuse:?}");
+    assert_eq!(shop.server.stop(), 0);
+}
+
+/// The credential of pushes is sent to an adopted stream where that is wished for, and the URL of a polled one is
+/// repeated.
+// finding: A1
+#[test]
+fn what_an_adopted_stream_would_lose_is_sent_along() {
+    let (foreign, place) = (Foreign::open(), Place::new());
+    let environment = [AS_CLIENT[0], AS_CLIENT[1], ("PUSH", "Bearer credential-of-rp")];
+    let run = |args: &[&str]| {
+        let ran = at(&foreign, &place, &environment, args);
+        assert_eq!(ran.code, 0, "{ran:?}");
+    };
+    const STREAMS: &str = "/rest/v2/streams";
+    run(&["stream", "create", "--poll", "--events", "caep:session-revoked"]);
+    run(&["stream", "create", "--adopt", "--poll", "--events", "caep:session-revoked"]);
+    assert_eq!(foreign.last(STREAMS).method, "GET", "nothing differs");
+    run(&["stream", "create", "--adopt", "--poll", "--events", "caep:credential-change"]);
+    let sent = foreign.last(STREAMS).json();
+    assert!(sent["delivery"]["endpoint_url"].as_str().unwrap().ends_with("/rest/v2/fetch"), "{sent}");
+    run(&["stream", "replace", ONLY, "--poll"]);
+    let sent = foreign.last(STREAMS).json();
+    assert!(sent["delivery"]["endpoint_url"].as_str().unwrap().ends_with("/rest/v2/fetch"), "{sent}");
+
+    let push =
+        ["stream", "create", "--adopt", "--push", "http://127.0.0.1:9/x", "--authorization-env", "PUSH"];
+    run(&push);
+    assert_eq!(foreign.last(STREAMS).json()["delivery"]["authorization_header"], "Bearer credential-of-rp");
+    // It shows the credential, so that it is known to be the same. Where it is not shown, that cannot be known.
+    run(&push);
+    assert_eq!(foreign.last(STREAMS).method, "GET");
+    let hide = || {
+        let mut state = foreign.state();
+        let delivery = state.stream.as_mut().unwrap()["delivery"].as_object_mut().unwrap();
+        delivery.remove("authorization_header");
+    };
+    hide();
+    run(&push);
+    assert_eq!(foreign.last(STREAMS).method, "GET");
+    run(&[&push[..], &["--renew-authorization"]].concat());
+    assert_eq!(foreign.last(STREAMS).method, "PUT");
+}
+
+/// A transmitter that asks for scopes without a document of RFC 9728, and refuses without a word, as Keycloak does.
+// finding: A6
+#[test]
+fn scopes_are_asked_for_and_named_in_refusals() {
+    let (foreign, place) = (Foreign::open(), Place::new());
+    let list = ["stream", "list"];
+    let scope = |environment: &[(&str, &str)], args: &[&str]| -> Option<String> {
+        let ran = at(&foreign, &place, &[&AS_CLIENT[..], environment].concat(), args);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let form = foreign.last("/login/token").body;
+        form.split('&').find_map(|pair| pair.strip_prefix("scope=")).map(str::to_owned)
+    };
+    let is = |name: &str| Some(name.to_owned());
+    assert_eq!(scope(&[], &list), is("ssf.read"));
+    assert_eq!(scope(&[], &["stream", "create", "--poll"]), is("ssf.manage+ssf.read"));
+    assert_eq!(scope(&[("SECEVENT_SCOPE", "a b")], &list), is("a+b"));
+    assert_eq!(scope(&[("SECEVENT_SCOPE", "")], &list), None);
+    assert_eq!(scope(&[("SECEVENT_SCOPE", "a b")], &["stream", "list", "--scope", "c"]), is("c"));
+    assert_eq!(scope(&[], &["stream", "list", "--scope", ""]), None);
+
+    // The place where tokens are given may be named, and how the secret is sent there.
+    let endpoint = format!("{}/login/token", foreign.issuer.trim_end_matches("/tenant/7"));
+    let named = ["stream", "list", "--token-endpoint", &endpoint];
+    assert_eq!(scope(&[], &[&named[..], &["--client-auth", "post"]].concat()), is("ssf.read"));
+    assert!(!foreign.last("/login/token").headers.contains_key("authorization"));
+    let basic = error(&at(&foreign, &place, &AS_CLIENT, &named));
+    assert!(foreign.last("/login/token").headers["authorization"].starts_with("Basic "));
+    let fix = basic["fix"].as_str().unwrap();
+    assert!(fix.contains("client rp") && fix.contains(&endpoint) && fix.contains("--client-auth"), "{fix}");
+
+    foreign.state().denies = true;
+    let fix = |environment: &[(&str, &str)], args: &[&str]| -> String {
+        let refused = error(&at(&foreign, &place, environment, args));
+        assert_eq!(refused["code"], "authentication_failed", "{refused}");
+        refused["fix"].as_str().unwrap().to_owned()
+    };
+    let refused = fix(&AS_CLIENT, &list);
+    assert!(refused.contains("client rp") && refused.contains("ssf.read"), "{refused}");
+    foreign.state().granted = json!({ "scope": "profile email" });
+    let refused = fix(&AS_CLIENT, &list);
+    assert!(refused.contains(r#""profile email" and no ssf scope"#), "{refused}");
+    assert!(fix(&[("SECEVENT_TOKEN", "x")], &list).contains("SECEVENT_TOKEN (or --token) was sent"));
+    assert!(fix(&[], &list).contains("no credentials were given"));
+    let header = fix(&[], &["stream", "list", "--header", "X-API-Key: y"]);
+    assert!(header.contains("header x-api-key of --header"), "{header}");
+}
+
+// finding: A7
+#[test]
+fn verification_is_asked_for_again_within_the_time() {
+    let (foreign, place) = (Foreign::open(), Place::new());
+    let run = |args: &[&str]| at(&foreign, &place, &AS_CLIENT, args);
+    assert_eq!(run(&["stream", "create", "--poll"]).code, 0);
+    foreign.state().hasty_checks = 1;
+    let verified = run(&["stream", "verify", ONLY, "--wait", "30"]);
+    assert_eq!((verified.code, foreign.count("/rest/v2/check")), (0, 2), "{verified:?}");
+    foreign.state().hasty_checks = 1;
+    assert_eq!(error(&run(&["stream", "verify", ONLY]))["code"], "too_often");
+}
+
+// finding: A9
+#[test]
+fn a_poll_waits_where_the_transmitter_does_not() {
+    let (foreign, place) = (Foreign::open(), Place::new());
+    let run = |args: &[&str]| at(&foreign, &place, &AS_CLIENT, args);
+    assert_eq!(run(&["stream", "create", "--poll"]).code, 0);
+    assert_eq!(run(&["stream", "verify", ONLY]).code, 0);
+    foreign.state().empty_polls = 2;
+    let polled = run(&["stream", "poll", ONLY, "--wait", "60"]).json();
+    assert_eq!(polled["sets"][0]["jti"], "check-1", "{polled}");
+    assert_eq!(foreign.count("/rest/v2/fetch"), 3, "again and again, and not without a pause");
+    // When the time is over, that is no failure.
+    foreign.state().empty_polls = usize::MAX;
+    let polled = run(&["stream", "poll", ONLY, "--wait", "1"]);
+    assert_eq!((polled.code, polled.json()["sets"].clone()), (0, json!([])), "{polled:?}");
+    assert!(foreign.count("/rest/v2/fetch") <= 5, "no busy loop");
+}
+
+// finding: A12
+#[test]
+fn what_was_handed_out_is_hidden_for_a_while_and_can_be_acknowledged() {
+    let shop = Shop::new();
+    let id = shop.json(&["stream", "create", "--events", "caep:session-revoked"])["stream_id"].clone();
+    let id = id.as_str().unwrap();
+    assert_eq!(shop.json(&["stream", "verify", id, "--wait"])["others"], json!([]));
+    shop.emit("alice@example.com");
+    let polled = shop.run(&["stream", "poll", id, "--wait", "60", "--json"]);
+    let jti = polled.json()["sets"][0]["jti"].as_str().unwrap().to_owned();
+
+    // That it is hidden is not the same as that there is nothing.
+    let nothing = shop.run(&["stream", "poll", id]);
+    assert!(nothing.stdout.contains("no SETs available"), "{nothing:?}");
+    assert!(nothing.stderr.contains("not acknowledged are hidden for up to 60 s"), "{nothing:?}");
+    let pending = || shop.place.run(&["streams", "--json"]).json()["streams"][0]["pending"].clone();
+    assert_eq!(pending(), 1);
+    let acked = shop.json(&["stream", "ack", id, &jti]);
+    assert_eq!(acked, json!({"stream_id": id, "acknowledged": 1}));
+    assert_eq!(pending(), 0);
+
+    shop.emit("bob@example.com");
+    let polled = shop.run(&["stream", "poll", id, "--wait", "60"]);
+    assert!(polled.stderr.contains("1 SET handed out and not acknowledged"), "{polled:?}");
+    assert_eq!(shop.run(&["stream", "ack", id]).code, 2, "which?");
+    assert_eq!(shop.server.stop(), 0);
+}
+
+// finding: A14
+#[test]
+fn a_stream_that_cannot_be_read_is_named_beside_the_others() {
+    let (foreign, place) = (Foreign::open(), Place::new());
+    assert_eq!(at(&foreign, &place, &AS_CLIENT, &["stream", "create", "--poll"]).code, 0);
+    let good = foreign.state().stream.clone().unwrap();
+    let mut bad = good.clone();
+    bad["stream_id"] = json!("bad\u{1b}");
+    bad["delivery"].as_object_mut().unwrap().remove("endpoint_url");
+    foreign.state().list = Some(json!([bad, good]));
+    let listed = at(&foreign, &place, &AS_CLIENT, &["stream", "list"]).json();
+    assert_eq!(listed["streams"][0]["stream_id"], ONLY);
+    let unreadable = &listed["unreadable"][0];
+    assert_eq!(
+        (&unreadable["member"], &unreadable["rule"]),
+        (&json!("[0].delivery.endpoint_url"), &json!("SSF-40"))
+    );
+    let shown = place.run_in(&AS_CLIENT, &["stream", "list", "--issuer", &foreign.issuer, "--legacy"]);
+    assert!(shown.stdout.contains(ONLY) && shown.stderr.contains("bad\\u{1b}"), "{shown:?}");
+    assert!(shown.stderr.contains("endpoint_url"), "{shown:?}");
+}
+
+// finding: A10
+#[test]
+fn an_audience_is_sent_as_an_array_and_need_not_come_back() {
+    let (foreign, place) = (Foreign::open(), Place::new());
+    let run = |args: &[&str]| at(&foreign, &place, &AS_CLIENT, args);
+    foreign.state().hidden = vec!["aud"];
+    let created = run(&["stream", "create", "--poll", "--audience", "https://rp.example"]);
+    assert_eq!(created.code, 0, "{created:?}");
+    assert_eq!(created.json().get("aud"), None);
+    assert_eq!(foreign.last("/rest/v2/streams").json()["aud"], json!(["https://rp.example"]));
+    assert_eq!(run(&["stream", "verify", ONLY, "--state", "x"]).code, 0);
+    assert_eq!(foreign.last("/rest/v2/check").path, "/rest/v2/check?stream_id=only%20one%2F%26");
+    // Who we are has to be said then.
+    let unknown = run(&["stream", "poll", ONLY]);
+    assert_eq!(unknown.code, 1);
+    assert!(unknown.stderr.contains("--audience"), "{unknown:?}");
+    let known = run(&[
+        "stream",
+        "poll",
+        ONLY,
+        "--audience",
+        "https://other.example",
+        "--audience",
+        "https://rp.example",
+    ]);
+    assert_eq!((known.code, &known.json()["sets"][0]["valid"]), (0, &json!(true)), "{known:?}");
+    let both = run(&["stream", "delete", ONLY]);
+    assert_eq!(both.code, 0);
+    run(&["stream", "create", "--audience", "a", "--audience", "b"]);
+    assert_eq!(foreign.last("/rest/v2/streams").json()["aud"], json!(["a", "b"]));
+}
+
+// finding: C1
+#[test]
+fn a_stream_without_event_types_is_no_silent_trap() {
+    let shop = Shop::new();
+    let created = shop.json(&["stream", "create", "--poll"]);
+    let id = created["stream_id"].as_str().unwrap();
+    assert_eq!(created["events_delivered"], created["events_supported"]);
+    assert!(created["events_delivered"].as_array().unwrap().len() > 5, "{created}");
+    shop.emit("alice@example.com");
+    let polled = shop.json(&["stream", "poll", id, "--wait", "60"]);
+    assert_eq!(polled["sets"].as_array().unwrap().len(), 2, "{polled}");
+
+    // A stream that carries nothing all the same says so wherever it is seen.
+    let told = "carries no event types";
+    let none = shop.run(&["stream", "update", id, "--events", "https://x.example/unknown"]);
+    assert!(none.stderr.contains(told) && none.stdout.contains("none"), "{none:?}");
+    for command in [&["stream", "list"][..], &["stream", "show", id]] {
+        let shown = shop.run(command);
+        assert!(shown.stderr.contains(told) && shown.stdout.contains("none"), "{shown:?}");
+    }
+    let operators = shop.place.run(&["streams"]).ok();
+    assert!(operators.contains("no event types"), "{operators}");
+    let (_, log) = shop.server.end();
+    assert!(log.contains("Stream carries no event types"), "{log}");
+}
+
 #[test]
 fn help() {
     let place = Place::new();
@@ -414,6 +671,7 @@ fn help() {
         "stream pause",
         "stream verify",
         "stream poll",
+        "stream ack",
         "subject",
         "subject add",
         "subject remove",

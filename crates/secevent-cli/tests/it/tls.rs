@@ -136,6 +136,36 @@ fn certificates_are_renewed_without_a_restart_and_commands_find_the_server() {
     assert!(server.child.wait().unwrap().success());
 }
 
+// finding: C15
+#[test]
+fn a_server_is_tried_before_its_name_resolves() {
+    let url = "https://events.secevent.invalid";
+    let config = TLS.replacen("[server]", &format!("[server]\npublic_url = \"{url}\""), 1) + CONFIG;
+    let place = Place::new().with("secevent.toml", config);
+    write_certificate(&place, "public", "events.secevent.invalid");
+    write_certificate(&place, "admin", "secevent.internal");
+    let server = Server::start(&place);
+    let ran = place.run(&[
+        "stream",
+        "metadata",
+        url,
+        "--json",
+        "--ca",
+        "public.pem",
+        "--connect-to",
+        &server.address,
+    ]);
+    assert_eq!(ran.json()["metadata"]["issuer"], url);
+    // The name in the certificate is still the one of the URL.
+    let other = "https://other.secevent.invalid";
+    let ran =
+        place.run(&["stream", "metadata", other, "--ca", "public.pem", "--connect-to", &server.address]);
+    assert!(ran.code == 1 && ran.stderr.contains("TLS failed"), "{ran:?}");
+    assert!(ran.stderr.contains("fix:"), "{ran:?}");
+    let ran = place.run(&["stream", "metadata", url, "--connect-to", "localhost"]);
+    assert!(ran.code == 2 && ran.stderr.contains("is not a host and a port"), "{ran:?}");
+}
+
 #[test]
 fn a_server_without_its_certificate_does_not_start() {
     let place = Place::new().with("secevent.toml", format!("{TLS}{CONFIG}"));

@@ -1,11 +1,11 @@
 //! One request and its answer.
 
-use crate::world::{Names, client, get, ok, on_loopback, post, recite, serve};
+use crate::world::{Names, Seen, client, get, ok, on_loopback, post, recite, serve};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
-use secevent_http::{Client, ClientConfig};
-use secevent_ssf::{ResponseLimit, ResponseTime, Transport, TransportError};
+use secevent_http::{Client, ClientConfig, ConnectTo};
+use secevent_ssf::{HeadDecides, ResponseLimit, ResponseTime, Transport, TransportError};
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 
@@ -102,6 +102,78 @@ async fn the_bound_of_the_answer_is_exact() {
     );
 }
 
+/// Sends what needs no more than a head for an answer.
+async fn push(client: &Client, url: &str) -> Result<Response<Bytes>, TransportError> {
+    let time = ResponseTime(std::time::Duration::from_millis(300));
+    let request = Request::post(url).extension(HeadDecides).extension(time);
+    client.send(request.body(Bytes::from("eyJ")).unwrap()).await
+}
+
+// finding: B18
+#[tokio::test]
+async fn the_head_of_a_success_is_an_answer_whatever_comes_behind_it() {
+    let client = client(ClientConfig { response_bytes_max: 100, ..on_loopback() });
+    let endless =
+        format!("transfer-encoding: chunked\r\n\r\n{}", "10\r\naaaaaaaaaaaaaaaa\r\n".repeat(10_000));
+    for (rest, then_close) in [
+        ("content-length: 4294967296\r\n\r\nabc", false),
+        ("content-length: 10\r\n\r\n", false),
+        ("content-length: 10\r\n\r\nabc", true),
+        ("transfer-encoding: chunked\r\n\r\n10\r\nabc", true),
+        ("transfer-encoding: chunked\r\n\r\nnot a chunk", false),
+        (&endless, false),
+        ("\r\nuntil the end", false),
+    ] {
+        for status in [200, 202, 299] {
+            let server = recite(format!("HTTP/1.1 {status} \r\nx-answer: yes\r\n{rest}"), then_close).await;
+            let response = push(&client, &server.url("/")).await.unwrap();
+            assert_eq!((response.status().as_u16(), response.body().len()), (status, 0), "{rest:.60}");
+            assert_eq!(response.headers()["x-answer"], "yes");
+        }
+        // So is that of any other answer, whose reason cannot be read.
+        let server = recite(format!("HTTP/1.1 503 \r\nretry-after: 30\r\n{rest}"), then_close).await;
+        let response = push(&client, &server.url("/")).await.unwrap();
+        assert_eq!((response.status().as_u16(), response.body().len()), (503, 0), "{rest:.60}");
+        assert_eq!(response.headers()["retry-after"], "30");
+    }
+    let server = recite("HTTP/1.1 400 \r\ncontent-length: 2\r\n\r\n{}", false).await;
+    assert_eq!(push(&client, &server.url("/")).await.unwrap().body(), "{}");
+}
+
+// finding: B18
+#[tokio::test]
+async fn a_connection_is_kept_if_what_nobody_needs_is_short() {
+    let served = |bytes| serve(None, move |_| async move { ok("x".repeat(bytes)) });
+    let client = client(on_loopback());
+    for (bytes, connections) in [(0, 1), (1_000, 1), (1_000_000, 3)] {
+        let server = served(bytes).await;
+        for _ in 0..3 {
+            push(&client, &server.url("/")).await.unwrap();
+            // What is left is read beside.
+            while client.connections().open > client.connections().idle {
+                tokio::task::yield_now().await;
+            }
+        }
+        assert_eq!((server.counts.accepted(), server.counts.requests()), (connections, 3), "{bytes} bytes");
+    }
+}
+
+// finding: B22
+#[tokio::test]
+async fn a_misdirected_request_is_asked_again_on_another_connection() {
+    let answers = Arc::new(Mutex::new(vec![200, 421, 200]));
+    let server = serve(None, move |_| {
+        let status = answers.lock().unwrap().pop().unwrap_or(421);
+        async move { Response::builder().status(status).body(Full::default()).unwrap() }
+    })
+    .await;
+    let client = client(on_loopback());
+    for (status, connections, requests) in [(200, 1, 1), (200, 2, 3), (421, 3, 5), (421, 4, 6)] {
+        assert_eq!(get(&client, &server.url("/")).await.unwrap().status(), status);
+        assert_eq!((server.counts.accepted(), server.counts.requests()), (connections, requests));
+    }
+}
+
 #[tokio::test]
 async fn a_head_request_has_no_body_however_long_it_would_be() {
     let server = recite("HTTP/1.1 200 OK\r\ncontent-length: 4294967296\r\n\r\n", false).await;
@@ -148,6 +220,7 @@ async fn a_name_that_is_never_resolved_and_a_handshake_that_never_ends() {
             &'a self,
             _: &'a str,
             _: u16,
+            _: Option<&'a str>,
         ) -> secevent_ssf::BoxFuture<'a, std::io::Result<Vec<std::net::SocketAddr>>> {
             Box::pin(std::future::pending())
         }
@@ -217,4 +290,29 @@ async fn settings_that_allow_nothing_are_named() {
     let expected =
         "`connections_max` is 0, which allows nothing: set at least 1, or leave it out for the default";
     assert_eq!(error.to_string(), expected);
+}
+
+// finding: C15
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_reached_at_another_address() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let hosts = Arc::clone(&seen);
+    let server = serve(None, move |request: Seen| {
+        hosts.lock().unwrap().push(request.head.headers["host"].to_str().unwrap().to_owned());
+        async { Response::new(Full::default()) }
+    })
+    .await;
+    let url = "http://events.invalid:8080/metadata";
+    let connect_to = ConnectTo::new(&url.parse().unwrap(), &server.address.to_string()).unwrap();
+    assert!(connect_to.is_loopback());
+    let client = client(ClientConfig { connect_to: Some(connect_to), ..on_loopback() });
+    assert_eq!(get(&client, url).await.unwrap().status(), 200);
+    assert_eq!(*seen.lock().unwrap(), ["events.invalid:8080"]);
+    // Another port of the same name is another server.
+    assert!(matches!(get(&client, "http://events.invalid/").await, Err(TransportError::Unreachable(_))));
+    for wrong in
+        ["", "localhost", "localhost:", "localhost:x", "localhost:99999", "http://localhost:1", "a b:1"]
+    {
+        assert!(ConnectTo::new(&url.parse().unwrap(), wrong).is_err(), "{wrong}");
+    }
 }

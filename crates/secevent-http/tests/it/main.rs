@@ -4,6 +4,7 @@
 
 mod credentials;
 mod exchange;
+mod flood;
 mod limits;
 mod proxy;
 mod refused;

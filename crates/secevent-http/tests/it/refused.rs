@@ -4,7 +4,7 @@ use crate::world::{Names, client, get, ok, on_loopback, serve, serve_at};
 use bytes::Bytes;
 use http::Uri;
 use secevent_http::{Client, ClientConfig, Ports};
-use secevent_ssf::TransportError;
+use secevent_ssf::{Transport as _, TransportError};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::Ordering;
 
@@ -155,6 +155,7 @@ async fn hostile_hosts_as_they_are_written() {
             not_even_parsed += 1;
             continue;
         };
+        assert!(client.check_url(&uri).is_err(), "{host}");
         let request = http::Request::get(uri).body(Bytes::new());
         let Ok(request) = request else { continue };
         let error = secevent_ssf::Transport::send(&client, request).await.unwrap_err();
@@ -178,6 +179,8 @@ async fn hostile_hosts_after_the_url_parser() {
         let Ok(url) = url::Url::parse(&format!("http://{host}:{}/", server.address.port())) else { continue };
         let error = get(&client, url.as_str()).await.unwrap_err();
         assert!(matches!(error, TransportError::AddressRefused(_)), "{host} as {url}: {error}");
+        let refused = client.check_url(&url.as_str().parse().unwrap()).is_err();
+        assert!(refused || url.host_str() == Some("good.example"), "{host} as {url}");
         checked += 1;
     }
     assert_eq!(server.counts.accepted(), 0);
@@ -296,6 +299,46 @@ async fn ports_are_listed_even_inside_allowed_networks() {
         .unwrap_err();
     assert!(error.to_string().ends_with("has a port that is not allowed"), "{error}");
     assert_eq!(server.counts.accepted(), 1);
+}
+
+// finding: B20
+#[test]
+fn a_url_is_judged_by_itself_as_far_as_it_decides() {
+    let check = |config: &ClientConfig, url: &str| {
+        config.check_url(&url.parse().unwrap()).map_err(|refused| refused.to_string())
+    };
+    let refused = |told: &str| Err(told.to_owned());
+    let public = ClientConfig::default();
+    for (url, expected) in [
+        ("https://rp.example/events", Ok(())),
+        ("https://8.8.8.8/events", Ok(())),
+        ("https://localhost.example/", Ok(())),
+        ("https://rp.example:8443/", refused("rp.example:8443 has a port that is not allowed")),
+        ("https://10.0.0.1/", refused("10.0.0.1:443 is not global unicast (private use)")),
+        ("https://[fd00::1]/", refused("[fd00::1]:443 is not global unicast (unique local)")),
+        ("https://localhost/", refused("[::1]:443 is not global unicast (loopback)")),
+        ("https://a.LOCALHOST./", refused("[::1]:443 is not global unicast (loopback)")),
+        ("https://169.254.169.254/", refused("169.254.169.254:443 is a cloud's metadata service")),
+        ("http://rp.example/", refused("plain http is not allowed")),
+        ("https://user@rp.example/", refused("the URL carries a user name or password")),
+    ] {
+        assert_eq!(check(&public, url), expected, "{url}");
+    }
+    let within = ClientConfig {
+        allow_networks: vec!["10.0.0.0/8".parse().unwrap(), "127.0.0.0/8".parse().unwrap()],
+        ports: Ports::Only([443, 8443].into()),
+        own_listeners: vec!["10.0.0.9:8443".parse().unwrap()],
+        ..ClientConfig::default()
+    };
+    for (url, expected) in [
+        ("https://10.0.0.1:8443/", Ok(())),
+        ("https://localhost/", Ok(())),
+        ("https://10.0.0.9/", Ok(())),
+        ("https://10.0.0.9:8443/", refused("10.0.0.9:8443 is one of our own listeners")),
+        ("https://192.168.0.1/", refused("192.168.0.1:443 is not global unicast (private use)")),
+    ] {
+        assert_eq!(check(&within, url), expected, "{url}");
+    }
 }
 
 #[tokio::test]

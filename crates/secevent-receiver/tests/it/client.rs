@@ -5,7 +5,7 @@ use crate::transmitter::{
 };
 use crate::world::PausedClock;
 use secevent::Subject;
-use secevent_receiver::{Answer, ClientError, Credentials, Peer, TransmitterClient};
+use secevent_receiver::{Answer, ClientError, Credentials, Peer, PushCredential, TransmitterClient};
 use secevent_ssf::metadata::Placement;
 use secevent_ssf::{
     Change, CreateStream, DeliveryRequest, Secret, Status, StreamId, UpdateStatus, UpdateStream, WellKnown,
@@ -189,16 +189,16 @@ async fn a_stream_that_exists_is_taken_over() {
         ..CreateStream::default()
     };
     assert_eq!(client.create(&wanted).await.unwrap_err().status().unwrap(), 409);
-    let adopted = client.create_or_adopt(&wanted).await.unwrap();
+    let adopted = client.create_or_adopt(&wanted, PushCredential::Compare).await.unwrap();
     assert_eq!(adopted.stream_id.as_str(), "s2", "the one with the same delivery");
-    assert_eq!(adopted.events_requested.unwrap(), [SESSION_REVOKED]);
+    assert_eq!(adopted.events_delivered, [SESSION_REVOKED]);
 
     let elsewhere = CreateStream { delivery: Some(push("https://rp.example/c")), ..CreateStream::default() };
-    let error = client.create_or_adopt(&elsewhere).await.unwrap_err();
+    let error = client.create_or_adopt(&elsewhere, PushCredential::Compare).await.unwrap_err();
     assert_eq!(error, ClientError::Ambiguous { streams: 2 });
     client.delete(&"s1".parse().unwrap()).await.unwrap();
     transmitter.state().streams_max = 1;
-    let adopted = client.create_or_adopt(&elsewhere).await.unwrap();
+    let adopted = client.create_or_adopt(&elsewhere, PushCredential::Compare).await.unwrap();
     assert_eq!(adopted.delivery.endpoint_url.as_str(), "https://rp.example/c", "the only one");
 }
 
@@ -270,4 +270,107 @@ async fn access_tokens_are_fetched_kept_and_renewed() {
     tokio::time::advance(Duration::from_secs(600)).await;
     transmitter.script("/odd/token", Ok(with_body(400, r#"{"error":"invalid_client"}"#)));
     assert!(matches!(client.list().await.unwrap_err(), ClientError::NoToken(_)));
+}
+
+// finding: A1
+#[tokio::test(start_paused = true)]
+async fn adopting_takes_what_is_there_where_many_streams_are_allowed() {
+    let transmitter = FakeTransmitter::new();
+    transmitter.state().streams_max = 9;
+    let client = client(&transmitter).await;
+    let wanted = |description: &str| CreateStream {
+        events_requested: Some(vec![SESSION_REVOKED.to_owned()]),
+        description: Some(description.to_owned()),
+        ..poll_stream()
+    };
+    client.create(&wanted("other")).await.unwrap();
+    client.create(&wanted("mine")).await.unwrap();
+    let made = transmitter.changes().len();
+    for _ in 0..2 {
+        let adopted = client.create_or_adopt(&wanted("mine"), PushCredential::Compare).await.unwrap();
+        assert_eq!(adopted.stream_id.as_str(), "s2", "the most similar one");
+    }
+    assert_eq!(transmitter.changes().len(), made, "nothing had to be changed");
+    let adopted = client.create_or_adopt(&wanted("new words"), PushCredential::Compare).await.unwrap();
+    assert_eq!((adopted.stream_id.as_str(), adopted.description.as_deref()), ("s1", Some("new words")));
+    assert_eq!(transmitter.state().streams.len(), 2);
+
+    // What pushes carry is not shown, and is sent where that is wished for.
+    let secret = secevent_ssf::delivery::authorization("Bearer x7").unwrap();
+    let delivery = DeliveryRequest::push("https://rp.example/a".parse().unwrap(), Some(secret));
+    let push = CreateStream { delivery: Some(delivery), ..CreateStream::default() };
+    client.create_or_adopt(&push, PushCredential::Compare).await.unwrap();
+    let made = transmitter.changes().len();
+    client.create_or_adopt(&push, PushCredential::Compare).await.unwrap();
+    assert_eq!(transmitter.changes().len(), made);
+    client.create_or_adopt(&push, PushCredential::Send).await.unwrap();
+    let (method, sent) = transmitter.changes().pop().unwrap();
+    assert_eq!((method.as_str(), &sent["delivery"]["authorization_header"]), ("PATCH", &json!("Bearer x7")));
+}
+
+// finding: A1
+#[tokio::test(start_paused = true)]
+async fn a_transmitter_that_does_not_list_gets_a_new_stream() {
+    for code in [400, 404, 405, 501] {
+        let transmitter = FakeTransmitter::new();
+        let client = client(&transmitter).await;
+        transmitter.script("/odd/streams", Ok(status(code)));
+        client.create_or_adopt(&poll_stream(), PushCredential::Compare).await.unwrap();
+        assert_eq!(transmitter.state().streams.len(), 1, "{code}");
+    }
+    let transmitter = FakeTransmitter::new();
+    let client = client(&transmitter).await;
+    transmitter.script("/odd/streams", Ok(status(503)));
+    assert!(client.create_or_adopt(&poll_stream(), PushCredential::Compare).await.is_err());
+    assert!(transmitter.state().streams.is_empty(), "who does not know makes none");
+}
+
+/// The list of Keycloak 26.7 when one of its polled streams has lost its `endpoint_url`.
+// finding: A14
+#[tokio::test(start_paused = true)]
+async fn one_bad_entry_does_not_hide_the_others() {
+    let transmitter = FakeTransmitter::new();
+    let client = client(&transmitter).await;
+    let good = client.create(&poll_stream()).await.unwrap();
+    let mut bad = serde_json::to_value(&good).unwrap();
+    bad["stream_id"] = json!("a6b0082a-8078-464c-82e2-ae6eca28c08f");
+    bad["delivery"].as_object_mut().unwrap().remove("endpoint_url");
+    let list = json!([bad, good, 7]);
+    for _ in 0..2 {
+        transmitter.script("/odd/streams", Ok(json_answer(200, &list)));
+    }
+    assert_eq!(client.list().await.unwrap(), std::slice::from_ref(&good));
+    let each = client.list_each().await.unwrap();
+    assert_eq!(each[1].as_ref().unwrap(), &good);
+    let unreadable = each[0].as_ref().unwrap_err();
+    assert_eq!(unreadable.stream_id.as_deref(), bad["stream_id"].as_str());
+    assert_eq!(
+        (unreadable.breach.member(), unreadable.breach.rule()),
+        ("[0].delivery.endpoint_url", "SSF-40")
+    );
+    assert_eq!(each[2].as_ref().unwrap_err().stream_id, None);
+}
+
+// finding: A6
+#[tokio::test(start_paused = true)]
+async fn the_scope_that_was_asked_for_and_the_one_that_was_given_are_known() {
+    let transmitter = FakeTransmitter::new();
+    let mut peer = Peer::new(ISSUER.parse().unwrap());
+    peer.credentials = Credentials::ClientCredentials {
+        token_endpoint: "https://tr.example/odd/token".parse().unwrap(),
+        client_id: "rx-none".to_owned(),
+        secret: Secret::new("p:w".to_owned()),
+        scope: Some("ssf.manage ssf.read".to_owned()),
+    };
+    let client = client_of(&transmitter, &peer).await;
+    // Keycloak answers a scope that it does not know so.
+    let body = r#"{"error":"invalid_scope","error_description":"Invalid scopes: ssf.manage ssf.read"}"#;
+    transmitter.script("/odd/token", Ok(with_body(400, body)));
+    let error = client.list().await.unwrap_err().to_string();
+    assert!(error.contains(r#"invalid_scope, asked for scope "ssf.manage ssf.read""#), "{error}");
+    assert_eq!(client.granted_scope(), None);
+    let token = json!({"access_token": "t", "token_type": "Bearer", "scope": "profile email"});
+    transmitter.script("/odd/token", Ok(json_answer(200, &token)));
+    client.list().await.unwrap();
+    assert_eq!(client.granted_scope().as_deref(), Some("profile email"));
 }

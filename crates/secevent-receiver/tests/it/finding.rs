@@ -6,11 +6,14 @@ use crate::transmitter::{
 use crate::world::PausedClock;
 use secevent_jose::{Algorithm, Compact, IssuerKeys, JwkSet, Signer, SigningKey, TypRule};
 use secevent_receiver::{
-    Answer, AuthorizationServer, ClientError, Credentials, Discovery, Peer, TransmitterClient,
+    Answer, AuthorizationServer, ClientError, Credentials, Discovery, Peer, Purpose, PushCredential,
+    TransmitterClient,
 };
 use secevent_ssf::metadata::Placement;
 use secevent_ssf::poll::PollRequest;
-use secevent_ssf::{CreateStream, DeliveryRequest, ReplaceStream, Secret, Tolerance, WellKnown};
+use secevent_ssf::{
+    CreateStream, DeliveryRequest, ReplaceStream, Secret, Status, Tolerance, UpdateStatus, WellKnown,
+};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -128,8 +131,45 @@ async fn where_access_tokens_are_given() {
         let Ok(found) = found else { continue };
         assert_eq!(found.client_authentication, ["private_key_jwt"]);
         let told = documents.len() == 2;
-        let scopes = (found.scope_for(false), found.scope_for(true));
-        assert_eq!(scopes, if told { (Some("ssf.read"), Some("ssf.manage")) } else { (None, None) });
+        assert_eq!(found.scopes, if told { vec!["ssf.read", "ssf.manage", "other"] } else { vec![] });
+    }
+}
+
+/// The scopes of the resource count, then those of the server, and then those of the profile (E-83).
+// finding: A6
+#[tokio::test(start_paused = true)]
+async fn which_scope_is_asked_for() {
+    const RESOURCE: &str = "/.well-known/oauth-protected-resource";
+    const OPENID: &str = "/.well-known/openid-configuration";
+    // As Keycloak 26.7 has them; it has no document of RFC 9728.
+    let keycloak =
+        json!(["openid", "address", "ssf.manage", "basic", "service_account", "ssf.read", "email"]);
+    for (resource, server, read, manage) in [
+        (None, keycloak, "ssf.read", "ssf.manage ssf.read"),
+        (None, json!(["openid"]), "ssf.read", "ssf.manage ssf.read"),
+        (None, Value::Null, "ssf.read", "ssf.manage ssf.read"),
+        (None, json!(["ssf.manage"]), "ssf.manage", "ssf.manage"),
+        (Some(json!(["ssf.read"])), json!(["ssf.manage"]), "ssf.read", "ssf.read"),
+        (Some(json!(["ssf.manage", "ssf.read"])), Value::Null, "ssf.read", "ssf.manage ssf.read"),
+        (Some(json!(["other"])), json!(["ssf.read"]), "ssf.read", "ssf.read"),
+        (Some(json!([])), Value::Null, "ssf.read", "ssf.manage ssf.read"),
+    ] {
+        let transmitter = FakeTransmitter::new();
+        let metadata = Discovery::of(&peer(ISSUER, false), &transmitter).await.unwrap().metadata;
+        let told = format!("{resource:?} {server}");
+        if let Some(scopes) = resource {
+            let document =
+                json!({"resource": ISSUER, "authorization_servers": [ISSUER], "scopes_supported": scopes});
+            transmitter.script(RESOURCE, Ok(json_answer(200, &document)));
+        }
+        let mut document = json!({"issuer": ISSUER, "token_endpoint": "https://tr.example/t"});
+        if !server.is_null() {
+            document["scopes_supported"] = server;
+        }
+        transmitter.script(OPENID, Ok(json_answer(200, &document)));
+        let found = AuthorizationServer::of(&metadata, Tolerance::NONE, &transmitter).await.unwrap();
+        assert_eq!(found.scope_for(Purpose::Read), read, "{told}");
+        assert_eq!(found.scope_for(Purpose::Manage), manage, "{told}");
     }
 }
 
@@ -259,18 +299,99 @@ async fn a_stream_is_adopted_from_a_transmitter_without_partial_changes() {
     let there = secevent_ssf::StreamConfiguration { events_requested: requested, ..there };
     let mine = secevent_ssf::StreamConfiguration { description: wish.description.clone(), ..there.clone() };
     let path = "/odd/streams";
-    transmitter.script(path, Ok(status(409)));
     transmitter.script(path, Ok(json_answer(200, &json!([there]))));
-    transmitter.script(path, Ok(status(405)));
     transmitter.script(path, Ok(json_answer(200, &json!(there))));
+    transmitter.script(path, Ok(status(405)));
     transmitter.script(path, Ok(json_answer(200, &json!(mine))));
-    assert_eq!(client.create_or_adopt(&wish).await.unwrap(), mine);
+    assert_eq!(client.create_or_adopt(&wish, PushCredential::Compare).await.unwrap(), mine);
     let request = transmitter.requests(path).pop().unwrap();
     assert_eq!(request.method(), "PUT");
     let body: Value = serde_json::from_slice(request.body()).unwrap();
-    let delivery = json!({"method": "urn:ietf:rfc:8936"});
+    // finding: A1. Without its URL the stream would lose it at some transmitters.
+    let delivery = json!({"method": "urn:ietf:rfc:8936", "endpoint_url": "https://tr.example/odd/poll"});
     assert_eq!(
         body,
         json!({"stream_id": "s1", "delivery": delivery, "events_requested": [SESSION_REVOKED], "description": "mine"})
     );
+}
+
+/// What i2goSignals 0.11.1 answers: no `aud` where none was asked for, a credential of its own for polling, and the
+/// stream is looked for in the query.
+// finding: A10
+#[tokio::test(start_paused = true)]
+async fn i2gosignals_is_understood() {
+    let transmitter = FakeTransmitter::new();
+    let recorded = include_str!("../../../../specs/peers/i2goSignals-transmitter.json");
+    let recorded: Value = serde_json::from_str(recorded).unwrap();
+    let (metadata, mut answer) = (&recorded["metadata"], recorded["create_answer"].clone());
+    let issuer = metadata["issuer"].as_str().unwrap();
+    transmitter.script("/.well-known/ssf-configuration", Ok(json_answer(200, metadata)));
+    let mut peer = Peer::new(secevent::Issuer::parse_insecure(issuer).unwrap());
+    peer.tolerance = Tolerance { legacy: true, plain_http: true };
+    peer.credentials = Credentials::Bearer(Secret::new("token-of-management".to_owned()));
+    let client = client(&transmitter, &peer).await;
+
+    answer.as_object_mut().unwrap().remove("aud");
+    let id = answer["stream_id"].as_str().unwrap().to_owned();
+    let handed_out = answer["delivery"]["authorization_header"].as_str().unwrap().to_owned();
+    let poll_path = format!("/poll/{id}");
+    transmitter.script("/stream", Ok(json_answer(201, &answer)));
+    let aud = secevent::Audience::Many(vec!["https://rx.example".to_owned()]);
+    let create = CreateStream {
+        supplied: secevent_ssf::Supplied { aud: Some(aud), ..secevent_ssf::Supplied::default() },
+        ..CreateStream::default()
+    };
+    let stream = client.create(&create).await.unwrap();
+    let sent = transmitter.requests("/stream").pop().unwrap();
+    let sent: Value = serde_json::from_slice(sent.body()).unwrap();
+    assert_eq!(sent["aud"], json!(["https://rx.example"]), "it takes arrays only");
+    assert_eq!(stream.aud.iter().count(), 0);
+    assert!(!stream.to_json().contains("\"aud\"") && !stream.to_json().contains(&handed_out));
+
+    transmitter.script(&poll_path, Ok(json_answer(200, &recorded["poll_answer"])));
+    let polled = client.poll(&stream, &PollRequest::default(), Duration::ZERO).await.unwrap();
+    assert!(!polled.sets.is_empty());
+    let request = transmitter.requests(&poll_path).pop().unwrap();
+    assert_eq!(authorization_of(&request), Some(handed_out.as_str()));
+    transmitter.script(&poll_path, Ok(with_body(401, &format!("{handed_out} is not known"))));
+    let error = client.poll(&stream, &PollRequest::default(), Duration::ZERO).await.unwrap_err();
+    assert!(!format!("{error} {client:?}").contains(&handed_out), "{error}");
+
+    let query = format!("stream_id={id}");
+    transmitter.script("/status", Ok(json_answer(200, &recorded["status_answer"])));
+    let update = UpdateStatus { stream_id: stream.stream_id.clone(), status: Status::Enabled, reason: None };
+    let Answer::Done(told) = client.set_status(&update).await.unwrap() else { panic!() };
+    assert!(told.stream_id.is_implicit());
+    transmitter.script("/verify", Ok(status(204)));
+    client.verify(&stream.stream_id, None).await.unwrap();
+    transmitter.script("/stream", Ok(json_answer(200, &answer)));
+    let replace = ReplaceStream {
+        stream_id: stream.stream_id.clone(),
+        delivery: None,
+        events_requested: None,
+        description: None,
+        format: None,
+        supplied: secevent_ssf::Supplied::default(),
+    };
+    client.replace(&replace).await.unwrap();
+    for path in ["/status", "/verify", "/stream"] {
+        let request = transmitter.requests(path).pop().unwrap();
+        assert_eq!(request.uri().query(), Some(query.as_str()), "{path}");
+        let body: Value = serde_json::from_slice(request.body()).unwrap();
+        assert_eq!((request.method() == "GET", &body["stream_id"]), (false, &json!(id)), "{path}");
+    }
+
+    // A transmitter of SSF 1.0 has no say in what its polls carry.
+    let mut strict = peer;
+    strict.tolerance.legacy = false;
+    transmitter.script("/.well-known/ssf-configuration", Ok(json_answer(200, metadata)));
+    let client = self::client(&transmitter, &strict).await;
+    transmitter.script("/stream", Ok(json_answer(201, &answer)));
+    assert!(matches!(client.create(&create).await, Err(ClientError::Malformed(_))), "no aud");
+    transmitter.script("/stream", Ok(json_answer(201, &recorded["create_answer"])));
+    let stream = client.create(&create).await.unwrap();
+    transmitter.script(&poll_path, Ok(json_answer(200, &json!({"sets": {}}))));
+    client.poll(&stream, &PollRequest::default(), Duration::ZERO).await.unwrap();
+    let request = transmitter.requests(&poll_path).pop().unwrap();
+    assert_eq!(authorization_of(&request), Some("Bearer token-of-management"));
 }

@@ -54,6 +54,14 @@ pub(crate) struct State {
     pub(crate) acked: Vec<String>,
     pub(crate) refused: Vec<(String, String)>,
     pub(crate) drops_acks: bool,
+    /// As Keycloak: each change drops what is pending, `delivery` is replaced as one value, so that a polled stream
+    /// whose URL is not repeated loses it, and the credential of pushes is shown.
+    pub(crate) like_keycloak: bool,
+    /// How long each answer takes.
+    pub(crate) delay: Duration,
+    /// The requests that are on their way, and how many were at most.
+    in_flight: usize,
+    pub(crate) in_flight_max: usize,
     /// How SETs of push streams reach the receiver.
     pub(crate) push_to: Option<PushEndpoint>,
     pub(crate) answers_verification: bool,
@@ -94,6 +102,10 @@ impl FakeTransmitter {
             acked: Vec::new(),
             refused: Vec::new(),
             drops_acks: false,
+            like_keycloak: false,
+            delay: Duration::ZERO,
+            in_flight: 0,
+            in_flight_max: 0,
             push_to: None,
             answers_verification: true,
             scripted: HashMap::new(),
@@ -167,6 +179,32 @@ impl FakeTransmitter {
         state.signer = Signer::new(key, Signer::SECURITY_EVENT);
     }
 
+    /// The requests that made or changed streams so far, as method and body.
+    pub(crate) fn changes(&self) -> Vec<(String, Value)> {
+        let requests = self.requests("/odd/streams").into_iter();
+        let writes = requests.filter(|request| request.method() != Method::GET);
+        writes
+            .map(|request| {
+                let body = serde_json::from_slice(request.body()).unwrap_or_default();
+                (request.method().to_string(), body)
+            })
+            .collect()
+    }
+
+    async fn answer_in_time(&self, request: Request<Bytes>) -> Answered {
+        let delay = {
+            let mut state = self.state();
+            state.in_flight += 1;
+            state.in_flight_max = state.in_flight_max.max(state.in_flight);
+            state.delay
+        };
+        let _over = OnDrop(|| self.state().in_flight -= 1);
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        self.answer(request).await
+    }
+
     async fn answer(&self, request: Request<Bytes>) -> Answered {
         let path = request.uri().path().to_owned();
         let scripted = {
@@ -228,7 +266,10 @@ impl FakeTransmitter {
                     "events_delivered": [SESSION_REVOKED],
                 });
                 merge(&mut stream, &body());
-                normalise(&mut stream);
+                if !state.like_keycloak {
+                    stream["delivery"].as_object_mut().unwrap().remove("authorization_header");
+                }
+                supply_url(&mut stream);
                 merge(&mut stream, &state.stream_overrides);
                 state.streams.insert(id, stream.clone());
                 json_answer(201, &stream)
@@ -239,9 +280,16 @@ impl FakeTransmitter {
                 for member in ["iss", "aud", "events_delivered", "events_supported"] {
                     assert!(body.get(member).is_none(), "{member} is the transmitter's to supply");
                 }
+                let state = &mut *state;
                 let Some(stream) = state.streams.get_mut(id) else { return status(404) };
                 merge(stream, &body);
-                normalise(stream);
+                match state.like_keycloak {
+                    true => state.queue.clear(),
+                    false => {
+                        stream["delivery"].as_object_mut().unwrap().remove("authorization_header");
+                        supply_url(stream);
+                    }
+                }
                 json_answer(200, stream)
             }
             Method::DELETE => match state.streams.remove(&stream_id.unwrap()) {
@@ -319,7 +367,15 @@ impl FakeTransmitter {
 
 impl Transport for FakeTransmitter {
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Answered> {
-        Box::pin(self.answer(request))
+        Box::pin(self.answer_in_time(request))
+    }
+}
+
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }
 
@@ -358,9 +414,8 @@ fn merge(value: &mut Value, other: &Value) {
 }
 
 /// What a transmitter makes of what a receiver asked for.
-fn normalise(stream: &mut Value) {
+fn supply_url(stream: &mut Value) {
     let delivery = stream["delivery"].as_object_mut().unwrap();
-    delivery.remove("authorization_header");
     if delivery["method"] == "urn:ietf:rfc:8936" {
         delivery.insert("endpoint_url".to_owned(), "https://tr.example/odd/poll".into());
     }

@@ -1,4 +1,4 @@
-//! A copy of the store, while it is at work.
+//! A copy of the store, and whether it is whole, while it is at work.
 
 use super::request::{Members, RULE};
 use super::route::{Operation, Route};
@@ -6,7 +6,7 @@ use super::{Admin, answer};
 use crate::problem::Problem;
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::post;
+use axum::routing::{get, post};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use secevent::Invalid;
@@ -25,13 +25,47 @@ pub(crate) fn routes() -> Vec<Route> {
         .answers::<Copied>(StatusCode::CREATED, "The copy is whole, and on disk")
         .problem(StatusCode::NOT_FOUND, "The store has no backup of its own")
         .problem(StatusCode::CONFLICT, "The path cannot be used, or another copy is being written");
-    vec![Route::new("/admin/v1/backup", post(self::write), [write])]
+    let check = Operation::get("checkStore", "Read the whole store, and report what is damaged")
+        .answers::<Damage>(StatusCode::OK, "What is damaged; nothing is good")
+        .problem(StatusCode::NOT_FOUND, "The store cannot be checked")
+        .problem(StatusCode::CONFLICT, "It is being copied or checked already");
+    vec![
+        Route::new("/admin/v1/backup", post(self::write), [write]),
+        Route::new("/admin/v1/store/check", get(self::check), [check]),
+    ]
 }
 
 /// A copy of the store.
 #[derive(Serialize, ToSchema)]
 struct Copied {
     path: String,
+}
+
+/// What is damaged in the store.
+#[derive(Serialize, ToSchema)]
+struct Damage {
+    /// A line for each fault, some at most. None are good.
+    damage: Vec<String>,
+}
+
+/// `GET /admin/v1/store/check`: reads all pages, which takes some seconds for each gigabyte.
+pub(crate) async fn check(State(admin): State<Arc<Admin>>) -> Result<Response, Problem> {
+    let Some(backup) = &admin.config.backup else {
+        return Err(Problem::not_found("this server's store cannot be checked"));
+    };
+    match backup.check().await {
+        Ok(damage) => {
+            if !damage.is_empty() {
+                error!(?damage, "Store is damaged");
+            }
+            Ok(answer(StatusCode::OK, serde_json::to_vec(&Damage { damage }).expect("texts are JSON")))
+        }
+        Err(StoreError::Busy) => Err(Problem::conflict("the store is being copied or checked already")),
+        Err(failed) => {
+            error!(%failed, "Store check failed");
+            Err(Problem::unavailable(format!("the store is not checked: {failed}")))
+        }
+    }
 }
 
 /// `POST /admin/v1/backup`: writes a copy to a file of this machine that is not there yet. It is whole and survives a

@@ -83,6 +83,8 @@ struct LeftTold {
     documents: Vec<String>,
     /// Copies in the files of the store that nothing refers to, which `rewrite` clears; and parts of other words.
     traces: u64,
+    /// Where that is: tables, free pages, or the log.
+    traces_in: Vec<String>,
 }
 
 /// So much of each kind.
@@ -170,6 +172,7 @@ impl From<Erasure> for ErasureTold {
                 found: left.found.into(),
                 documents: left.documents,
                 traces: left.traces,
+                traces_in: left.traces_in.clone(),
             }),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{Admin, MetricsAccess};
 use crate::clients::{Scope, authorization, bearer};
+use crate::listen::prove;
 use crate::peer::Peer;
 use crate::problem::Problem;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -50,6 +51,10 @@ pub(crate) async fn admit(State(admin): State<Arc<Admin>>, mut request: Request,
         Ok(operator) => operator,
         Err(problem) => return problem.into_response(),
     };
+    // Requests that need no token prove nothing.
+    if !operator.is_empty() {
+        prove(request.extensions());
+    }
     let peer = request.extensions().get().map(|Peer(address)| *address);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let user = claimed_user(request.headers()).filter(|_| operator == COMMAND_LINE);

@@ -4,6 +4,7 @@
 use super::route::{Operation, Route};
 use super::{Admin, MetricsAccess};
 use crate::clients::FailedAuthentications;
+use crate::listen::{ListenCounts, ListenFigures};
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -34,6 +35,7 @@ pub(crate) async fn read(State(admin): State<Arc<Admin>>) -> Response {
     text.whole(&figures);
     text.failed_authentications(&admin.clients.failed_authentications());
     text.keys(admin.clients.failing_keys());
+    text.listeners(&admin.config.listeners);
     if figures.streams < STREAMS_MAX {
         let streams = admin.streams().await;
         text.streams(&streams, admin.clock.now());
@@ -71,6 +73,11 @@ struct Text(String);
 impl Text {
     fn whole(&mut self, figures: &Figures) {
         let commits = &figures.commits;
+        self.gauge(
+            "secevent_clock_ahead_seconds",
+            "How far the system clock is ahead of elapsed time, and not used for deletion.",
+            figures.clock_ahead.as_secs(),
+        );
         self.counter("secevent_events_accepted_total", "Events that were accepted.", figures.accepted);
         self.counter("secevent_sets_delivered_total", "SETs that receivers have.", figures.delivered);
         self.counter("secevent_sets_rejected_total", "SETs that receivers refused.", figures.rejected);
@@ -102,6 +109,12 @@ impl Text {
             commits.time.as_secs_f64(),
         );
         self.counter("secevent_commit_failed_total", "Groups that failed as a whole.", commits.failed);
+        self.counter("secevent_store_damaged_total", "Calls that found the store damaged.", commits.damaged);
+        self.gauge(
+            "secevent_store_log_pages",
+            "Pages of 4 KiB in the write-ahead log. It grows while a backup or another program reads the store.",
+            u64::try_from(commits.log_pages).unwrap_or(u64::MAX),
+        );
     }
 
     /// Clients without a failure have no line, and only so many have one.
@@ -132,6 +145,54 @@ impl Text {
             "How long the oldest of the keys that are used although a fetch failed are past their time.",
             stale_for.as_secs_f64(),
         );
+    }
+
+    fn listeners(&mut self, listeners: &[(&'static str, ListenCounts)]) {
+        type Read = fn(&ListenFigures) -> u64;
+        let each: [(&str, &str, &str, Read); 9] = [
+            ("secevent_connections", "gauge", "Open connections.", |of| of.connections),
+            (
+                "secevent_connections_without_head",
+                "gauge",
+                "Open connections on which no complete request head has arrived.",
+                |of| of.without_head,
+            ),
+            (
+                "secevent_connections_evicted_total",
+                "counter",
+                "Connections closed to make room for new ones.",
+                |of| of.evicted,
+            ),
+            (
+                "secevent_connections_accept_failed_total",
+                "counter",
+                "Failures to accept a connection, mostly for lack of file descriptors.",
+                |of| of.accept_failed,
+            ),
+            ("secevent_handshakes", "gauge", "TLS handshakes under way.", |of| of.handshakes),
+            ("secevent_handshakes_failed_total", "counter", "TLS handshakes that failed.", |of| {
+                of.handshakes_failed
+            }),
+            ("secevent_handshakes_timed_out_total", "counter", "TLS handshakes that took too long.", |of| {
+                of.handshakes_timed_out
+            }),
+            ("secevent_request_body_bytes", "gauge", "Bytes of request bodies held in memory.", |of| {
+                of.body_bytes
+            }),
+            (
+                "secevent_request_bodies_refused_total",
+                "counter",
+                "Requests answered with 503 because too many bytes of request bodies were held.",
+                |of| of.bodies_refused,
+            ),
+        ];
+        let figures: Vec<_> = listeners.iter().map(|(name, counts)| (name, counts.figures())).collect();
+        for (name, kind, help, read) in each.into_iter().filter(|_| !figures.is_empty()) {
+            self.head(name, kind, help);
+            for (listener, figures) in &figures {
+                let _ = writeln!(self.0, "{name}{{listener=\"{listener}\"}} {}", read(figures));
+            }
+        }
     }
 
     fn streams(&mut self, streams: &[StreamFigures], now: Timestamp) {

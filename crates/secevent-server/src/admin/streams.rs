@@ -75,6 +75,12 @@ struct StreamTold {
     held: bool,
     /// Whether its client is switched off, so that nothing is sent to it.
     client_disabled: bool,
+    /// If it is polled: how long a SET that was handed out is hidden, unless it is acknowledged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    poll_visibility_seconds: Option<u64>,
+    /// If it is polled: what one answer may hold about one subject. `per-subject` (one SET) or `batched`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    poll_order: Option<&'static str>,
     suspended: Option<SuspensionTold>,
     /// Deliveries that are not settled.
     pending: u64,
@@ -205,6 +211,8 @@ fn tell(figures: &StreamFigures) -> StreamTold {
         reason: figures.reason.clone(),
         held: figures.held,
         client_disabled: figures.switched_off,
+        poll_visibility_seconds: figures.polls.map(|polls| polls.visibility.as_secs()),
+        poll_order: figures.polls.map(|polls| polls.order.name()),
         suspended: figures.suspended.map(tell_suspension),
         pending: figures.pending,
         in_flight: figures.in_flight,

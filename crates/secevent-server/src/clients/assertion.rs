@@ -15,7 +15,7 @@ use secevent_receiver::NotVerified;
 use secevent_store::{Store, StoreError, Version};
 use serde::Deserialize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tracing::warn;
 
@@ -114,14 +114,15 @@ impl Clients {
         })?;
         let now = self.now();
         client.count_token_request(now).map_err(Judgement::Open)?;
-        match self.assertions.is_first(&*self.ports.store, id, &claims.jti, claims.exp, now).await {
+        let forget = (self.transmitter.expiry_now(), self.ports.clock.elapsed());
+        match self.assertions.is_first(&*self.ports.store, id, &claims.jti, claims.exp, forget).await {
             Ok(true) => Ok(()),
             Ok(false) => {
                 let reason = "the assertion was used before";
                 Err(Judgement::Wrong { reason: reason.to_owned(), told: Some(reason) })
             }
             Err(error) => {
-                warn!(client = id, %error, "Whether an assertion was shown before cannot be told");
+                warn!(client.id = id, %error, "Whether an assertion was shown before cannot be told");
                 Err(Judgement::Open(TokenError::Unavailable(Duration::from_secs(1))))
             }
         }
@@ -160,15 +161,15 @@ enum Judgement {
 pub(super) struct ReplayGuard {
     /// About how many are remembered.
     kept: AtomicUsize,
-    /// When those that are over are to be forgotten next, in seconds.
-    forget_at: AtomicI64,
+    /// When those that are over are to be forgotten next, in seconds of elapsed time.
+    forget_at: AtomicU64,
 }
 
 impl ReplayGuard {
     const DOCUMENTS: &'static str = "assertion/";
     /// So many are remembered. Each client's own limit is far below.
     const KEPT_MAX: usize = 100_000;
-    const FORGET_EVERY_SECONDS: i64 = 60;
+    const FORGET_EVERY_SECONDS: u64 = 60;
 
     /// Whether this is the first time. Once this returns a repeat is known for one, after a crash too.
     async fn is_first(
@@ -177,11 +178,11 @@ impl ReplayGuard {
         client: &str,
         jti: &str,
         exp: Timestamp,
-        now: Timestamp,
+        (expiry_now, elapsed): (Timestamp, Duration),
     ) -> Result<bool, StoreError> {
-        if self.forget_at.load(Ordering::Relaxed) <= now.as_seconds() {
-            self.forget_at.store(now.as_seconds() + Self::FORGET_EVERY_SECONDS, Ordering::Relaxed);
-            self.forget(store, now).await?;
+        if self.forget_at.load(Ordering::Relaxed) <= elapsed.as_secs() {
+            self.forget_at.store(elapsed.as_secs() + Self::FORGET_EVERY_SECONDS, Ordering::Relaxed);
+            self.forget(store, expiry_now).await?;
         }
         if self.kept.load(Ordering::Relaxed) >= Self::KEPT_MAX {
             return Err(StoreError::Busy);

@@ -7,10 +7,10 @@
 //! - Each address has a budget of failures of its own for each name. A flood from one address leaves the owner at
 //!   another address its turn at once.
 //! - Addresses that have not succeeded lately share a budget for the name, so that many addresses guess no faster.
-//! - A request without budget waits a moment and tries again at random times. Among requests from the owner's own
-//!   address (a shared proxy, say) each has the same chance at the next free turn. What this withstands is bounded: with
-//!   `n` requests waiting for one budget, the owner's is judged within a second with a chance of about
-//!   [`EACH_PEER`]`.per_second / n`. Few may wait; all others get 429 at once, and `Retry-After`.
+//! - A request without budget waits a moment and tries again at random times. Few may wait, so that those who do get a
+//!   turn; all others get 429 at once, and `Retry-After`. Among requests from the owner's own address (a shared proxy,
+//!   say) it is chance who finds a place to wait: the owner comes in when a burst is over, and against a lasting flood
+//!   after a number of tries.
 //!
 //! A success costs nothing: only failures use budgets up. Secrets that nobody could guess in time are exempt (see
 //! `Clients::by_secret`): a right one passes whatever others do, and a wrong one takes its turn like all others.
@@ -31,7 +31,9 @@ pub(super) const ALL_PEERS: Rate = Rate { per_second: 50, burst: 100 };
 /// Addresses that are remembered for each name, those that succeeded apart from the others.
 const PEERS_MAX: usize = 16;
 /// Requests that wait for their turn under one name.
-pub(super) const WAITING_MAX: usize = 64;
+///
+/// Fewer than one address has turns in [`WAIT_MAX`]: who may wait gets its turn, even if all the others are guesses.
+pub(super) const WAITING_MAX: usize = 24;
 /// Requests that wait for their turn in sum.
 const WAITING_IN_SUM_MAX: usize = 512;
 /// How long a request waits for its turn.

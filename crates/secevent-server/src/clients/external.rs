@@ -113,7 +113,7 @@ impl ExternalServer {
             Ok(()) => {}
             // A client can ask for another token: to it this is not final.
             Err(NotVerified::Refused(reason) | NotVerified::Doubtful { error: reason, .. }) => {
-                info!(issuer = self.issuer(), %reason, "An access token of another authorization server is refused");
+                info!(issuer = self.issuer(), error = %reason, "An access token of another authorization server is refused");
                 return Ok(None);
             }
             Err(NotVerified::Unavailable(unavailable)) => {
@@ -125,7 +125,8 @@ impl ExternalServer {
         if let Err(reason) = &said {
             info!(
                 issuer = self.issuer(),
-                reason, "An access token of another authorization server is refused"
+                error = reason,
+                "An access token of another authorization server is refused"
             );
         }
         Ok(said.ok())

@@ -81,7 +81,7 @@ impl Sums {
         let clients = std::mem::take(&mut self.by_client);
         for (client, sum) in &clients {
             let Sum { failed, not_judged, reason } = sum;
-            warn!(client.id = client, failed, not_judged, reason, "Client authentication failed");
+            warn!(client.id = client, failed, not_judged, error = reason, "Client authentication failed");
         }
         let others = std::mem::take(&mut self.others);
         if others.failed > 0 {
@@ -91,7 +91,7 @@ impl Sums {
         let unknown = std::mem::take(&mut self.unknown);
         if unknown.failed > 0 {
             let Sum { failed, not_judged, reason } = &unknown;
-            info!(failed, not_judged, reason, "Authentication failed for unknown clients");
+            info!(failed, not_judged, error = reason, "Authentication failed for unknown clients");
         }
         clients.len() + usize::from(others.failed > 0) + usize::from(unknown.failed > 0)
     }

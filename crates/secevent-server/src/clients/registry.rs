@@ -8,6 +8,7 @@ use super::settings::{ClientConfig, ClientSettings, Rights};
 use super::{Clients, ClientsError};
 use bytes::Bytes;
 use secevent::{Invalid, Timestamp};
+use secevent_ssf::Endpoint;
 use secevent_store::{StoreError, Version};
 use secevent_transmitter::{ManageError, TransmitterError};
 use serde::{Deserialize, Serialize};
@@ -167,6 +168,7 @@ impl Clients {
     ) -> Result<Changed, NotChanged> {
         check_id(id)?;
         let rights = self.rights(id, &settings, Some(&self.issuers()))?;
+        self.check_reachable(&settings, None)?;
         let _alone = self.changing.lock().await;
         if self.find(id).is_some() {
             return Err(NotChanged::Exists);
@@ -200,6 +202,7 @@ impl Clients {
         let rights = self.rights(id, &settings, Some(&self.issuers()))?;
         let _alone = self.changing.lock().await;
         let (client, stored) = self.to_be_changed(id, seen)?;
+        self.check_reachable(&settings, Some(&client.settings))?;
         let secrets = if rights.keys.is_some() { Vec::new() } else { client.secrets.clone() };
         let version = self.write(id, &settings, &secrets, stored.created_at, stored.version).await?;
         let stored = StoredAs { version, ..stored };
@@ -382,7 +385,7 @@ impl Clients {
                         self.put(id, record.settings, rights, record.secrets, Some(stored), None).await;
                     }
                     Err(breach) => {
-                        error!(client = id, %breach, "A stored client makes no sense: it is refused");
+                        error!(client.id = id, error = %breach, "A stored client makes no sense: it is refused");
                     }
                 }
             }
@@ -401,7 +404,7 @@ impl Clients {
             let rights = rights.map_err(|breach| ClientsError::Client { id: id.clone(), breach })?;
             if self.find(&id).is_some() {
                 warn!(
-                    client = id,
+                    client.id = id,
                     "A client is declared in configuration and was made at run time too: configuration wins"
                 );
             }
@@ -426,6 +429,21 @@ impl Clients {
             return Err(NotChanged::Stale);
         }
         Ok((client, stored))
+    }
+
+    /// Refuses a place of keys from which nothing could ever be fetched (SEM-23), unless it was that before.
+    fn check_reachable(
+        &self,
+        settings: &ClientSettings,
+        before: Option<&ClientSettings>,
+    ) -> Result<(), Invalid> {
+        let Some(jwks_uri) = &settings.jwks_uri else { return Ok(()) };
+        if before.is_some_and(|before| before.jwks_uri.as_ref() == Some(jwks_uri)) {
+            return Ok(());
+        }
+        let endpoint = Endpoint::parse_insecure(jwks_uri).map_err(|error| error.within("jwks_uri"))?;
+        let refused = |refused| Invalid::new("jwks_uri", "client", format!("cannot be reached: {refused}"));
+        self.ports.transport.check_url(endpoint.uri()).map_err(refused)
     }
 
     fn kept(&self, id: &str, secret: &str) -> KeptSecret {

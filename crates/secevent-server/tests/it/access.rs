@@ -1,8 +1,9 @@
 //! Who may call, and in which order that is checked against everything else.
 
-use crate::world::{World, basic};
+use crate::world::{LOCAL, World, basic};
+use axum::body::Body;
 use base64::Engine as _;
-use http::Method;
+use http::{Method, Request};
 use serde_json::{Value, json};
 
 /// Every endpoint that needs a token, with a request for this stream that is good.
@@ -89,8 +90,8 @@ async fn a_token_is_taken_from_the_header_alone() {
     let answer = world.send_as(Method::POST, "", "/tenant-a/ssf/stream", kind, form).await;
     answer.is_problem(401, "authentication_failed");
     for authorization in [basic("rp"), token.clone(), format!("bearer {token}")] {
-        let request = http::Request::get("/tenant-a/ssf/stream").header("authorization", &authorization);
-        let answer = world.call(request.body(axum::body::Body::empty()).unwrap()).await;
+        let request = Request::get("/tenant-a/ssf/stream").header("authorization", &authorization);
+        let answer = world.call(request.body(Body::empty()).unwrap()).await;
         assert_eq!(
             answer.status == 200,
             authorization.starts_with("bearer"),
@@ -191,5 +192,33 @@ async fn rights_of_one_token_on_a_stream_of_its_client() {
             answer.is_problem(403, "access_denied");
             assert!(answer.header("www-authenticate").unwrap().contains("error=\"insufficient_scope\""));
         }
+    }
+}
+
+/// Whatever is answered, a browser takes it for what it says it is; and a body that is compressed is refused as such.
+// finding: B22
+#[tokio::test]
+async fn answers_are_not_sniffed_and_encoded_bodies_are_unsupported() {
+    let world = World::new().await;
+    for path in world.paths.iter().map(|path| path.replace(['{', '}'], "")).chain(["/nothing".to_owned()]) {
+        let answer = world.get("", &path).await;
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}: {answer:?}");
+    }
+    for (token, path) in
+        [("", "/healthz"), ("", "/admin/v1/figures"), (LOCAL, "/admin/v1/figures"), (LOCAL, "/x")]
+    {
+        let answer = world.admin(Method::GET, token, path, &Value::Null).await;
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}: {answer:?}");
+    }
+    let token = world.token("producer").await;
+    for (coding, status) in [("gzip", 415), ("br", 415), ("identity, gzip", 415), ("identity", 400)] {
+        let request = Request::post("/events")
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .header("content-encoding", coding);
+        let answer = world.call(request.body(Body::from("no json")).unwrap()).await;
+        let err = if status == 415 { "unsupported_content_encoding" } else { "invalid_request" };
+        answer.is_problem(status, err);
+        assert_eq!(answer.header("accept-encoding"), (status == 415).then_some("identity"));
     }
 }

@@ -26,6 +26,9 @@ pub(crate) fn endpoints(stream: &str) -> Vec<(Method, String, Value)> {
         (Method::GET, format!("/admin/v1/replays/{:032x}", 1), Value::Null),
         (Method::DELETE, format!("/admin/v1/replays/{:032x}", 1), Value::Null),
         (Method::POST, "/admin/v1/backup".to_owned(), json!({"path": "/backups/copy.db"})),
+        (Method::GET, "/admin/v1/store/check".to_owned(), Value::Null),
+        (Method::GET, "/admin/v1/clock".to_owned(), Value::Null),
+        (Method::POST, "/admin/v1/clock/confirm".to_owned(), Value::Null),
         (Method::GET, "/admin/v1/keys".to_owned(), Value::Null),
         (Method::POST, "/admin/v1/keys/publish".to_owned(), json!({"issuer": "https://tr.example"})),
         (Method::POST, "/admin/v1/keys/rotate".to_owned(), json!({"issuer": "https://tr.example"})),
@@ -181,7 +184,9 @@ async fn requests_that_a_browser_was_tricked_into_are_refused() {
         for host in
             ["rebound.example:8081", "127.0.0.1.rebound.example", "10.0.0.1:8081", "localhost.", "tr.example"]
         {
-            call(path, &[("host", host)]).await.is_problem(421, "misdirected");
+            let problem = call(path, &[("host", host)]).await.is_problem(421, "misdirected");
+            // finding: C14
+            assert!(problem["detail"].as_str().unwrap().contains("server.admin_names"), "{problem}");
         }
         for hosts in [&[][..], &[("host", "localhost"), ("host", "rebound.example")], &[("host", "a b")]] {
             call(path, hosts).await.is_problem(400, "invalid_request");
@@ -305,7 +310,8 @@ async fn streams_are_told_in_pages_and_one_by_one() {
         whole,
         json!({
             "stream_id": refused.id(), "client": "rp", "issuer": "https://tr.example/tenant-a", "event_types": 1,
-            "status": "enabled", "reason": null, "held": false, "client_disabled": false, "suspended": null,
+            "status": "enabled", "reason": null, "held": false, "client_disabled": false,
+            "poll_visibility_seconds": 60, "poll_order": "per-subject", "suspended": null,
             "pending": 0, "in_flight": 0, "window": whole["window"], "delivered": 1, "retries": 0, "again": 0,
             "backlog": {"pending": 0, "bytes": 0, "oldest": null, "rejected": 1, "abandoned": 0, "dropped": 0, "dead": 1},
         })
@@ -480,6 +486,16 @@ async fn a_copy_is_written_where_there_is_nothing() {
     }
 }
 
+// finding: C5
+#[tokio::test]
+async fn what_is_damaged_is_told_to_operators() {
+    let world = World::new().await;
+    let check = async || world.admin(Method::GET, LOCAL, "/admin/v1/store/check", &Value::Null).await;
+    assert_eq!(check().await.is_answer(200), json!({"damage": ["Tree 7 page 9: out of order"]}));
+    *world.copies.trouble.lock().unwrap() = Some(StoreError::Busy);
+    check().await.is_problem(409, "conflict");
+}
+
 #[tokio::test]
 async fn a_server_whose_store_does_not_answer_lives_and_is_not_ready() {
     let world = World::new().await;
@@ -494,6 +510,27 @@ async fn a_server_whose_store_does_not_answer_lives_and_is_not_ready() {
     assert_eq!(world.admin(Method::GET, LOCAL, "/metrics", &Value::Null).await.status, 200);
     world.store.fail(None);
     world.admin(Method::GET, "", "/readyz", &Value::Null).await.is_answer(200);
+}
+
+/// A server that accepts no events, or found its store damaged, is not ready and says why.
+// finding: B5
+#[tokio::test]
+async fn a_server_that_rejects_events_is_not_ready() {
+    let world = World::new().await;
+    for (trouble, reason) in [
+        (StoreError::DiskFull, "new events are rejected: the disk is full"),
+        (StoreError::Full, "new events are rejected: the store holds as much as it may"),
+    ] {
+        world.store.fail(Some(trouble));
+        let answer = world.admin(Method::GET, "", "/readyz", &Value::Null).await;
+        let problem = answer.is_problem(503, "not_ready");
+        assert!(problem["detail"].as_str().unwrap().starts_with(reason), "{problem}");
+    }
+    world.store.fail(None);
+    world.admin(Method::GET, "", "/readyz", &Value::Null).await.is_answer(200);
+    world.store.damaged.store(1, std::sync::atomic::Ordering::Relaxed);
+    let answer = world.admin(Method::GET, "", "/readyz", &Value::Null).await;
+    assert_eq!(answer.is_problem(503, "not_ready")["err"], "not_ready");
 }
 
 fn text(answer: &Answer) -> String {

@@ -6,11 +6,11 @@ use secevent_store::{
     Document, Documents, Entered, Epoch, Erase, Erased, History, Inbox, Keep, Kept, Listing, MemoryStore,
     NewEvent, Outbox, Owing, Page, Place, Queue, Receipt, Received, Recorded, Records, Recovery, Sequence,
     Settlement, Standing, StoreError, Stored, StreamNumber, SubjectEntry, SubjectFingerprint, Subjects,
-    Texts, UnsettledDelivery, Verdict, Version,
+    Texts, Traces, UnsettledDelivery, Verdict, Version,
 };
 use std::future::ready;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
@@ -20,6 +20,8 @@ pub(crate) struct Ailing {
     /// How many calls are well until all fail, and how.
     trouble: Mutex<Option<(usize, StoreError)>>,
     takes_time: AtomicBool,
+    /// Calls that are said to have met damage.
+    pub(crate) damaged: AtomicU64,
     settled: watch::Sender<usize>,
 }
 
@@ -29,6 +31,7 @@ impl Ailing {
             store: MemoryStore::new(Epoch(1)),
             trouble: Mutex::default(),
             takes_time: AtomicBool::new(false),
+            damaged: AtomicU64::new(0),
             settled: watch::Sender::default(),
         }
     }
@@ -126,7 +129,7 @@ impl Outbox for Ailing {
     }
 
     fn figures(&self) -> CommitFigures {
-        self.store.figures()
+        CommitFigures { damaged: self.damaged.load(Ordering::Relaxed), ..self.store.figures() }
     }
 
     fn observe(&self, observer: Arc<dyn CommitObserver>) {
@@ -283,7 +286,7 @@ impl Records for Ailing {
         self.store.erase(erase)
     }
 
-    fn clear_traces(&self, texts: Texts, rewrite: bool) -> BoxFuture<'_, Result<u64, StoreError>> {
+    fn clear_traces(&self, texts: Texts, rewrite: bool) -> BoxFuture<'_, Result<Traces, StoreError>> {
         self.store.clear_traces(texts, rewrite)
     }
 }
@@ -299,5 +302,10 @@ impl Backup for Copies {
     fn backup(&self, to: PathBuf) -> Answer<'_, ()> {
         self.written.lock().unwrap().push(to);
         Box::pin(ready(self.trouble.lock().unwrap().clone().map_or(Ok(()), Err)))
+    }
+
+    fn check(&self) -> Answer<'_, Vec<String>> {
+        let damage = vec!["Tree 7 page 9: out of order".to_owned()];
+        Box::pin(ready(self.trouble.lock().unwrap().clone().map_or(Ok(damage), Err)))
     }
 }

@@ -132,6 +132,8 @@ async fn what_makes_no_sense_is_refused_by_its_name() {
         ("jwks", keys, 400),
         ("jwks", json!({"keys": []}), 400),
         ("jwks_uri", json!("ftp://x"), 400),
+        // finding: B20
+        ("jwks_uri", json!("https://10.0.0.1/jwks.json"), 400),
         ("algorithms", json!(["ES256"]), 400),
         ("limits", json!({"requests_per_second": 0}), 400),
         ("limits", json!({"speed": 1}), 400),

@@ -42,6 +42,10 @@ impl Transport for Elsewhere {
         self.asked.lock().unwrap().push(url);
         Box::pin(async { Ok(answer) })
     }
+
+    fn check_url(&self, url: &http::Uri) -> Result<(), secevent_ssf::UrlRefused> {
+        crate::recipient::no_private_use(url)
+    }
 }
 
 /// An authorization server elsewhere, of whom our server takes tokens.

@@ -139,9 +139,17 @@ async fn a_repeat_gets_the_first_answer_and_another_body_is_refused() {
     let batch = format!("{}\n{}", event("carol"), event("dave"));
     let many = ingest.named("batch", "application/x-ndjson", batch.clone()).await.is_answer(202);
     assert_eq!(ingest.named("batch", "application/x-ndjson", batch).await.is_answer(202), many);
-    for key in ["", "ü", &"k".repeat(257)] {
+    // finding: B22, the third
+    for key in ["", "ü", "a\tb", &"k".repeat(257)] {
         ingest.named(key, json, event("erin").to_string()).await.is_problem(400, "invalid_request");
     }
+    let twice = Request::post(EVENTS)
+        .header("authorization", format!("Bearer {}", ingest.producer))
+        .header("content-type", json)
+        .header("idempotency-key", "one")
+        .header("idempotency-key", "other");
+    let twice = twice.body(Body::from(event("erin").to_string())).unwrap();
+    ingest.world.call(twice).await.is_problem(400, "invalid_request");
     assert_eq!(ingest.stored().await, 3);
 }
 

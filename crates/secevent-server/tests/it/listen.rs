@@ -1,5 +1,6 @@
 //! Listeners on a socket: TLS, HTTP, bounds and the end.
 
+use crate::world::World;
 use axum::Router;
 use axum::extract::Extension;
 use axum::routing::{get, post};
@@ -11,7 +12,7 @@ use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
-use secevent_server::{ListenLimits, Listening, Peer, ServerTls, ServerTlsError, serve_as};
+use secevent_server::{ListenCounts, ListenLimits, Listening, Peer, ServerTls, ServerTlsError, serve_as};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -36,9 +37,6 @@ struct Server {
 
 impl Server {
     async fn start(listening: Listening) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel::<()>();
         let (go_on, entered) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (waits, rings) = (Arc::clone(&go_on), Arc::clone(&entered));
         let router = Router::new()
@@ -53,10 +51,18 @@ impl Server {
                     "done"
                 }),
             );
+        Self { go_on, entered, ..Self::with(router, listening).await }
+    }
+
+    /// The same with other endpoints.
+    async fn with(router: Router, listening: Listening) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(serve_as(listener, router, listening, async {
             let _ = stopped.await;
         }));
-        Self { address, stop, serving, go_on, entered }
+        Self { address, stop, serving, go_on: Arc::default(), entered: Arc::default() }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -203,6 +209,7 @@ async fn heads_are_bounded_in_size_number_and_time() {
     let limits = ListenLimits {
         head_bytes_max: 2_000,
         headers_max: 10,
+        first_head_timeout: Duration::from_millis(100),
         head_timeout: Duration::from_millis(100),
         ..ListenLimits::default()
     };
@@ -284,26 +291,143 @@ async fn a_connection_over_http_2_is_not_kept_without_a_request() {
     server.end().await;
 }
 
-/// I6: handshakes and connections are bounded; others wait.
+/// Who sends nothing, or a ClientHello and then nothing, keeps nobody else from a handshake, and is let go in time.
+// finding: B2
 #[tokio::test]
-async fn handshakes_and_connections_are_bounded() {
+async fn handshakes_do_not_wait_for_those_who_send_nothing() {
     let pair = certificate();
-    let limits = ListenLimits { handshakes_max: 1, ..ListenLimits::default() };
-    let server = Server::start(Listening { tls: Some(tls(&pair)), limits, ..Listening::default() }).await;
-    let mut silent = server.connect().await;
-    silent.write_all(&[22]).await.unwrap();
-    assert!(never(shake_hands(&server, pair.cert.der(), &TLS13, &[])).await, "another one is under way");
-    drop(silent);
+    let hour = Duration::from_secs(3_600);
+    let limits = ListenLimits {
+        handshakes_max: 1,
+        hello_timeout: hour,
+        handshake_timeout: hour,
+        ..ListenLimits::default()
+    };
+    let counts = ListenCounts::default();
+    let tls = Some(tls(&pair));
+    let listening = Listening { tls: tls.clone(), limits, counts: counts.clone(), ..Listening::default() };
+    let server = Server::start(listening).await;
+    let mut held = Vec::new();
+    for silent in 0..40 {
+        let mut tcp = server.connect().await;
+        match silent % 4 {
+            0 => {}
+            1 => tcp.write_all(&[22]).await.unwrap(),
+            2 => tcp.write_all(&hello()[..40]).await.unwrap(),
+            _ => tcp.write_all(&hello()).await.unwrap(),
+        }
+        held.push(tcp);
+    }
+    eventually(|| counts.figures().handshakes == 40).await;
     assert!(shake_hands(&server, pair.cert.der(), &TLS13, &[]).await.is_ok());
+    assert!(shake_hands(&server, pair.cert.der(), &TLS12, &[]).await.is_ok());
+    assert!(counts.figures().without_head >= 40, "{:?}", counts.figures());
+    drop(held);
+    eventually(|| counts.figures().handshakes == 0).await;
+    assert_eq!(counts.figures().handshakes_failed, 40);
     server.end().await;
 
-    let limits = ListenLimits { handshake_timeout: Duration::from_millis(100), ..ListenLimits::default() };
-    let server = Server::start(Listening { tls: Some(tls(&pair)), limits, ..Listening::default() }).await;
-    let mut silent = server.connect().await;
-    silent.write_all(&[22]).await.unwrap();
-    assert_eq!(silent.read(&mut [0]).await.unwrap_or(0), 0, "it is let go");
+    let soon = Duration::from_millis(100);
+    let limits = ListenLimits { hello_timeout: soon, handshake_timeout: soon, ..ListenLimits::default() };
+    let listening = Listening { tls, limits, counts: counts.clone(), ..Listening::default() };
+    let server = Server::start(listening).await;
+    for begun in [&[22][..], &hello()] {
+        let mut silent = server.connect().await;
+        silent.write_all(begun).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = silent.read_to_end(&mut answer).await;
+    }
+    eventually(|| counts.figures().handshakes_timed_out == 2).await;
     server.end().await;
+}
 
+/// What a client of TLS sends first.
+fn hello() -> Vec<u8> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]).unwrap();
+    let config = builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+    let name = ServerName::try_from("events.example").unwrap();
+    let mut hello = Vec::new();
+    rustls::ClientConnection::new(Arc::new(config), name).unwrap().write_tls(&mut hello).unwrap();
+    hello
+}
+
+/// Returns once this is so.
+async fn eventually(is_so: impl Fn() -> bool) {
+    let so = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), so).await.expect("it never comes about");
+}
+
+/// At the limit of connections those that never send a whole head give way, the longest waiting first.
+// finding: B1
+#[tokio::test]
+async fn a_crowd_without_heads_gives_way() {
+    let hour = Duration::from_secs(3_600);
+    let limits = ListenLimits { connections_max: 8, first_head_timeout: hour, ..ListenLimits::default() };
+    let counts = ListenCounts::default();
+    let listening = Listening { limits, counts: counts.clone(), ..Listening::default() };
+    let server = Server::start(listening).await;
+    // One is being worked on, and is kept.
+    let mut busy = server.connect().await;
+    busy.write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+    server.entered.notified().await;
+    let mut crowd = Vec::new();
+    for _ in 0..40 {
+        let mut tcp = server.connect().await;
+        // Some of them are closed while they write.
+        let _ = tcp.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nx: ").await;
+        crowd.push(tcp);
+    }
+    for _ in 0..10 {
+        let answer = server.says("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+        assert!(answer.ends_with("127.0.0.1"), "{answer}");
+    }
+    assert_eq!(crowd[0].read(&mut [0]).await.unwrap_or(0), 0, "the first one was closed");
+    let figures = counts.figures();
+    assert!(figures.connections <= 8 && figures.evicted >= 33, "{figures:?}");
+    server.go_on.notify_one();
+    let mut answer = String::new();
+    busy.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("done"), "{answer}");
+    server.end().await;
+}
+
+/// Idle connections give way too, the longest idle first, and those with an unfinished body before them.
+// finding: B1
+#[tokio::test]
+async fn what_is_idle_gives_way() {
+    let limits = ListenLimits { connections_max: 3, ..ListenLimits::default() };
+    let server = Server::start(Listening { limits, ..Listening::default() }).await;
+    let asks = async || {
+        let mut tcp = server.connect().await;
+        tcp.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"127.0.0.1") {
+            assert_ne!(tcp.read_buf(&mut answer).await.unwrap(), 0);
+        }
+        // Idle times are compared in milliseconds.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        tcp
+    };
+    let (mut first, second) = (asks().await, asks().await);
+    let mut unfinished = server.connect().await;
+    unfinished.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhal").await.unwrap();
+    let third = asks().await;
+    assert_eq!(unfinished.read(&mut [0]).await.unwrap_or(0), 0);
+    let fourth = asks().await;
+    assert_eq!(first.read(&mut [0]).await.unwrap_or(0), 0);
+    assert!(never(second.readable()).await, "it was idle for less time");
+    drop((third, fourth));
+    server.end().await;
+}
+
+/// I6: connections are bounded; others wait while none can be closed.
+#[tokio::test]
+async fn connections_are_bounded() {
     let limits = ListenLimits { connections_max: 1, ..ListenLimits::default() };
     let server = Server::start(Listening { limits, ..Listening::default() }).await;
     let mut first = server.connect().await;
@@ -318,6 +442,138 @@ async fn handshakes_and_connections_are_bounded() {
     first.read_to_string(&mut answer).await.unwrap();
     second.read_to_string(&mut answer).await.unwrap();
     assert!(answer.ends_with("127.0.0.1"), "{answer}");
+    server.end().await;
+}
+
+/// The bytes of unfinished bodies have a limit in sum. At the limit the one that has waited longest gets 503.
+// finding: B3
+#[tokio::test]
+async fn unfinished_bodies_are_bounded_in_sum() {
+    let limits = ListenLimits {
+        body_timeout: Duration::from_secs(3_600),
+        bodies_bytes_max: 1024 * 1024,
+        unproven_bodies_bytes_max: 64 * 1024,
+        ..ListenLimits::default()
+    };
+    let counts = ListenCounts::default();
+    let server = Server::start(Listening { limits, counts: counts.clone(), ..Listening::default() }).await;
+    let half = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 20000\r\n\r\n{}", "x".repeat(10_000));
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let mut tcp = server.connect().await;
+        tcp.write_all(half.as_bytes()).await.unwrap();
+        held.push(tcp);
+        let so_far = held.len() as u64 * 14_000;
+        eventually(|| counts.figures().body_bytes > so_far).await;
+    }
+    assert_eq!(counts.figures().bodies_refused, 0);
+    // One more is too much, and a body that comes at once is taken all the same.
+    let whole = "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 10000\r\n\r\n";
+    let answer = server.says(&format!("{whole}{}", "y".repeat(10_000))).await;
+    assert!(answer.ends_with(&"y".repeat(10_000)), "{answer}");
+    let mut answer = String::new();
+    held[0].read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 1"), "{answer}");
+    assert!(answer.contains("application/problem+json") && answer.contains("connection: close"), "{answer}");
+    // The others go on.
+    held[3].write_all("x".repeat(10_000).as_bytes()).await.unwrap();
+    assert_ne!(held[3].read(&mut [0]).await.unwrap(), 0);
+    assert_eq!(counts.figures().bodies_refused, 1);
+
+    // Over HTTP/2 all that a connection holds counts, even bodies of which nothing has come.
+    let tcp = server.connect().await;
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tcp)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let asked: Vec<_> = (0..50)
+        .map(|_| {
+            let request = Request::post(format!("http://{}/", server.address)).body(Nothing).unwrap();
+            let mut sender = sender.clone();
+            tokio::spawn(async move { sender.send_request(request).await })
+        })
+        .collect();
+    eventually(|| counts.figures().bodies_refused >= 30).await;
+    assert!(counts.figures().body_bytes <= 64 * 1024, "{:?}", counts.figures());
+    asked.iter().for_each(JoinHandle::abort);
+    connection.abort();
+    drop((sender, held));
+    eventually(|| counts.figures().body_bytes == 0).await;
+    assert_eq!(counts.figures().connections, 0);
+    server.end().await;
+}
+
+/// A body in many small pieces costs more than its bytes, and is counted so.
+// finding: B3
+#[tokio::test]
+async fn small_pieces_are_counted_with_what_they_cost() {
+    let counts = ListenCounts::default();
+    let server = Server::start(Listening { counts: counts.clone(), ..Listening::default() }).await;
+    let mut tcp = server.connect().await;
+    let chunks = "1\r\nx\r\n".repeat(100);
+    let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+    tcp.write_all(format!("{head}{chunks}").as_bytes()).await.unwrap();
+    eventually(|| counts.figures().body_bytes > 4 * 1024 + 100 * 128).await;
+    tcp.write_all(b"0\r\n\r\n").await.unwrap();
+    eventually(|| counts.figures().body_bytes == 0).await;
+    server.end().await;
+}
+
+/// Requests say which host they are for, exactly once.
+// finding: B15
+#[tokio::test]
+async fn a_request_without_a_host_or_with_two_is_refused() {
+    let server = Server::start(Listening::default()).await;
+    for hosts in ["", "host: a\r\nhost: a\r\n", "host: a\r\nhost: b\r\n", "host: a@b\r\n", "host:\r\n"] {
+        let answer = server.says(&format!("GET / HTTP/1.1\r\n{hosts}\r\n")).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 400") && answer.contains("application/problem+json"),
+            "{answer}"
+        );
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+    assert!(server.says("GET / HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 200"));
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(server.connect().await))
+            .await
+            .unwrap();
+    let connection = tokio::spawn(connection);
+    for (host, status) in [(None, 200), (Some("a"), 200), (Some("b"), 400)] {
+        let mut request = Request::get("http://a/").body(Empty::<bytes::Bytes>::new()).unwrap();
+        if let Some(host) = host {
+            request.headers_mut().insert("host", host.parse().unwrap());
+        }
+        assert_eq!(sender.send_request(request).await.unwrap().status(), status, "{host:?}");
+    }
+    connection.abort();
+    server.end().await;
+}
+
+/// A body whose framing is broken is answered as everything else is.
+// finding: B22
+#[tokio::test]
+async fn a_broken_body_is_answered_with_a_problem() {
+    let world = World::new().await;
+    let (producer, receiver) = (world.token("producer").await, world.token("rp").await);
+    let server = Server::with(world.router(), Listening::default()).await;
+    for (path, token) in [("/events", &producer), ("/ssf/stream", &receiver)] {
+        let answer = server
+            .says(&format!(
+                "POST {path} HTTP/1.1\r\nhost: tr.example\r\nauthorization: Bearer {token}\r\ncontent-type: \
+                 application/json\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\nZZ\r\n"
+            ))
+            .await;
+        assert!(
+            answer.starts_with("HTTP/1.1 400") && answer.contains("application/problem+json"),
+            "{answer}"
+        );
+    }
+    let answer = server
+        .says(
+            "POST /oauth/token HTTP/1.1\r\nhost: tr.example\r\ncontent-type: application/x-www-form-urlencoded\r\n\
+             transfer-encoding: chunked\r\n\r\nZZ\r\n",
+        )
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("\"invalid_request\""), "{answer}");
     server.end().await;
 }
 

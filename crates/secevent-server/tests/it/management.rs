@@ -64,6 +64,29 @@ async fn the_smallest_request_makes_a_poll_stream_and_there_are_only_so_many() {
     assert_eq!(world.get(&token, STREAM).await.is_answer(200).as_array().unwrap().len(), 3);
 }
 
+// finding: B20
+#[tokio::test]
+async fn an_endpoint_that_can_never_be_reached_is_refused() {
+    let (world, token, created) = world_with_stream().await;
+    let to = |url: &str| json!({"method": PUSH, "endpoint_url": url, "authorization_header": CREDENTIAL});
+    let private = to("https://10.0.0.1/events");
+    for (method, request) in [
+        (Method::POST, json!({"delivery": private})),
+        (Method::PATCH, json!({"stream_id": id(&created), "delivery": private})),
+        (Method::PUT, json!({"stream_id": id(&created), "delivery": private})),
+    ] {
+        let problem =
+            world.send(method, &token, STREAM, request.to_string()).await.is_problem(400, "invalid_request");
+        let text = format!("{}{}", problem["member"], problem["detail"]);
+        assert!(text.contains("delivery.endpoint_url"), "{problem}");
+        assert!(text.contains("10.0.0.1 is for private use"), "{problem}");
+    }
+    assert_eq!(world.get(&token, STREAM).await.is_answer(200), json!([created]));
+    let moved = json!({"stream_id": id(&created), "delivery": to("https://rp.example/other")});
+    let moved = world.send(Method::PATCH, &token, STREAM, moved.to_string()).await.is_answer(200);
+    assert_eq!(moved["delivery"]["endpoint_url"], "https://rp.example/other");
+}
+
 // spec: SSF-35, SSF-90, SSF-95, SSF-96
 #[tokio::test]
 async fn a_create_request_that_is_wrong_creates_nothing() {

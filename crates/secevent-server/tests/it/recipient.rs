@@ -1,8 +1,8 @@
 //! Whoever is pushed to: it keeps what comes, and answers as it is told.
 
 use bytes::Bytes;
-use http::{Request, Response};
-use secevent_ssf::{BoxFuture, Transport, TransportError};
+use http::{Request, Response, Uri};
+use secevent_ssf::{BoxFuture, Transport, TransportError, UrlRefused};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -44,6 +44,18 @@ impl Transport for Recipient {
         self.came.send_modify(|came| came.push(request));
         let answer = self.answers.lock().unwrap().pop_front();
         Box::pin(async move { Ok(answer.unwrap_or_else(secevent_ssf::push::accepted)) })
+    }
+
+    fn check_url(&self, url: &Uri) -> Result<(), UrlRefused> {
+        no_private_use(url)
+    }
+}
+
+/// As much of an address guard as these tests need.
+pub(crate) fn no_private_use(url: &Uri) -> Result<(), UrlRefused> {
+    match url.host() {
+        Some(host) if host.starts_with("10.") => Err(UrlRefused(format!("{host} is for private use"))),
+        _ => Ok(()),
     }
 }
 

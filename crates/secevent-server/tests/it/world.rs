@@ -12,8 +12,8 @@ use http_body_util::BodyExt as _;
 use secevent::{Clock, Timestamp, Vocabulary};
 use secevent_jose::Algorithm;
 use secevent_server::{
-    AdminConfig, ClientConfig, ClientPorts, Clients, ClientsConfig, MetricsAccess, Scope, ServerConfig,
-    TokenDigest, admin_router, transmitter_paths, transmitter_router,
+    AdminConfig, ClientConfig, ClientPorts, Clients, ClientsConfig, ListenCounts, MetricsAccess, Scope,
+    ServerConfig, TokenDigest, admin_router, transmitter_paths, transmitter_router,
 };
 use secevent_ssf::Transport;
 use secevent_store::Vault;
@@ -144,9 +144,15 @@ impl World {
             local_token: Some(TokenDigest::of(LOCAL)),
             metrics,
             backup: Some(Arc::clone(&copies) as Arc<dyn secevent_store::Backup>),
+            listeners: vec![("public", ListenCounts::default()), ("admin", ListenCounts::default())],
         };
         let admin = admin_router(config, &transmitter, &clients, Arc::clone(&clock) as Arc<dyn Clock>);
         Self { router, admin, clock, paths, elsewhere, store, copies, recipient }
+    }
+
+    /// What the public listener serves.
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
     }
 
     pub(crate) fn later(&self, seconds: i64) {

@@ -399,7 +399,8 @@ pub(crate) fn temporary() -> (Arc<SqliteStore>, TempDir) {
 }
 
 pub(crate) fn open(path: &Path, epoch: u32) -> Arc<SqliteStore> {
-    SqliteStore::open(path, Options::new(Epoch(epoch))).unwrap()
+    // As small a reserve as does, so that tests need not write much.
+    SqliteStore::open(path, Options { reserve_bytes: 1 << 16, ..Options::new(Epoch(epoch)) }).unwrap()
 }
 
 /// Places, attempts and bodies of what the stream is owed.

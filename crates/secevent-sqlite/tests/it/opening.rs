@@ -38,6 +38,65 @@ fn another_name_of_the_file_is_the_same_file() {
     assert!(matches!(refused(&other), StoreError::Unusable(_)));
 }
 
+/// The lock lies on the database itself: neither another name nor a lock file that was cleaned away lets in a second
+/// server, and looking at the file shows that it is held.
+// finding: B14
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_hard_link_and_a_removed_lock_file_let_nobody_in() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    let first = open(&path, 1);
+    let link = directory.path().join("link.db");
+    std::fs::hard_link(&path, &link).unwrap();
+    assert!(matches!(refused(&link), StoreError::Unusable(_)));
+    assert_eq!(secevent_sqlite::inspect(&link, &mut |_| Ok(())), Ok(secevent_sqlite::Inspection::Held));
+    std::fs::remove_file(directory.path().join("secevent.db.lock")).unwrap();
+    assert!(matches!(refused(&path), StoreError::Unusable(_)));
+    assert_eq!(secevent_sqlite::inspect(&path, &mut |_| Ok(())), Ok(secevent_sqlite::Inspection::Held));
+    first.put("a", Version::default(), Some("b".into())).await.unwrap();
+    assert_eq!(first.backlog(StreamNumber(1)).await.unwrap().pending, 0);
+    drop(first);
+    std::fs::remove_file(&link).unwrap();
+    assert!(open(&path, 2).get("a").await.unwrap().is_some());
+}
+
+/// SQLite's locks (`fcntl`) and that of the server (`flock`) do not see each other: another program reads the store
+/// while a server has it, and the server writes while it does.
+// finding: B14
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_lock_does_not_keep_other_programs_from_reading() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    let store = open(&path, 1);
+    store.put("a", Version::default(), Some("b".into())).await.unwrap();
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let reader = Connection::open_with_flags(&path, flags).unwrap();
+    reader.execute_batch("BEGIN").unwrap();
+    let count = || reader.query_row("SELECT count(*) FROM documents", [], |row| row.get::<_, i64>(0));
+    assert_eq!(count(), Ok(1));
+    store.put("c", Version::default(), Some("d".into())).await.unwrap();
+    assert_eq!(count(), Ok(1), "what it reads stays as it was");
+}
+
+/// A store is opened on a full disk, too: nothing is written where nothing is to be changed.
+// finding: B5
+#[tokio::test]
+async fn opening_writes_nothing() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    let store = open(&path, 1);
+    store.put("a", Version::default(), Some("b".into())).await.unwrap();
+    drop(store);
+    let before = std::fs::read(&path).unwrap();
+    let store = open(&path, 2);
+    assert_eq!(std::fs::metadata(directory.path().join("secevent.db-wal")).unwrap().len(), 0);
+    assert_eq!(store.figures().log_pages, 0);
+    drop(store);
+    assert!(std::fs::read(&path).unwrap() == before);
+}
+
 /// Whom events are about is nobody else's business.
 #[cfg(unix)]
 #[tokio::test]
@@ -92,11 +151,11 @@ async fn a_damaged_page_is_told() {
         content.chunks_mut(4_096).find(|page| page.windows(500).any(|bytes| bytes == [b'x'; 500])).unwrap();
     page.fill(0xee);
     std::fs::write(&path, content).unwrap();
-    let error = match SqliteStore::open(&path, Options::new(Epoch(1))) {
-        Ok(store) => store.get("a").await.unwrap_err(),
-        Err(error) => error,
-    };
+    let store = open(&path, 1);
+    assert_eq!(store.figures().damaged, 0);
+    let error = store.get("a").await.unwrap_err();
     assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
+    assert_eq!(store.figures().damaged, 1, "readiness shows it (B5)");
 }
 
 #[test]

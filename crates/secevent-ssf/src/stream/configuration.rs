@@ -1,8 +1,10 @@
 //! The configuration of a stream, as the transmitter shows it.
 
 use super::StreamId;
+use crate::delivery::authorization;
 use crate::members::{Members, missing, of_body};
-use crate::{Delivery, Tolerance};
+use crate::{Delivery, Secret, Tolerance};
+use http::HeaderValue;
 use secevent::json::{Limits, check};
 use secevent::{Audience, Invalid, Issuer};
 use serde::{Serialize, Serializer};
@@ -41,7 +43,8 @@ pub struct StreamConfiguration {
     /// Who issues the stream's SETs.
     #[serde(serialize_with = "as_text")]
     pub iss: Issuer,
-    /// For whom the stream's SETs are.
+    /// For whom the stream's SETs are. Nobody is named only where an older transmitter leaves the member out.
+    #[serde(skip_serializing_if = "is_nobody")]
     pub aud: Audience,
     /// How the SETs reach the receiver.
     pub delivery: Delivery,
@@ -73,8 +76,27 @@ impl StreamConfiguration {
         Self::from_members(&Members::read(body, "SSF-87")?, tolerance)
     }
 
-    /// Reads the array that answers a request which names no stream (SSF-98).
+    /// Reads the array that answers a request which names no stream (SSF-98), all of it or nothing.
     pub fn read_list(body: &[u8], tolerance: Tolerance) -> Result<Vec<Self>, Invalid> {
+        Self::read_each(body, tolerance)?
+            .into_iter()
+            .map(|entry| entry.map_err(|unreadable| unreadable.breach))
+            .collect()
+    }
+
+    /// Reads the same array entry by entry, so that one that is malformed does not hide the others.
+    ///
+    /// ```
+    /// use secevent_ssf::{StreamConfiguration, Tolerance};
+    ///
+    /// let body = br#"[{"stream_id":"s1","iss":"https://tr.example"}]"#;
+    /// let streams = StreamConfiguration::read_each(body, Tolerance::NONE)?;
+    /// let unreadable = streams[0].as_ref().unwrap_err();
+    /// assert_eq!(unreadable.stream_id.as_deref(), Some("s1"));
+    /// assert_eq!(unreadable.breach.member(), "[0].delivery");
+    /// # Ok::<(), secevent::Invalid>(())
+    /// ```
+    pub fn read_each(body: &[u8], tolerance: Tolerance) -> Result<Vec<Result<Self, Unreadable>>, Invalid> {
         let no_array = || Invalid::new("", "SSF-98", "must be a JSON array of stream configurations");
         let text = std::str::from_utf8(body).map_err(|_| no_array())?;
         // The bounded reader takes objects, so the array becomes a member of one.
@@ -85,12 +107,32 @@ impl StreamConfiguration {
             Invalid::new(member, breach.rule(), breach.problem().to_owned())
         })?;
         let streams: Vec<&RawValue> = serde_json::from_str(text).map_err(|_| no_array())?;
-        let read = |(place, stream): (usize, &RawValue)| {
-            Members::of(stream, "SSF-98")
+        let read = |(index, stream): (usize, &RawValue)| {
+            let members = Members::of(stream, "SSF-98");
+            let stream_id =
+                members.as_ref().ok().and_then(|members| members.text("stream_id", "SSF-71").ok()?);
+            members
                 .and_then(|members| Self::from_members(&members, tolerance))
-                .map_err(|breach| breach.within(&format!("[{place}]")))
+                .map_err(|breach| Unreadable { stream_id, breach: breach.within(&format!("[{index}]")) })
         };
-        streams.into_iter().enumerate().map(read).collect()
+        Ok(streams.into_iter().enumerate().map(read).collect())
+    }
+
+    /// The `authorization_header` that the `delivery` of a configuration shows, if it shows one that can stand in a
+    /// header. Some transmitters repeat the credential of pushes; of a polled stream it is what some want each poll to
+    /// carry. Transmitters should show neither (E-19), so no configuration has a place for it.
+    ///
+    /// ```
+    /// use secevent_ssf::StreamConfiguration;
+    ///
+    /// let body = br#"{"delivery":{"method":"urn:ietf:rfc:8936","authorization_header":"Bearer x7"}}"#;
+    /// let shown = StreamConfiguration::shown_authorization(body).unwrap();
+    /// assert_eq!(shown.expose(), "Bearer x7");
+    /// ```
+    pub fn shown_authorization(body: &[u8]) -> Option<Secret<HeaderValue>> {
+        let members = Members::read(body, "SSF-87").ok()?;
+        let delivery = Members::of(members.get("delivery")?, "SSF-81").ok()?;
+        authorization(&delivery.text("authorization_header", "SSF-37").ok()??).ok()
     }
 
     fn from_members(members: &Members<'_>, tolerance: Tolerance) -> Result<Self, Invalid> {
@@ -99,7 +141,11 @@ impl StreamConfiguration {
         Ok(Self {
             stream_id: StreamId::from_answer(members, "SSF-71", tolerance)?,
             iss: members.issuer("iss", "SSF-74", tolerance)?.ok_or_else(|| missing("iss", "SSF-74"))?,
-            aud: aud.ok_or_else(|| missing("aud", "SSF-75"))?,
+            aud: match aud {
+                Some(aud) => aud,
+                None if tolerance.legacy => Audience::Many(Vec::new()),
+                None => return Err(missing("aud", "SSF-75")),
+            },
             delivery: Delivery::read(delivery, tolerance).map_err(|breach| breach.within("delivery"))?,
             events_supported: members.texts("events_supported", "SSF-76")?,
             events_requested: members.texts("events_requested", "SSF-77")?,
@@ -135,6 +181,19 @@ impl StreamConfiguration {
     pub fn list_to_json(streams: &[Self]) -> String {
         serde_json::to_string(streams).expect("strings and numbers are always JSON")
     }
+}
+
+/// An entry of a list that is no stream configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The stream that it is about, if it says so.
+    pub stream_id: Option<String>,
+    /// What is wrong with it.
+    pub breach: Invalid,
+}
+
+fn is_nobody(aud: &Audience) -> bool {
+    aud.iter().next().is_none()
 }
 
 fn as_text<S: Serializer>(issuer: &Issuer, serializer: S) -> Result<S::Ok, S::Error> {

@@ -101,6 +101,14 @@ impl UpdateStream {
         }
     }
 
+    /// Whether it changes nothing, so that it need not be sent.
+    pub fn is_empty(&self) -> bool {
+        let Self { stream_id: _, delivery, events_requested, description, format, supplied } = self;
+        matches!((delivery, events_requested, description), (Change::Keep, Change::Keep, Change::Keep))
+            && format.is_none()
+            && supplied.is_empty()
+    }
+
     /// Reads the receiver's request.
     pub fn read(body: &[u8], tolerance: Tolerance) -> Result<Self, Invalid> {
         let members = Members::read(body, "E-01")?;

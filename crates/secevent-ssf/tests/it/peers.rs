@@ -99,11 +99,20 @@ fn streams_of_keycloak() {
             // A polled stream that was made to forget its endpoint has nothing to poll.
             Err(error) => {
                 assert_eq!(error.member(), "delivery.endpoint_url", "{}", one.note);
+                // finding: A14. In a list it is named, and does not hide the others.
+                let list =
+                    StreamConfiguration::read_each(format!("[{}]", one.answer).as_bytes(), SSF).unwrap();
+                assert!(list[0].as_ref().unwrap_err().stream_id.is_some(), "{}", one.note);
                 without_endpoint += 1;
             }
         }
     }
     assert_eq!((read, without_endpoint), (8, 2));
+    // finding: A1. It shows what pushes carry, so that this can be compared.
+    let pushed =
+        exchanges("keycloak-streams.json").into_iter().find(|one| one.note.starts_with("create, push with"));
+    let shown = StreamConfiguration::shown_authorization(pushed.unwrap().answer.as_bytes()).unwrap();
+    assert_eq!(shown.expose(), "Bearer pushed-by-keycloak");
 }
 
 #[test]
@@ -112,6 +121,8 @@ fn a_stream_of_i2gosignals() {
     let stream = StreamConfiguration::read(answer.as_bytes(), SSF).unwrap();
     assert_eq!(stream.delivery.method, Method::Poll);
     assert_eq!(stream.delivery.endpoint_url.as_str(), "http://127.0.0.1:35335/poll/6b0e5a8eac34d325dd4c7cb4");
+    // finding: A10. What each poll has to carry.
+    assert!(StreamConfiguration::shown_authorization(answer.as_bytes()).is_some());
 }
 
 #[test]
@@ -193,5 +204,5 @@ fn requests_of_receivers() {
         .find(|one| one.method == "POST" && one.path == "/ssf/stream")
         .unwrap();
     let create = CreateStream::read(poll.request.as_bytes(), SSF).unwrap();
-    assert!(matches!(create.delivery.unwrap().by, DeliverBy::Poll));
+    assert!(matches!(create.delivery.unwrap().by, DeliverBy::Poll { .. }));
 }

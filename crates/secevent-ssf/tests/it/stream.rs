@@ -103,6 +103,50 @@ fn a_list_of_configurations() {
     assert!(StreamConfiguration::read_list(b"[\"\xff\"]", Tolerance::NONE).is_err());
 }
 
+// finding: A14
+#[test]
+fn each_entry_of_a_list_is_read_by_itself() {
+    let mut bad = printed();
+    bad["iss"] = value!(1);
+    let body = value!([bad, printed(), {}, 7]).to_string();
+    let each = StreamConfiguration::read_each(body.as_bytes(), Tolerance::NONE).unwrap();
+    assert_eq!(each[1], Ok(configuration(&printed()).unwrap()));
+    let unreadable = |index: usize| {
+        let entry = each[index].as_ref().unwrap_err();
+        (entry.stream_id.as_deref(), entry.breach.member().to_owned(), entry.breach.rule())
+    };
+    assert_eq!(unreadable(0), (Some("s1"), "[0].iss".to_owned(), "SSF-74"));
+    assert_eq!(unreadable(2), (None, "[2].delivery".to_owned(), "SSF-81"));
+    assert_eq!(unreadable(3), (None, "[3]".to_owned(), "SSF-98"));
+}
+
+// finding: A10
+#[test]
+fn an_older_transmitter_need_not_say_for_whom_a_stream_is() {
+    let mut body = printed();
+    body.as_object_mut().unwrap().remove("aud");
+    let read = StreamConfiguration::read(body.to_string().as_bytes(), LEGACY).unwrap();
+    assert_eq!(read.aud.iter().count(), 0);
+    assert_eq!(json(&read.to_json()), body);
+}
+
+// finding: A1
+#[test]
+fn the_url_of_a_polled_stream_is_repeated() {
+    let read = configuration(&printed()).unwrap();
+    let mut request = UpdateStream::new(read.stream_id.clone());
+    assert!(request.is_empty());
+    request.delivery = Change::Set((&read.delivery).into());
+    assert!(!request.is_empty());
+    let sent = value!({"stream_id": "s1", "delivery": printed()["delivery"]});
+    assert_eq!(json(&request.to_exposed_json()), sent);
+    // It is the transmitter's to supply, so that what a receiver says of it is not looked at.
+    assert_eq!(
+        update(&sent).unwrap().to_exposed_json(),
+        r#"{"stream_id":"s1","delivery":{"method":"urn:ietf:rfc:8936"}}"#
+    );
+}
+
 // spec: SSF-110
 #[test]
 fn a_configuration_is_of_the_issuer_of_the_metadata() {

@@ -1,6 +1,7 @@
 //! Events as they are kept, and how they are erased.
 
 use super::*;
+use crate::Traces;
 
 async fn kept(store: &dyn Store, sequence: Sequence) -> Kept {
     store.event(sequence).await.expect("event").expect("it is kept")
@@ -65,7 +66,7 @@ pub async fn an_erased_event_is_nowhere(store: Arc<dyn Store>) {
         );
     }
     assert_eq!(kept(&*store, other).await.body, event(10, &[]).body);
-    assert_eq!(store.clear_traces(Texts::new(["nobody"]), false).await, Ok(0));
+    assert_eq!(store.clear_traces(Texts::new(["nobody"]), false).await, Ok(Traces::default()));
     trim(&*store, seconds(1_000)).await;
     assert_eq!(pending(&*store, A).await, [other], "tidying takes nothing else");
     assert!(record(&*store, vec![event(20, &[A])]).await[0] > other);

@@ -5,9 +5,12 @@ use secevent_ssf::{
     DeliveryRequest, Endpoint, ReplaceStream, Secret, Status, StreamConfiguration, Tolerance, UpdateStatus,
     UpdateStream,
 };
-use secevent_store::ChangeFilter;
-use secevent_transmitter::{Client, DeclaredChange, DeclaredStream, ManageError, Reconciled};
+use secevent_store::{ChangeFilter, Vault};
+use secevent_transmitter::{
+    Client, DeclaredChange, DeclaredStream, ManageError, PollOptions, PollOrder, PollRules, Reconciled,
+};
 use serde_json::json;
+use std::time::Duration;
 
 fn pushed(url: &str, authorization: Option<&str>) -> DeliveryRequest {
     let authorization = authorization.map(|value| Secret::new(value.parse().unwrap()));
@@ -21,6 +24,7 @@ fn declared(name: &str) -> DeclaredStream {
         client: client("rp"),
         events: vec!["caep:*".to_owned()],
         delivery: pushed(ENDPOINT, Some("Bearer abc")),
+        polls: PollOptions::default(),
         description: None,
     }
 }
@@ -94,6 +98,33 @@ async fn what_is_declared_otherwise_is_changed_and_nothing_else() {
     assert_eq!(stream.aud, "https://new.example".into());
     assert_eq!(stream.events_delivered, [SESSION_REVOKED]);
     assert_eq!(stream.description.as_deref(), Some("what rp hears"));
+}
+
+// finding: A16
+#[tokio::test(start_paused = true)]
+async fn a_declared_stream_may_be_polled_otherwise_than_its_clients_others() {
+    let of_client = PollOptions { visibility_seconds: Some(5), order: Some(PollOrder::Batched) };
+    let world = World::with(|config| config.client_polls = [("rp".to_owned(), of_client)].into()).await;
+    let polls = PollOptions { visibility_seconds: Some(20), order: None };
+    let poll = DeclaredStream { delivery: DeliveryRequest::poll(), polls, ..declared("main") };
+    assert_eq!(reconcile(&world, std::slice::from_ref(&poll)).await, [Reconciled::Created]);
+    assert_eq!(reconcile(&world, std::slice::from_ref(&poll)).await, []);
+    let id = the_stream(&world).stream_id;
+    let rules =
+        async |world: &World| world.transmitter.stream_figures(&id).await.unwrap().unwrap().polls.unwrap();
+    let expected = |seconds, order| PollRules { visibility: Duration::from_secs(seconds), order };
+    assert_eq!(rules(&world).await, expected(20, PollOrder::Batched));
+    // It is stored with the stream, and what the client's configuration says is not.
+    let next =
+        world.restarted_under(|config| config.client_polls.clear(), Vault::new(&[7; 32])).await.unwrap();
+    assert_eq!(rules(&next).await, expected(20, PollOrder::PerSubject));
+    let polls = PollOptions { order: Some(PollOrder::Batched), ..PollOptions::default() };
+    let changed = reconcile(&next, &[DeclaredStream { polls, ..poll }]).await;
+    assert_eq!(changed, [Reconciled::Changed(vec!["polls"])]);
+    assert_eq!(rules(&next).await, expected(60, PollOrder::Batched));
+    let log = next.transmitter.changes(ChangeFilter::default(), None, 1).await.unwrap();
+    let told: serde_json::Value = serde_json::from_str(log[0].change.after.as_ref().unwrap()).unwrap();
+    assert_eq!(told["delivery"], json!({"method": "poll", "polls": {"order": "batched"}}));
 }
 
 /// SEM-3: what was accepted before the audience changed keeps the claims that it had.

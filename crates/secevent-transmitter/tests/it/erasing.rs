@@ -4,7 +4,7 @@ use crate::network::{ACCEPT, Reply};
 use crate::world::{ISSUER, PATIENCE, World, email, event, jtis, read, txns};
 use secevent::Subject;
 use secevent_ssf::Status;
-use secevent_store::{ChangeFilter, Records, Recovery, Sequence};
+use secevent_store::{ChangeFilter, Records, Recovery, Sequence, Subjects};
 use secevent_transmitter::{EraseError, Erasure, ErasureState, ReplayRequest, Transmitter};
 use serde_json::json;
 use std::sync::atomic::Ordering::SeqCst;
@@ -109,6 +109,41 @@ async fn what_is_pending_dead_and_past_is_erased_and_nothing_else() {
             .await
             .is_ok()
     );
+}
+
+/// What receivers said of the person in another spelling or form is erased as well, and keys that producers built of an
+/// address. A second run finds nothing.
+// finding: B12
+#[tokio::test(start_paused = true)]
+async fn other_spellings_are_erased_too() {
+    let world = World::new().await;
+    let id = world.poll_stream().await;
+    for subject in [
+        json!({"format": "email", "email": "alice@example.com"}),
+        json!({"format": "email", "email": "Alice@Example.COM"}),
+        json!({"format": "account", "uri": "acct:alice@example.com"}),
+        json!({"format": "aliases", "identifiers": [
+            {"format": "phone_number", "phone_number": "+491511"}, {"format": "email", "email": "ALICE@example.com"}]}),
+        json!({"format": "complex", "user": {"format": "email", "email": "alice@EXAMPLE.com"}}),
+        json!({"format": "email", "email": "malice@example.com"}),
+    ] {
+        world.add(&id, &subject).await.unwrap();
+    }
+    for (key, user) in [("logout-Alice@example.com-7", "dave"), ("malice@example.com", "erin")] {
+        world.accept(Some((key, &b"x"[..])), &[event(user, &email(user))]).await.unwrap();
+    }
+    let foreseen = world.transmitter.preview_erasure(&alice()).await.unwrap();
+    assert_eq!((foreseen.found.subjects, foreseen.found.names), (5, 1), "{foreseen:?}");
+    let begun = world.transmitter.start_erasure(&alice(), false).await.unwrap();
+    let first = ended(&world.transmitter, &begun.id).await;
+    assert_eq!((first.erased.subjects, first.erased.names), (5, 1), "{first:?}");
+    assert!(first.left.unwrap().is_nothing());
+    let account = Subject::from_json(r#"{"format":"account","uri":"acct:alice@example.com"}"#).unwrap();
+    let begun = world.transmitter.start_erasure(&account, false).await.unwrap();
+    let second = ended(&world.transmitter, &begun.id).await;
+    assert_eq!((second.erased, second.left.unwrap().is_nothing()), (Default::default(), true));
+    let counts = world.store.subject_counts().await.unwrap();
+    assert_eq!(counts.iter().map(|(_, count)| count).sum::<u64>(), 1, "somebody else's is left");
 }
 
 /// A push that is on its way ends first; what waits behind it never goes out.

@@ -3,7 +3,7 @@
 use crate::network::Reply;
 use crate::world::{World, jtis, txns};
 use secevent_ssf::poll::{PollLimits, PollRequest};
-use secevent_transmitter::{NotReady, PollError, PollOrder};
+use secevent_transmitter::{NotReady, PollError, PollOptions, PollOrder, PollRules};
 use serde_json::json;
 use std::time::Duration;
 
@@ -51,6 +51,35 @@ async fn a_batch_may_be_asked_for_that_the_receiver_keeps_in_order() {
         let rest = next.poll(&id, &json!({"returnImmediately": true})).await;
         assert_eq!(rest.sets.len(), usize::from(expected.len() == 1), "the store says the same");
     }
+}
+
+// finding: A16
+#[tokio::test(start_paused = true)]
+async fn one_client_may_be_polled_otherwise_than_others() {
+    let own = PollOptions { visibility_seconds: Some(5), order: Some(PollOrder::Batched) };
+    let world = World::with(|config| config.client_polls = [("rp".to_owned(), own)].into()).await;
+    let id = world.poll_stream().await;
+    world.emit("e1", "alice").await;
+    world.emit("e2", "alice").await;
+    let at_once = json!({"returnImmediately": true});
+    let polled = || async { txns(&world.poll(&id, &at_once).await) };
+    assert_eq!(polled().await, ["e1", "e2"]);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(polled().await, [""; 0], "hidden");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(polled().await, ["e1", "e2"], "handed out again");
+    let figures = world.transmitter.stream_figures(&id).await.unwrap().unwrap();
+    let expected = PollRules { visibility: Duration::from_secs(5), order: PollOrder::Batched };
+    assert_eq!(figures.polls, Some(expected));
+
+    // Another client is polled as all are.
+    let world = World::with(|config| config.client_polls = [("other".to_owned(), own)].into()).await;
+    let id = world.poll_stream().await;
+    world.emit("e1", "alice").await;
+    world.emit("e2", "alice").await;
+    assert_eq!(txns(&world.poll(&id, &at_once).await), ["e1"]);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(world.poll(&id, &at_once).await.sets.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@ mod accepting;
 mod activity;
 mod auditing;
 mod bounds;
+mod clock;
 mod declared;
 mod erasing;
 mod explaining;

@@ -59,6 +59,32 @@ async fn a_poll_gets_at_most_what_it_asks_for_oldest_first() {
     assert_eq!((txns(&rest), rest.more_available), (vec!["e7".to_owned()], false));
 }
 
+// finding: A15
+// spec: POLL-23
+#[tokio::test(start_paused = true)]
+async fn more_is_available_if_an_acknowledgement_sets_it_free() {
+    let world = World::new().await;
+    let id = world.poll_stream().await;
+    for (txn, user) in [("e1", "alice"), ("e2", "alice"), ("e3", "bob"), ("e4", "alice")] {
+        world.emit(txn, user).await;
+    }
+    let at_once = json!({"returnImmediately": true, "maxEvents": 1});
+    let first = world.poll(&id, &at_once).await;
+    assert_eq!((txns(&first), first.more_available), (vec!["e1".to_owned()], true));
+    let second = world.poll(&id, &at_once).await;
+    assert_eq!(
+        (txns(&second), second.more_available),
+        (vec!["e3".to_owned()], false),
+        "nothing waits for e3"
+    );
+    let nothing = world.poll(&id, &at_once).await;
+    assert_eq!((nothing.sets.len(), nothing.more_available), (0, false), "e2 waits, but not for this answer");
+    let third = world.poll(&id, &json!({"ack": jtis(&first)})).await;
+    assert_eq!((txns(&third), third.more_available), (vec!["e2".to_owned()], true));
+    let fourth = world.poll(&id, &json!({"ack": jtis(&third)})).await;
+    assert_eq!((txns(&fourth), fourth.more_available), (vec!["e4".to_owned()], false));
+}
+
 // spec: POLL-07, POLL-13, POLL-42
 #[tokio::test(start_paused = true)]
 async fn acknowledgements_count_before_anything_is_chosen() {
@@ -69,8 +95,8 @@ async fn acknowledgements_count_before_anything_is_chosen() {
     let first = world.poll(&id, &json!({})).await;
     assert_eq!(
         (txns(&first), first.more_available),
-        (vec!["e1".to_owned()], false),
-        "one of a subject at a time"
+        (vec!["e1".to_owned()], true),
+        "one of a subject at a time, and the next once that is acknowledged"
     );
     let second = world.poll(&id, &json!({"ack": jtis(&first)})).await;
     assert_eq!(txns(&second), ["e2"]);

@@ -17,7 +17,7 @@ fn none(config: &mut TransmitterConfig) {
 }
 
 impl World {
-    async fn add(&self, id: &StreamId, subject: &Value) -> Result<(), ManageError> {
+    pub(crate) async fn add(&self, id: &StreamId, subject: &Value) -> Result<(), ManageError> {
         let request = json!({"stream_id": id.as_str(), "subject": subject}).to_string();
         let request = AddSubject::read(request.as_bytes(), Tolerance::NONE).unwrap();
         self.transmitter.add_subject(ISSUER, "rp", request).await

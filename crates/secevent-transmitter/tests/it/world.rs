@@ -15,6 +15,7 @@ use secevent_transmitter::{
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -35,17 +36,24 @@ pub(crate) struct TestClock {
     began: Instant,
     /// How much it is behind.
     behind: Duration,
+    /// By how many seconds it was set since.
+    set_by: AtomicI64,
 }
 
 impl TestClock {
     fn new() -> Arc<Self> {
-        Arc::new(Self { began: Instant::now(), behind: Duration::ZERO })
+        Arc::new(Self { began: Instant::now(), behind: Duration::ZERO, set_by: AtomicI64::new(0) })
     }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        START.plus(self.began.elapsed()).minus(self.behind)
+        let right = START.plus(self.began.elapsed()).minus(self.behind);
+        Timestamp::from_micros(right.as_micros() + self.set_by.load(Ordering::Relaxed) * 1_000_000)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.began.elapsed()
     }
 }
 
@@ -86,7 +94,7 @@ impl World {
 
     /// The same, by a clock that is set back by so much.
     pub(crate) async fn restarted_earlier(&self, behind: Duration) -> Self {
-        let clock = TestClock { began: self.clock.began, behind };
+        let clock = TestClock { began: self.clock.began, behind, set_by: AtomicI64::new(0) };
         Self::start(self.config.clone(), self.store.restarted(2), Arc::new(clock)).await
     }
 
@@ -127,6 +135,11 @@ impl World {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Somebody sets the clock.
+    pub(crate) fn set_clock_by(&self, seconds: i64) {
+        self.clock.set_by.fetch_add(seconds, Ordering::Relaxed);
     }
 
     /// A stream of the client `rp`, after its receiver has seen the verification event.
