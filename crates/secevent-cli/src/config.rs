@@ -23,6 +23,7 @@ mod warn;
 
 pub(crate) use listen::{CertificateFiles, ListenSettings};
 pub(crate) use outgoing::ShownCredential;
+pub(crate) use warn::out_of_reach;
 
 use anyhow::{Context as _, bail, ensure};
 use clients::{Authorization, AuthorizationServerEntry, ClientEntry};

@@ -7,7 +7,7 @@ use crate::config::check::{Checked, Severity, check};
 use crate::config::given::Given;
 use crate::config::{
     AdminListen, CertificateFiles, DEFAULT_ADMIN_LISTEN, File, ListenSettings, MasterKey, Settings,
-    ShownCredential,
+    ShownCredential, out_of_reach,
 };
 use crate::descriptors;
 use crate::network::{is_loopback, on_loop, operator_client};
@@ -17,10 +17,11 @@ use clap::Args;
 use http::{Request, StatusCode, Uri, header};
 use secevent::{Clock as _, Issuer, Timestamp};
 use secevent_http::{Client, ClientConfig, Credentialed, Proof, PushCredential, TlsConfig};
-use secevent_receiver::ClientError;
+use secevent_jose::Algorithms;
+use secevent_receiver::{ClientError, JwksCache};
 use secevent_sqlite::{Contents, Inspection};
 use secevent_ssf::metadata::well_known_url;
-use secevent_ssf::{DeliverBy, ResponseTime, Transport, TransportError};
+use secevent_ssf::{DeliverBy, Endpoint, ResponseTime, Transport, TransportError};
 use secevent_store::{Document, Vault};
 use secevent_transmitter::Transmitter;
 use serde::Serialize;
@@ -30,6 +31,7 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Try what a check of the configuration cannot tell.
@@ -108,6 +110,8 @@ const CERTIFICATE_WARN: Duration = Duration::from_secs(14 * 24 * 3600);
 /// Receivers compare `iat` with their own clock, and some allow a few seconds only.
 const SKEW_SECONDS_WARN: i64 = 5;
 const SKEW_SECONDS_FAIL: i64 = 60;
+/// Clients whose published keys are fetched, at most.
+const CLIENT_KEYS_MAX: usize = 8;
 /// Hosts that are asked for the time, at most.
 const CLOCKS_MAX: usize = 3;
 /// How long a running server may take to read its whole store.
@@ -540,6 +544,23 @@ impl Findings {
         for ShownCredential { credential, .. } in settings.push_credentials {
             self.push_credential(&config, credential);
         }
+        let transport: Arc<dyn Transport> = Arc::new(client.clone());
+        for server in &settings.authorization_servers {
+            let keys = server.keys(Arc::clone(&transport), Arc::new(SystemClock));
+            let issuer = server.issuer.as_str();
+            let url = server.jwks_uri.as_ref().map_or(issuer, Endpoint::as_str);
+            self.keys("authorization server", issuer, keys, &config, url).await;
+        }
+        let uri = |client: &secevent_server::ClientConfig| {
+            let uri = client.settings.jwks_uri.as_ref()?;
+            Some((client.id.clone(), Endpoint::parse_insecure(uri).ok()?))
+        };
+        for (id, endpoint) in settings.clients.iter().filter_map(uri).take(CLIENT_KEYS_MAX) {
+            let url = endpoint.as_str().to_owned();
+            let (transport, clock) = (Arc::clone(&transport), Arc::new(SystemClock));
+            let keys = JwksCache::at(id.as_str(), endpoint, Algorithms::DEFAULT, transport, clock);
+            self.keys("client keys", &id, keys, &config, &url).await;
+        }
         let ours = settings.transmitter.issuers.iter().map(|issuer| host_of(issuer.url.as_str()));
         let ours: Vec<_> = ours.chain([host_of(&settings.public_url)]).collect();
         let servers = settings.authorization_servers.iter().map(|server| server.issuer.as_str());
@@ -590,6 +611,29 @@ impl Findings {
             _ => {
                 let what = format!("{url} gives no metadata, but {}", answer.status());
                 self.fail("metadata", what, "see that what stands before the server passes /.well-known/ on");
+            }
+        }
+    }
+
+    /// Whether the keys can be fetched by which access tokens or assertions are checked.
+    async fn keys(
+        &mut self,
+        check: &'static str,
+        whose: &str,
+        keys: JwksCache,
+        config: &ClientConfig,
+        url: &str,
+    ) {
+        match Arc::new(keys).keys().await {
+            Ok(keys) => {
+                let count = crate::admin::many(keys.keys().keys().len() as u64, "usable key");
+                self.ok(check, format!("{whose} publishes {count}"));
+            }
+            Err(error) => {
+                let general = "see that it is up, that outgoing.allow_ports and outgoing.allow_networks admit it, \
+                               and that outgoing.extra_ca knows its certificate";
+                let fix = out_of_reach(config, url).map_or_else(|| general.to_owned(), |(_, fix)| fix);
+                self.fail(check, format!("{whose}: {error}; its tokens are answered 503"), fix);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What a command reads: an argument that is the text itself, a file, or standard input; always within a bound.
 
 use crate::output::Failure;
+use secevent::json::without_bom;
 use std::fs::File;
 use std::io::{IsTerminal, Read};
 use std::path::Path;
@@ -63,6 +64,9 @@ fn bounded(source: impl Read, name: &str) -> Result<Vec<u8>, Failure> {
     if text.len() > BYTES_MAX {
         return Err(Failure::misuse(format!("{name} is longer than {BYTES_MAX} bytes")));
     }
+    // Some editors put a byte order mark before every text.
+    let mark = text.len() - without_bom(&text).len();
+    text.drain(..mark);
     Ok(text)
 }
 
@@ -77,6 +81,8 @@ mod tests {
             assert!(!looks_like_token(name), "{name}");
         }
         assert!(is_json(b" \n{}") && !is_json(b"[]") && !is_json(b""));
+        // finding: A5
+        assert_eq!(bounded(&b"\xef\xbb\xbf{}"[..], "a file").unwrap(), b"{}");
     }
 
     #[test]

@@ -99,6 +99,12 @@ pub enum KeyError {
     /// The same key, under the same `kid`, stands in the set already.
     #[error("the set holds this key already")]
     Duplicate,
+    /// A published set without a single key that can be used.
+    #[error("the set has no usable key{}", reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}")))]
+    NoUsableKey {
+        /// Why the first of its keys cannot be used. None if the set is empty.
+        reason: Option<Box<KeyError>>,
+    },
 }
 
 impl Jwk {

@@ -2,6 +2,7 @@
 
 use crate::jwk::malformed;
 use crate::{Jwk, KeyError};
+use secevent::json::without_bom;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -53,9 +54,10 @@ impl JwkSet {
         Self { keys: keys.into_iter().collect(), skipped: Vec::new() }
     }
 
-    /// Reads a JWK Set. It fails only when the document as a whole is none, or is too large.
+    /// Reads a JWK Set. It fails only when the document as a whole is none, or is too large. A byte order mark is
+    /// skipped.
     pub fn from_json(json: impl AsRef<[u8]>) -> Result<Self, KeyError> {
-        let json = json.as_ref();
+        let json = without_bom(json.as_ref());
         if json.len() > Self::JSON_BYTES_MAX {
             return Err(KeyError::TooLarge { part: "jwks", max: Self::JSON_BYTES_MAX });
         }
@@ -74,6 +76,24 @@ impl JwkSet {
                 Ok(key) => set.keys.push(key),
                 Err(reason) => set.skipped.push(SkippedKey { place, kid: readable_kid(json), reason }),
             }
+        }
+        Ok(set)
+    }
+
+    /// Reads the JWK Set that another party publishes: like [`JwkSet::from_json`], but a set without a single usable
+    /// key is an error. Whoever publishes one made a mistake, and the keys known before are the better guess.
+    ///
+    /// ```
+    /// use secevent_jose::JwkSet;
+    ///
+    /// let empty = JwkSet::published(r#"{"keys":[]}"#).unwrap_err();
+    /// assert_eq!(empty.to_string(), "the set has no usable key");
+    /// ```
+    pub fn published(json: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        let set = Self::from_json(json)?;
+        if set.keys.is_empty() {
+            let reason = set.skipped.into_iter().next().map(|skipped| Box::new(skipped.reason));
+            return Err(KeyError::NoUsableKey { reason });
         }
         Ok(set)
     }

@@ -3,7 +3,7 @@
 use crate::ClientError;
 use crate::transmitter::get;
 use secevent::Issuer;
-use secevent::json::{Limits, check};
+use secevent::json::{Limits, check, without_bom};
 use secevent_ssf::{Endpoint, Tolerance, TransmitterMetadata, Transport};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -166,7 +166,7 @@ impl Search<'_> {
         if !response.status().is_success() {
             return Ok(None);
         }
-        let text = check(response.body(), Limits::BODY).ok();
+        let text = check(without_bom(response.body()), Limits::BODY).ok();
         Ok(text.and_then(|text| serde_json::from_str(text).ok()))
     }
 }

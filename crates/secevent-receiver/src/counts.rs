@@ -13,6 +13,10 @@ pub struct Counts {
     pub changed: u64,
     /// Ones that were refused for any other reason.
     pub refused: u64,
+    /// Ones without a final verdict, because keys were unavailable. They are sent again, and are counted each time.
+    pub open: u64,
+    /// Sources whose keys could not be fetched at the last try, at the moment.
+    pub keys_failing: u64,
     /// Ones that the handler took.
     pub handled: u64,
     /// Ones that were not handed on: about somebody the source may not speak about, or not understood.
@@ -29,6 +33,7 @@ pub(crate) struct Counters {
     pub(crate) repeated: Counter,
     pub(crate) changed: Counter,
     pub(crate) refused: Counter,
+    pub(crate) open: Counter,
     pub(crate) handled: Counter,
     pub(crate) ignored: Counter,
     pub(crate) dead: Counter,
@@ -49,12 +54,14 @@ impl Counter {
 }
 
 impl Counters {
-    pub(crate) fn read(&self) -> Counts {
+    pub(crate) fn read(&self, keys_failing: u64) -> Counts {
         Counts {
             received: self.received.get(),
             repeated: self.repeated.get(),
             changed: self.changed.get(),
             refused: self.refused.get(),
+            open: self.open.get(),
+            keys_failing,
             handled: self.handled.get(),
             ignored: self.ignored.get(),
             dead: self.dead.get(),

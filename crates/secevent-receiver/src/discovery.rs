@@ -6,6 +6,7 @@ use crate::transmitter::get;
 use bytes::Bytes;
 use http::Uri;
 use secevent::Invalid;
+use secevent::json::without_bom;
 use secevent_ssf::metadata::Placement;
 use secevent_ssf::{TransmitterMetadata, Transport, WellKnown};
 
@@ -80,8 +81,8 @@ impl Discovery {
         if !response.status().is_success() {
             return Err(ClientError::refused(&response));
         }
-        let metadata =
-            TransmitterMetadata::read(response.body(), peer.tolerance).map_err(ClientError::Malformed)?;
+        let metadata = TransmitterMetadata::read(without_bom(response.body()), peer.tolerance)
+            .map_err(ClientError::Malformed)?;
         metadata.check_issuer(&peer.issuer).map_err(ClientError::Issuer)?;
         Ok(Self { peer, url, document: response.into_body(), metadata })
     }

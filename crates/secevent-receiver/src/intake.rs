@@ -1,6 +1,7 @@
 //! What push and poll have in common: verify, store, and only then acknowledge.
 
 use crate::counts::Counters;
+use crate::jwks::Arrival;
 use crate::source::Source;
 use crate::verification::{PendingVerification, verification_of};
 use crate::verify::{ReceiveError, SetVerifier, Verified};
@@ -15,8 +16,9 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 /// Takes the SETs of one source in.
 pub(crate) struct Intake {
@@ -37,8 +39,10 @@ pub(crate) struct Taken {
     pub(crate) ack: Vec<String>,
     /// To be refused.
     pub(crate) refused: Vec<(String, push::Error)>,
-    /// How many are left alone, because it is our fault that they cannot be judged.
-    pub(crate) left: usize,
+    /// How many are neither, because there is no final verdict on them yet.
+    pub(crate) open: usize,
+    /// When there may be a verdict on the first of those, if there are any.
+    pub(crate) open_for: Option<Duration>,
     /// Whether there was one that had not come before.
     pub(crate) any_new: bool,
 }
@@ -61,7 +65,7 @@ impl Intake {
     }
 
     async fn take_unreported(&self, token: Bytes) -> Result<Receipt, ReceiveError> {
-        let admitted = self.admit(token).await?;
+        let admitted = self.admit(token, self.verifier.arrival()).await?;
         let receipts = self.inbox.receive(vec![self.received(&admitted)]).await?;
         let receipt = receipts.first().copied().expect("one receipt for each SET");
         self.conclude(&admitted, receipt)?;
@@ -69,13 +73,15 @@ impl Intake {
     }
 
     /// Takes the SETs of one poll, each under the `jti` that it stands under. One bad SET does not affect the
-    /// others; if they cannot be stored, nothing happened.
+    /// others; if they cannot be stored, nothing happened. One without a final verdict is neither acknowledged nor
+    /// refused, so that it comes again.
     pub(crate) async fn take_batch(&self, sets: Vec<(String, String)>) -> Result<Taken, StoreError> {
         let mut taken = Taken::default();
         let mut admitted = Vec::with_capacity(sets.len());
+        let arrival = self.verifier.arrival();
         for (jti, token) in sets {
             let token = Bytes::from(token);
-            match self.admit(token.clone()).await {
+            match self.admit(token.clone(), arrival).await {
                 Ok(one) if one.verified.set.jti() == jti => admitted.push(one),
                 Ok(_) => self.refuse(jti, &token, &ReceiveError::ForeignJti, &mut taken),
                 Err(error) => self.refuse(jti, &token, &error, &mut taken),
@@ -98,16 +104,25 @@ impl Intake {
     }
 
     fn refuse(&self, jti: String, token: &[u8], error: &ReceiveError, taken: &mut Taken) {
-        self.report(error, token);
         match error.fault() {
-            Some(fault) => taken.refused.push((jti, push::Error::new(fault, error.description()))),
-            None => taken.left += 1,
+            Some(fault) if !error.is_open() => {
+                self.report(error, token);
+                taken.refused.push((jti, push::Error::new(fault, error.description())));
+            }
+            _ => {
+                // The poller says that there are some: they may come again every second.
+                self.counters.open.count();
+                debug!(source.id = self.source.name, jti = %escape(&jti), %error, "SET left open");
+                taken.open += 1;
+                let wait = error.retry_after().unwrap_or_default();
+                taken.open_for = Some(taken.open_for.map_or(wait, |other| other.min(wait)));
+            }
         }
     }
 
     /// Everything that is checked before a SET is stored.
-    async fn admit(&self, token: Bytes) -> Result<Admitted, ReceiveError> {
-        let verified = self.verifier.verify(&token).await?;
+    async fn admit(&self, token: Bytes, arrival: Arrival) -> Result<Admitted, ReceiveError> {
+        let verified = self.verifier.verify_since(&token, arrival).await?;
         let verification = verification_of(&verified.set);
         if verification.as_ref().is_some_and(|verification| !self.pending.admits(verification)) {
             return Err(ReceiveError::State);
@@ -149,6 +164,11 @@ impl Intake {
             ReceiveError::Changed => {
                 self.counters.changed.count();
                 warn!(source.id = source, %jti, %txn, event.type = %event_type, "Rejected SET: its jti was used before");
+            }
+            // The key cache warns, once for each fetch.
+            ReceiveError::Keys(error) => {
+                self.counters.open.count();
+                info!(source.id = source, %jti, %txn, event.type = %event_type, %error, "SET cannot be judged yet");
             }
             error if error.fault().is_none() => {
                 warn!(source.id = source, %jti, %txn, event.type = %event_type, %error, "SET cannot be judged yet");

@@ -1,31 +1,91 @@
 //! The keys of one party, fetched when they are needed and kept while they are good.
 
+mod freshness;
+mod schedule;
+
 use crate::discovery::Discovery;
 use crate::source::{Peer, Source};
 use crate::transmitter::get;
-use bytes::Bytes;
-use http::HeaderMap;
+use freshness::fresh_for;
+use http::HeaderValue;
 use http::header::CACHE_CONTROL;
+use schedule::{Cause, FetchedKeys, LastFetch, Standing};
 use secevent::{Clock, Timestamp};
-use secevent_jose::{Algorithms, IssuerKeys, JwkSet};
+use secevent_jose::{Algorithms, Compact, IssuerKeys, JwkSet, TypRule, VerifyError};
 use secevent_ssf::{BoxFuture, Endpoint, Transport};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
-/// The keys cannot be had at the moment: that is nobody's fault and will pass.
+/// The keys are not available at the moment. That is not the token's fault, and it passes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the keys cannot be had: {0}")]
-pub struct KeysUnavailable(String);
+#[error("the keys are unavailable: {reason}")]
+pub struct KeysUnavailable {
+    reason: Arc<str>,
+    /// When to try again at the earliest: sooner, nothing has changed.
+    pub retry_after: Duration,
+}
+
+impl KeysUnavailable {
+    fn new(reason: impl Into<Arc<str>>, retry_after: Duration) -> Self {
+        Self { reason: reason.into(), retry_after }
+    }
+}
+
+/// Why a token is not known to be signed by a key of its party.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotVerified {
+    /// It is not, by keys that were fetched after the token came or that leave no doubt. This is final.
+    #[error(transparent)]
+    Refused(#[from] VerifyError),
+    /// It is not by the keys at hand. The party may have replaced a key without giving it a new `kid`, and the keys may
+    /// not be fetched again yet. Where a refusal is final, it should wait.
+    #[error("{error}, by keys that may be out of date")]
+    Doubtful {
+        /// What is wrong by the keys at hand.
+        error: VerifyError,
+        /// When the keys may be fetched again.
+        retry_after: Duration,
+    },
+    /// It may be: there are no keys, or its key may be new and the keys may not be fetched again yet.
+    #[error(transparent)]
+    Unavailable(#[from] KeysUnavailable),
+}
+
+/// How often the keys of a party were fetched when something arrived. What was fetched after that knows the key of a
+/// token that came with it, if the party has published it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Arrival(u64);
+
+/// Whether the keys of a party come as they should.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyFigures {
+    /// The last fetch failed.
+    pub is_failing: bool,
+    /// How long the keys at hand are past the time that their party gave them. They are used until
+    /// [`JwksCache::STALE_MAX`].
+    pub stale_for: Duration,
+}
 
 /// The keys of one party: a transmitter, say, or an authorization server.
 ///
-/// They are fetched from the `jwks_uri` of its metadata, or from where is said otherwise, and kept for as long
-/// as its `Cache-Control` says, within bounds. A token with a `kid` that is not there has them fetched anew,
-/// but not more often than once in [`JwksCache::COOL_DOWN`], so that tokens of strangers cannot make us a
-/// nuisance. While one caller fetches, the others wait for him. Old keys stay in use until new ones have come.
+/// They are fetched from the `jwks_uri` of its metadata, or from a given place, and kept for as long as RFC 9111 allows a
+/// private cache, within [`JwksCache::AGE_MIN`] and [`JwksCache::AGE_MAX`].
+///
+/// - Nobody waits longer than one fetch, which takes [`JwksCache::FETCH_MAX`] at most. All who wait share the same
+///   fetch, and at most [`JwksCache::WAITING_MAX`] wait.
+/// - Keys past their time are still used while others are fetched behind, and as long as that fails: until
+///   [`JwksCache::STALE_MAX`]. If nobody asked for [`JwksCache::STALE_UNASKED_MAX`] after their time, a fetch is tried
+///   first.
+/// - A token whose key is not there, or whose signature does not match, has the keys fetched again before it is refused.
+///   That happens at most once in [`JwksCache::COOL_DOWN`], so that tokens of strangers cannot turn us into a nuisance.
+///   In between there is no final verdict: [`NotVerified`] says when there can be one.
+/// - A set without a usable key is a failed fetch. After a failure the next fetch waits for
+///   [`JwksCache::FAILURE_PAUSE`].
 pub struct JwksCache {
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
@@ -33,8 +93,9 @@ pub struct JwksCache {
     place: Place,
     algorithms: Algorithms,
     state: Mutex<State>,
-    /// Held by the one who fetches.
-    fetching: Arc<tokio::sync::Mutex<()>>,
+    /// How many fetches were begun; changed under the lock of the state.
+    begun: AtomicU64,
+    waiting: Semaphore,
 }
 
 /// Finds where keys are, when they are wanted: an error says why not.
@@ -52,17 +113,23 @@ enum Place {
 
 #[derive(Default)]
 struct State {
-    keys: Option<Arc<IssuerKeys>>,
-    fresh_until: Timestamp,
+    fetched: Option<FetchedKeys>,
     /// Where the metadata said that the keys are.
     located: Option<Endpoint>,
-    last_try: Option<Try>,
+    last: Option<LastFetch>,
+    running: Option<Running>,
 }
 
-#[derive(Clone, Copy)]
-struct Try {
-    at: Timestamp,
-    failed: bool,
+/// A fetch that is running: its sender lives as long as it does, and sends nothing.
+#[derive(Clone)]
+struct Running(watch::Receiver<()>);
+
+/// What there is besides the keys at hand.
+enum Newer {
+    /// These are newer.
+    Keys(FetchedKeys),
+    /// Nothing: the keys at hand were fetched after the token came.
+    Nothing,
 }
 
 impl JwksCache {
@@ -72,10 +139,21 @@ impl JwksCache {
     pub const AGE_MAX: Duration = Duration::from_secs(24 * 3600);
     /// How long keys are kept that come without a word about it.
     pub const AGE_DEFAULT: Duration = Duration::from_secs(3600);
-    /// How long an unknown `kid` does not have the keys fetched again after the last time.
+    /// How long keys are used beyond their time while newer ones cannot be fetched.
+    pub const STALE_MAX: Duration = Duration::from_secs(24 * 3600);
+    /// How long beyond their time keys are used before a fetch was tried. Later, callers wait for the fetch: a party
+    /// from which nothing came for hours may have withdrawn a key.
+    pub const STALE_UNASKED_MAX: Duration = Duration::from_secs(3600);
+    /// How long after a token had the keys fetched the next one cannot do so.
     pub const COOL_DOWN: Duration = Duration::from_secs(30);
-    /// How long to wait after keys could not be fetched.
+    /// The same after keys that were fetched because of their age: rotations often follow a start.
+    pub const COOL_DOWN_FIRST: Duration = Duration::from_secs(5);
+    /// How long the next fetch waits after the end of one that failed.
     pub const FAILURE_PAUSE: Duration = Duration::from_secs(5);
+    /// How long one fetch may take, metadata included.
+    pub const FETCH_MAX: Duration = Duration::from_secs(10);
+    /// How many callers may wait for a fetch. Whoever comes beyond gets [`KeysUnavailable`] at once.
+    pub const WAITING_MAX: usize = 256;
 
     /// The keys of this source, none of them fetched yet.
     pub fn new(source: &Source, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Self {
@@ -115,120 +193,212 @@ impl JwksCache {
         transport: Arc<dyn Transport>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { transport, clock, whose, place, algorithms, state: Mutex::default(), fetching: Arc::default() }
+        let waiting = Semaphore::new(Self::WAITING_MAX);
+        let (state, begun) = (Mutex::default(), AtomicU64::new(0));
+        Self { transport, clock, whose, place, algorithms, state, begun, waiting }
     }
 
-    /// The keys, fetched if there are none or if they are out of date.
-    pub async fn keys(self: &Arc<Self>) -> Result<Arc<IssuerKeys>, KeysUnavailable> {
-        if let Some(fresh) = self.fresh() {
-            return Ok(fresh);
-        }
-        let turn = Arc::clone(&self.fetching).lock_owned().await;
-        if let Some(fresh) = self.fresh() {
-            return Ok(fresh);
-        }
-        let old = self.state().keys.clone();
-        match (self.fetch(turn, Duration::ZERO).await, old) {
-            (Fetch::New(keys), _) | (_, Some(keys)) => Ok(keys),
-            (Fetch::Failed(error), None) => Err(error),
-            (Fetch::TooSoon, None) => Err(KeysUnavailable("the last try is a moment ago".to_owned())),
-        }
+    /// Notes that something arrives now, for [`JwksCache::verify_since`].
+    pub fn arrival(&self) -> Arrival {
+        Arrival(self.begun.load(Ordering::Acquire))
     }
 
-    /// Newer keys than `known`, in which a `kid` is missing. None if these are the newest: fetched just now,
-    /// or too short a time ago to ask again.
-    pub async fn keys_after(
+    /// Checks type, algorithm, key and signature of a token that has just arrived. Where the keys at hand do not
+    /// settle it, they are fetched again if that may be.
+    pub async fn verify(self: &Arc<Self>, token: &Compact<'_>, typ: TypRule) -> Result<(), NotVerified> {
+        self.verify_since(token, typ, self.arrival()).await
+    }
+
+    /// The same for a token that arrived some time ago, with others: one fetch after that settles all of them.
+    pub async fn verify_since(
         self: &Arc<Self>,
-        known: &Arc<IssuerKeys>,
-    ) -> Result<Option<Arc<IssuerKeys>>, KeysUnavailable> {
-        let turn = Arc::clone(&self.fetching).lock_owned().await;
-        let last_failed = {
-            let state = self.state();
-            if let Some(keys) = state.keys.as_ref().filter(|keys| !Arc::ptr_eq(keys, known)) {
-                return Ok(Some(Arc::clone(keys)));
+        token: &Compact<'_>,
+        typ: TypRule,
+        arrival: Arrival,
+    ) -> Result<(), NotVerified> {
+        let mut known = self.usable().await?;
+        loop {
+            let Err(error) = known.keys.verify(token, typ) else { return Ok(()) };
+            let doubt = Doubt::about(&error);
+            if doubt == Doubt::None {
+                return Err(error.into());
             }
-            state.last_try.is_some_and(|last| last.failed)
+            match self.newer(&known, arrival).await {
+                Ok(Newer::Keys(newer)) => known = newer,
+                Ok(Newer::Nothing) => return Err(error.into()),
+                Err(KeysUnavailable { retry_after, .. }) if doubt == Doubt::Replaced => {
+                    return Err(NotVerified::Doubtful { error, retry_after });
+                }
+                Err(unavailable) => return Err(unavailable.into()),
+            }
+        }
+    }
+
+    /// The keys. They are fetched if there are none that may be used.
+    pub async fn keys(self: &Arc<Self>) -> Result<Arc<IssuerKeys>, KeysUnavailable> {
+        self.usable().await.map(|fetched| fetched.keys)
+    }
+
+    /// Whether the keys come as they should.
+    pub fn figures(&self) -> KeyFigures {
+        let (state, now) = (self.state(), self.clock.now());
+        let stale_for = state.fetched.as_ref().and_then(|fetched| fetched.stale_for(now));
+        KeyFigures { is_failing: state.has_failed(), stale_for: stale_for.unwrap_or_default() }
+    }
+
+    async fn usable(self: &Arc<Self>) -> Result<FetchedKeys, KeysUnavailable> {
+        let running = {
+            let (mut state, now) = (self.state(), self.clock.now());
+            if let Some(fetched) = state.fetched.clone() {
+                match fetched.standing(now, state.has_failed()) {
+                    Standing::Fresh => return Ok(fetched),
+                    Standing::Stale => {
+                        // Whether one is begun or has to wait: these keys do until then.
+                        let _ = self.join_or_begin(&mut state, Cause::Age, now);
+                        return Ok(fetched);
+                    }
+                    Standing::Late | Standing::Expired => {}
+                }
+            }
+            self.join_or_begin(&mut state, Cause::Age, now)
         };
-        match self.fetch(turn, Self::COOL_DOWN).await {
-            Fetch::New(keys) => Ok(Some(keys)),
-            Fetch::Failed(error) => Err(error),
-            // Whether the key exists is not known while the keys cannot be had.
-            Fetch::TooSoon if last_failed => Err(KeysUnavailable("the last try failed".to_owned())),
-            Fetch::TooSoon => Ok(None),
+        let waited = match running {
+            Ok(running) => self.wait_for(running).await,
+            Err(unavailable) => Err(unavailable),
+        };
+        let (state, now) = (self.state(), self.clock.now());
+        let may_be_used = |fetched: &&FetchedKeys| fetched.standing(now, true) != Standing::Expired;
+        match state.fetched.as_ref().filter(may_be_used) {
+            Some(fetched) => Ok(fetched.clone()),
+            None => Err(waited.err().unwrap_or_else(|| state.unavailable(now))),
         }
     }
 
-    fn fresh(&self) -> Option<Arc<IssuerKeys>> {
-        let state = self.state();
-        state.keys.clone().filter(|_| self.clock.now() < state.fresh_until)
-    }
-
-    /// Fetches the keys, unless they were fetched less than `pause` ago or could not be fetched a moment ago.
-    /// It goes on when the caller is dropped: a stranger who hangs up must not keep us from having keys.
-    async fn fetch(self: &Arc<Self>, turn: OwnedMutexGuard<()>, pause: Duration) -> Fetch {
-        let now = self.clock.now();
-        if let Some(last) = self.state().last_try {
-            let pause = if last.failed { Self::FAILURE_PAUSE } else { pause };
-            if now < last.at.plus(pause) {
-                return Fetch::TooSoon;
+    /// Newer keys than `known`, which do not settle a token that came at `arrival`.
+    async fn newer(
+        self: &Arc<Self>,
+        known: &FetchedKeys,
+        arrival: Arrival,
+    ) -> Result<Newer, KeysUnavailable> {
+        let newer = |state: &State| {
+            state.fetched.as_ref().filter(|fetched| fetched.number > known.number).cloned().map(Newer::Keys)
+        };
+        let running = {
+            let (mut state, now) = (self.state(), self.clock.now());
+            if let Some(newer) = newer(&state) {
+                return Ok(newer);
             }
-        }
-        let this = Arc::clone(self);
-        let fetch = tokio::spawn(async move {
-            let fetched = this.fetch_now().await;
-            let fetched = this.keep(fetched, now);
-            drop(turn);
-            fetched
-        });
-        fetch.await.unwrap_or_else(|error| Fetch::Failed(KeysUnavailable(error.to_string())))
+            if known.number > arrival.0 {
+                return Ok(Newer::Nothing);
+            }
+            self.join_or_begin(&mut state, Cause::Token, now)?
+        };
+        self.wait_for(running).await?;
+        let state = self.state();
+        newer(&state).ok_or_else(|| state.unavailable(self.clock.now()))
     }
 
-    fn keep(&self, fetched: Result<(IssuerKeys, Duration), KeysUnavailable>, now: Timestamp) -> Fetch {
+    /// The fetch that is running, or one that begins now if that may be. It goes on when all callers are gone: a
+    /// stranger who hangs up must not keep the keys from the others.
+    fn join_or_begin(
+        self: &Arc<Self>,
+        state: &mut State,
+        cause: Cause,
+        now: Timestamp,
+    ) -> Result<Running, KeysUnavailable> {
+        if let Some(running) = state.running.as_ref().filter(|running| running.is_alive()) {
+            return Ok(running.clone());
+        }
+        if let Some(last) = &state.last
+            && let Some(wait) = last.wait(cause, now)
+        {
+            return Err(last.unavailable(wait));
+        }
+        let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
+        let (alive, done) = watch::channel(());
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            let fetched = match timeout(Self::FETCH_MAX, this.fetch(cause)).await {
+                Ok(fetched) => fetched,
+                Err(_) => Err(format!("no key set came within {:?}", Self::FETCH_MAX)),
+            };
+            this.keep(fetched, number, cause);
+            drop(alive);
+        });
+        let running = Running(done);
+        state.running = Some(running.clone());
+        Ok(running)
+    }
+
+    async fn wait_for(&self, mut running: Running) -> Result<(), KeysUnavailable> {
+        let Ok(_place) = self.waiting.try_acquire() else {
+            return Err(KeysUnavailable::new("too many callers wait for them", Self::FAILURE_PAUSE));
+        };
+        // The error is the end: nothing is ever sent.
+        let _ = running.0.changed().await;
+        Ok(())
+    }
+
+    fn keep(&self, fetched: Result<(IssuerKeys, Duration), String>, number: u64, cause: Cause) {
+        let now = self.clock.now();
         let mut state = self.state();
-        state.last_try = Some(Try { at: now, failed: fetched.is_err() });
-        match fetched {
-            Ok((keys, age)) => {
-                let keys = Arc::new(keys);
+        state.running = None;
+        let error = match fetched {
+            Ok((keys, fresh_for)) => {
                 info!(issuer = %self.whose, keys = keys.keys().keys().len(), "Fetched the keys of a peer");
-                state.fresh_until = now.plus(age);
-                state.keys = Some(Arc::clone(&keys));
-                Fetch::New(keys)
+                state.fetched = Some(FetchedKeys { keys: Arc::new(keys), number, at: now, fresh_for });
+                None
             }
             Err(error) => {
-                warn!(issuer = %self.whose, %error, "The keys of a peer could not be fetched");
                 // Perhaps they have moved.
                 state.located = None;
-                Fetch::Failed(error)
+                let stale = state.fetched.as_ref().and_then(|fetched| fetched.stale_for(now));
+                match stale {
+                    Some(stale) => {
+                        let usable_seconds = Self::STALE_MAX.saturating_sub(stale).as_secs();
+                        warn!(
+                            issuer = %self.whose,
+                            error,
+                            stale_seconds = stale.as_secs(),
+                            usable_seconds,
+                            "Key fetch failed, using stale keys"
+                        );
+                    }
+                    None => warn!(issuer = %self.whose, error, "Key fetch failed"),
+                }
+                Some(Arc::from(error))
             }
-        }
+        };
+        state.last = Some(LastFetch { ended: now, cause, error });
     }
 
-    async fn fetch_now(&self) -> Result<(IssuerKeys, Duration), KeysUnavailable> {
-        let unavailable = |error: &dyn fmt::Display| KeysUnavailable(error.to_string());
+    async fn fetch(&self, cause: Cause) -> Result<(IssuerKeys, Duration), String> {
         let endpoint = self.locate().await?;
-        let response =
-            self.transport.send(get(endpoint.uri().clone())).await.map_err(|error| unavailable(&error))?;
-        if !response.status().is_success() {
-            return Err(unavailable(&format!("the key endpoint answered {}", response.status())));
+        let mut request = get(endpoint.uri().clone());
+        if cause == Cause::Token {
+            // The copy of a cache on the way may be older than the token.
+            request.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         }
-        let body: &Bytes = response.body();
-        let keys = JwkSet::from_json(body).map_err(|error| unavailable(&error))?;
+        let response = self.transport.send(request).await.map_err(|error| error.to_string())?;
+        if !response.status().is_success() {
+            return Err(format!("the key endpoint answered {}", response.status()));
+        }
+        let keys = JwkSet::published(response.body()).map_err(|error| error.to_string())?;
         let keys = IssuerKeys::new(self.whose.as_str(), keys).allow_only(self.algorithms);
-        Ok((keys, age(response.headers())))
+        Ok((keys, fresh_for(response.headers(), self.clock.now())))
     }
 
-    async fn locate(&self) -> Result<Endpoint, KeysUnavailable> {
+    async fn locate(&self) -> Result<Endpoint, String> {
         let located = self.state().located.clone();
         let endpoint = match (&self.place, located) {
             (Place::At(endpoint), _) => return Ok(endpoint.clone()),
             (_, Some(endpoint)) => return Ok(endpoint),
             (Place::Metadata(peer), None) => {
                 let discovery = Discovery::of(peer, &*self.transport).await;
-                let metadata = discovery.map_err(|error| KeysUnavailable(error.to_string()))?.metadata;
-                let no_keys = || KeysUnavailable("the transmitter's metadata names no jwks_uri".to_owned());
-                metadata.jwks_uri.ok_or_else(no_keys)?
+                let metadata = discovery.map_err(|error| error.to_string())?.metadata;
+                metadata.jwks_uri.ok_or("the transmitter's metadata names no jwks_uri")?
             }
-            (Place::Found(locate), None) => locate().await.map_err(KeysUnavailable)?,
+            (Place::Found(locate), None) => locate().await?,
         };
         self.state().located = Some(endpoint.clone());
         Ok(endpoint)
@@ -245,52 +415,46 @@ impl fmt::Debug for JwksCache {
     }
 }
 
-enum Fetch {
-    New(Arc<IssuerKeys>),
-    Failed(KeysUnavailable),
-    TooSoon,
-}
+impl State {
+    fn has_failed(&self) -> bool {
+        self.last.as_ref().is_some_and(|last| last.error.is_some())
+    }
 
-/// How long an answer may be kept.
-fn age(headers: &HeaderMap) -> Duration {
-    let directives = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
-    let mut age = JwksCache::AGE_DEFAULT;
-    for directive in directives.flat_map(|value| value.split(',')) {
-        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
-        match name.trim().to_ascii_lowercase().as_str() {
-            "no-store" | "no-cache" => return JwksCache::AGE_MIN,
-            "max-age" => {
-                let seconds = value.trim().trim_matches('"').parse();
-                age = seconds.map_or(age, Duration::from_secs);
-            }
-            _ => {}
+    /// Why there are no keys after a fetch.
+    fn unavailable(&self, now: Timestamp) -> KeysUnavailable {
+        match &self.last {
+            Some(last) => last.unavailable(last.wait(Cause::Age, now).unwrap_or_default()),
+            None => KeysUnavailable::new("the fetch was broken off", JwksCache::FAILURE_PAUSE),
         }
     }
-    age.clamp(JwksCache::AGE_MIN, JwksCache::AGE_MAX)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Running {
+    /// Whether it is still running: also false if it ended badly, or with its runtime.
+    fn is_alive(&self) -> bool {
+        self.0.has_changed().is_ok()
+    }
+}
 
-    #[test]
-    fn how_long_keys_are_kept() {
-        for (header, seconds) in [
-            ("", 3600),
-            ("max-age=600", 600),
-            ("public, Max-Age=600", 600),
-            ("max-age=\"600\"", 600),
-            ("max-age=0", 60),
-            ("max-age=5", 60),
-            ("no-store, max-age=600", 60),
-            ("no-cache", 60),
-            ("max-age=99999999", 86_400),
-            ("max-age=99999999999999999999999", 3600),
-            ("max-age=-1", 3600),
-        ] {
-            let headers = HeaderMap::from_iter([(CACHE_CONTROL, header.parse().unwrap())]);
-            assert_eq!(age(&headers), Duration::from_secs(seconds), "{header}");
+/// What may be behind a failed check, besides a wrong token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    /// Nothing: no other keys would make it right.
+    None,
+    /// The key may be new.
+    Missing,
+    /// The key may have been replaced under its name, or have had none.
+    Replaced,
+}
+
+impl Doubt {
+    fn about(error: &VerifyError) -> Self {
+        match error {
+            VerifyError::UnknownKey { .. } => Self::Missing,
+            VerifyError::BadSignature
+            | VerifyError::KeyAlgorithm { .. }
+            | VerifyError::UnusableKey { .. } => Self::Replaced,
+            _ => Self::None,
         }
-        assert_eq!(age(&HeaderMap::new()), JwksCache::AGE_DEFAULT);
     }
 }

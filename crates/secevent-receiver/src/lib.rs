@@ -124,7 +124,7 @@ pub use counts::Counts;
 pub use credentials::Credentials;
 pub use discovery::Discovery;
 pub use handle::{HandleError, Handler, HandlingSettings};
-pub use jwks::{JwksCache, KeysUnavailable, Locate};
+pub use jwks::{Arrival, JwksCache, KeyFigures, KeysUnavailable, Locate, NotVerified};
 pub use poll::PollSettings;
 pub use push::{PushEndpoint, Unauthenticated};
 pub use reason::Reason;

@@ -84,6 +84,13 @@ impl Poller {
                     fruitless = fruitless.saturating_add(1);
                     (fruitless > 1).then(|| self.settings.retry.delay(fruitless - 1, None, &mut rand::rng()))
                 }
+                Ok(Round::Open { count, wait }) => {
+                    fruitless = fruitless.saturating_add(1);
+                    if fruitless == 1 {
+                        warn!(source.id = source, sets = count, "SETs left open, keys unavailable");
+                    }
+                    Some(self.open_pause(fruitless, wait))
+                }
                 Err(error) => {
                     fruitless = fruitless.saturating_add(1);
                     let pause = self.settings.retry.delay(fruitless, error.retry_after(), &mut rand::rng());
@@ -137,13 +144,20 @@ impl Poller {
         let count = response.sets.len();
         let taken = self.intake.take_batch(response.sets).await?;
         debug!(source.id = self.intake.source.name, sets = count, refused = taken.refused.len(), "Polled");
-        let round = match &taken {
-            Taken { left: 1.., .. } => Err(PollError::Left(taken.left)),
-            Taken { any_new: false, .. } => Ok(Round::Fruitless),
-            _ => Ok(Round::Fruitful),
+        let round = match taken.open_for {
+            _ if taken.any_new => Round::Fruitful,
+            Some(wait) => Round::Open { count: taken.open, wait },
+            None => Round::Fruitless,
         };
         owed.add(taken);
-        round
+        Ok(round)
+    }
+
+    /// How long to wait when nothing new came but SETs without a final verdict, `rounds` times in a row. Other SETs may
+    /// come in the meantime, so it asks sooner than the verdict can be there, but less and less often.
+    fn open_pause(&self, rounds: u32, wait: Duration) -> Duration {
+        let least = self.settings.empty_pause;
+        self.settings.retry.delay(rounds, None, &mut rand::rng()).clamp(least, wait.max(least))
     }
 
     async fn send(&self, poll: &PollRequest) -> Result<PollResponse, PollError> {
@@ -189,6 +203,8 @@ enum Round {
     Quiet { pause: Duration },
     /// Everything that came had come before.
     Fruitless,
+    /// Some of what came has no final verdict yet, and nothing else is new.
+    Open { count: usize, wait: Duration },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -197,15 +213,13 @@ enum PollError {
     Client(#[from] ClientError),
     #[error(transparent)]
     Store(#[from] secevent_store::StoreError),
-    #[error("{0} SETs cannot be judged at the moment")]
-    Left(usize),
 }
 
 impl PollError {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Client(error) => error.retry_after(),
-            Self::Store(_) | Self::Left(_) => None,
+            Self::Store(_) => None,
         }
     }
 }

@@ -43,7 +43,7 @@ struct Rejected {
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
 impl PushEndpoint {
-    /// How long a transmitter is asked to wait when we cannot take its SET.
+    /// How long a transmitter is asked to wait when we cannot take its SET, unless more is known.
     pub const RETRY_AFTER_SECONDS: u64 = 5;
 
     pub(crate) fn new(intake: Arc<Intake>, unauthenticated: Unauthenticated) -> Self {
@@ -80,7 +80,7 @@ impl PushEndpoint {
             Ok(_) => push::accepted(),
             Err(error) => match error.fault() {
                 Some(fault) => push::refusal(fault, &error.description()),
-                None => unavailable(),
+                None => unavailable(error.retry_after()),
             },
         }
     }
@@ -132,9 +132,12 @@ fn is_set(headers: &HeaderMap) -> bool {
     }
 }
 
-fn unavailable() -> Response<Bytes> {
+fn unavailable(retry_after: Option<Duration>) -> Response<Bytes> {
     let mut response = with(StatusCode::SERVICE_UNAVAILABLE, &[]);
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(PushEndpoint::RETRY_AFTER_SECONDS));
+    // Whole seconds, rounded up: a moment too early is too early.
+    let seconds = |wait: Duration| wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    let seconds = retry_after.map_or(PushEndpoint::RETRY_AFTER_SECONDS, |wait| seconds(wait).max(1));
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     response
 }
 

@@ -319,7 +319,8 @@ impl Receiver {
 
     /// What became of the SETs since the start.
     pub fn counts(&self) -> Counts {
-        self.counters.read()
+        let is_failing = |feed: &&Feed| feed.intake.verifier.key_figures().is_failing;
+        self.counters.read(self.feeds.values().filter(is_failing).count() as u64)
     }
 
     /// Stops: acknowledges what is stored, lets the handlers in work come to their end. What waits in the

@@ -1,14 +1,15 @@
 //! Whether a token is a SET that this source may send us: its form, its key, its claims.
 
-use crate::jwks::{JwksCache, KeysUnavailable};
+use crate::jwks::{Arrival, JwksCache, KeyFigures, KeysUnavailable, NotVerified};
 use crate::source::Source;
 use aws_lc_rs::digest;
 use secevent::{Clock, Fault, Invalid, Set, escape_message};
-use secevent_jose::{Compact, Excerpt, Expected, IssuerKeys, TypRule, VerifyError};
+use secevent_jose::{Compact, Excerpt, Expected, TypRule, VerifyError};
 use secevent_store::StoreError;
 use serde::Deserialize;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 /// A SET whose signature and claims are in order.
 #[derive(Clone, Debug)]
@@ -28,6 +29,15 @@ pub enum ReceiveError {
     /// Its form, its key, its signature or its claims are not those of a SET that this source may send us.
     #[error(transparent)]
     Token(#[from] VerifyError),
+    /// Its signature does not match the keys at hand, which may be out of date and may not be fetched again yet. A
+    /// transmitter that sends a SET again after a refusal can be refused; one that takes a refusal for the end cannot.
+    #[error("{error}, by keys that may be out of date")]
+    Doubtful {
+        /// What is wrong by the keys at hand.
+        error: VerifyError,
+        /// When the keys may be fetched again.
+        retry_after: Duration,
+    },
     /// The payload of an event breaks the definition of its type.
     #[error("the event breaks its definition: {0}")]
     Payload(#[source] Invalid),
@@ -40,7 +50,8 @@ pub enum ReceiveError {
     /// Another SET of this issuer had the same `jti`.
     #[error("another SET came under this `jti` before")]
     Changed,
-    /// The keys to check it with cannot be had: that is not its fault, and it may be sent again.
+    /// The keys to check it with are unavailable, or its key may be new and the keys may not be fetched again yet: that
+    /// is not its fault, and it may be sent again.
     #[error(transparent)]
     Keys(#[from] KeysUnavailable),
     /// Our memory fails: that is not its fault, and it may be sent again.
@@ -56,10 +67,28 @@ impl ReceiveError {
     /// the SET, and it should be sent again.
     pub fn fault(&self) -> Option<Fault> {
         match self {
-            Self::Token(error) => Some(error.fault()),
+            Self::Token(error) | Self::Doubtful { error, .. } => Some(error.fault()),
             Self::Payload(_) | Self::ForeignJti | Self::Changed => Some(Fault::InvalidRequest),
             Self::State => Some(Fault::InvalidState),
             Self::Keys(_) | Self::Store(_) => None,
+        }
+    }
+
+    /// Whether it says nothing final: when the SET comes again, it may be taken. A polled SET must then be neither
+    /// acknowledged nor refused, because both are final.
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::Doubtful { .. } | Self::Keys(_) | Self::Store(_) => true,
+            Self::Token(_) | Self::Payload(_) | Self::State | Self::ForeignJti | Self::Changed => false,
+        }
+    }
+
+    /// When it makes sense to send the SET again, if it says nothing final and that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Doubtful { retry_after, .. } => Some(*retry_after),
+            Self::Keys(unavailable) => Some(unavailable.retry_after),
+            _ => None,
         }
     }
 
@@ -70,6 +99,16 @@ impl ReceiveError {
             return "The SET cannot be taken at the moment.".to_owned();
         }
         escape_message(&self.to_string(), Self::DESCRIPTION_CHARS_MAX).to_string()
+    }
+}
+
+impl From<NotVerified> for ReceiveError {
+    fn from(error: NotVerified) -> Self {
+        match error {
+            NotVerified::Refused(error) => Self::Token(error),
+            NotVerified::Doubtful { error, retry_after } => Self::Doubtful { error, retry_after },
+            NotVerified::Unavailable(error) => Self::Keys(error),
+        }
     }
 }
 
@@ -110,6 +149,16 @@ impl SetVerifier {
 
     /// Checks a compact token. What is cheap comes first, so that a flood of junk costs little (PUSH-37).
     pub async fn verify(&self, token: &[u8]) -> Result<Verified, ReceiveError> {
+        self.verify_since(token, self.arrival()).await
+    }
+
+    /// Notes that tokens arrive now, for [`SetVerifier::verify_since`].
+    pub fn arrival(&self) -> Arrival {
+        self.keys.arrival()
+    }
+
+    /// Checks one of several tokens that arrived together: one fetch of the keys after that settles all of them.
+    pub async fn verify_since(&self, token: &[u8], arrival: Arrival) -> Result<Verified, ReceiveError> {
         let source = &*self.source;
         let compact = Compact::parse_within(token, source.token_bytes_max)?;
         let typ = TypRule::from(source.profile);
@@ -126,12 +175,17 @@ impl SetVerifier {
         if named != issuer {
             return Err(VerifyError::UnknownIssuer { issuer: named.as_str().into() }.into());
         }
-        self.check_signature(&compact, typ).await?;
+        self.keys.verify_since(&compact, typ, arrival).await?;
 
         let payload = compact.unverified_payload();
         let set = self.learned().expected(source).prove(payload, issuer, self.clock.now())?;
         self.check_payloads(&set)?;
         Ok(Verified { set, digest: sha256(payload) })
+    }
+
+    /// Whether the keys of the source come as they should.
+    pub fn key_figures(&self) -> KeyFigures {
+        self.keys.figures()
     }
 
     /// From now on these count too.
@@ -141,19 +195,6 @@ impl SetVerifier {
 
     pub(crate) fn learned(&self) -> Arc<Learned> {
         Arc::clone(&self.learned.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    async fn check_signature(&self, compact: &Compact<'_>, typ: TypRule) -> Result<(), ReceiveError> {
-        let keys = self.keys.keys().await?;
-        let is_signed = |keys: &IssuerKeys| keys.verify(compact, typ).map(drop);
-        match is_signed(&keys) {
-            // The transmitter may have changed its keys since (SSF-33).
-            Err(unknown @ VerifyError::UnknownKey { .. }) => match self.keys.keys_after(&keys).await? {
-                Some(newer) => Ok(is_signed(&newer)?),
-                None => Err(unknown.into()),
-            },
-            other => Ok(other?),
-        }
     }
 
     fn check_payloads(&self, set: &Set) -> Result<(), ReceiveError> {
@@ -201,5 +242,16 @@ mod tests {
         assert!(description.contains(r"`a\nba\nb") && description.ends_with('…'), "{description}");
         let ours = ReceiveError::Store(StoreError::Unavailable("/var/lib/secret.db".to_owned()));
         assert_eq!((ours.fault(), ours.description().contains("secret")), (None, false));
+    }
+
+    // finding: A4
+    #[test]
+    fn a_doubtful_verdict_refuses_a_push_and_leaves_a_polled_set_open() {
+        let retry_after = Duration::from_secs(7);
+        let doubtful = ReceiveError::Doubtful { error: VerifyError::BadSignature, retry_after };
+        assert_eq!((doubtful.fault(), doubtful.is_open()), (Some(Fault::InvalidKey), true));
+        assert_eq!(doubtful.retry_after(), Some(retry_after));
+        let refused = ReceiveError::Token(VerifyError::BadSignature);
+        assert_eq!((refused.fault(), refused.is_open()), (Some(Fault::InvalidKey), false));
     }
 }

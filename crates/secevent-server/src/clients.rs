@@ -48,6 +48,7 @@ use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 use tracing::warn;
 
 /// Who may call, as configuration says.
@@ -223,6 +224,16 @@ impl Clients {
     pub(crate) fn authorization_servers(&self) -> Vec<&str> {
         let built_in = self.built_in.is_some().then_some(self.server.as_str());
         built_in.into_iter().chain(self.external.iter().map(ExternalServer::issuer)).collect()
+    }
+
+    /// Of how many parties the keys could not be fetched at the last try, and for how long the oldest of the keys that
+    /// are used all the same are past their time.
+    pub(crate) fn failing_keys(&self) -> (usize, Duration) {
+        let by_id = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
+        let clients = by_id.values().filter_map(|client| Some(client.keys.as_ref()?.figures()));
+        let all = self.external.iter().map(ExternalServer::key_figures).chain(clients);
+        all.filter(|figures| figures.is_failing)
+            .fold((0, Duration::ZERO), |(count, oldest), one| (count + 1, oldest.max(one.stale_for)))
     }
 
     /// Whether this program gives access tokens itself.

@@ -124,8 +124,8 @@ pub(crate) async fn token(
         Err(TokenError::TooOften(wait)) => {
             Problem::too_often(wait, "requests for tokens under this name come too often").into_response()
         }
-        Err(TokenError::Unavailable) => {
-            Problem::unavailable("the client cannot be authenticated at the moment, try again")
+        Err(TokenError::Unavailable(wait)) => {
+            Problem::unavailable_for(wait, "the client cannot be authenticated at the moment, try again")
                 .into_response()
         }
         Err(TokenError::InvalidScope) => {

@@ -153,11 +153,8 @@ impl Problem {
 
     /// The caller asks too often.
     pub(crate) fn too_often(wait: Duration, detail: impl Into<String>) -> Self {
-        // Whoever comes a moment too early is sent away again: whole seconds, rounded up.
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let seconds = u32::try_from(seconds.max(1)).unwrap_or(u32::MAX);
         let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_often", detail);
-        Self { retry_after_seconds: Some(seconds), ..problem }
+        Self { retry_after_seconds: Some(seconds_to_wait(wait)), ..problem }
     }
 
     /// The server cannot do its work at the moment.
@@ -168,6 +165,11 @@ impl Problem {
     /// It did not work just now, through no fault of the caller.
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
         Self::for_a_while(1, detail)
+    }
+
+    /// The same, where it is known how long it lasts.
+    pub(crate) fn unavailable_for(wait: Duration, detail: impl Into<String>) -> Self {
+        Self::for_a_while(seconds_to_wait(wait), detail)
     }
 
     fn for_a_while(seconds: u32, detail: impl Into<String>) -> Self {
@@ -292,4 +294,9 @@ impl From<AcceptError> for Problem {
             }
         }
     }
+}
+/// Whole seconds, rounded up: a moment too early is too early.
+fn seconds_to_wait(wait: Duration) -> u32 {
+    let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
+    u32::try_from(seconds.max(1)).unwrap_or(u32::MAX)
 }

@@ -59,6 +59,14 @@ pub fn check(bytes: &[u8], limits: Limits) -> Result<&str, Invalid> {
     }
 }
 
+/// The document without the byte order mark that some servers put before it.
+///
+/// For documents that are fetched, such as metadata and key sets (RFC 8259 section 8.1 allows a parser to skip the mark).
+/// Tokens are read as they are.
+pub fn without_bom(document: &[u8]) -> &[u8] {
+    document.strip_prefix(b"\xef\xbb\xbf").unwrap_or(document)
+}
+
 /// What a parser says of text that is no JSON.
 pub(crate) fn syntax(error: &serde_json::Error) -> Invalid {
     Invalid::new("", "RFC8259", format!("is not JSON: {}", problem(error)))

@@ -841,6 +841,27 @@ a = 1
                 "keys = [\"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\"]",
                 "secrets.keys[0]",
             ),
+            // finding: A13
+            (
+                "[[issuer]]",
+                "[[authorization_server]]\nissuer = \"https://as.example:8443\"\naudience = \"x\"\n[[issuer]]",
+                "authorization_server[0].issuer",
+            ),
+            (
+                "[[issuer]]",
+                "[[authorization_server]]\nissuer = \"https://as.example\"\njwks_uri = \"https://10.1.2.3/keys\"\naudience = \"x\"\n[[issuer]]",
+                "authorization_server[0].jwks_uri",
+            ),
+            (
+                "secret = \"0123456789abcdef\"",
+                "jwks_uri = \"https://rp.example:8443/keys\"",
+                "client[0].jwks_uri",
+            ),
+            (
+                "[[issuer]]",
+                "[[push_credential]]\nclient = \"billing\"\noauth = { token_url = \"https://as.example:8443\", client_id = \"us\", secret = \"hush-hush\" }\n[[issuer]]",
+                "push_credential[0].oauth.token_url",
+            ),
             ("", "", "client[0].secret"),
             ("", "", "secrets.key"),
         ] {

@@ -303,7 +303,8 @@ const AUTHORIZATION_SERVER: &[Setting] = &[
     Setting::new(
         "untyped_tokens",
         Kind::Switch,
-        "Whether tokens without the type at+jwt are taken: for servers from before RFC 9068.",
+        "Whether access tokens of the type JWT, or of none, are taken beside at+jwt: for servers from before RFC 9068, and \
+         for Keycloak as it comes.",
     )
     .default("false"),
     Setting::new("client_claim", Kind::Text("name of a claim"), "The claim that names the client.")

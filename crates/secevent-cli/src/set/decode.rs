@@ -4,7 +4,7 @@ use super::story;
 use super::token::Parts;
 use crate::input;
 use crate::output::{BAD, BOLD, DIM, Failure, pretty, print, print_json, safe};
-use secevent::{Claims, Events, json};
+use secevent::{Claims, Events, Profile, Set, json};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -74,7 +74,13 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     match args.json {
         true => print_json(&decoded)?,
-        false => print(&to_text(&decoded, header.map(|(_, members)| members), &payload.1, &events))?,
+        false => {
+            let mut text = to_text(&decoded, header.map(|(_, members)| members), &payload.1, &events);
+            if let Some(hint) = profile_hint(&parts.payload) {
+                let _ = writeln!(text, "\n{BOLD}Profile{BOLD:#}\n  {hint}");
+            }
+            print(&text)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -95,6 +101,19 @@ fn lone_events(claims: &Object<'_>) -> Events {
         let _ = events.add_raw(uri, &payload.to_string());
     }
     events
+}
+
+/// By which profile `secevent set verify` takes it, if that is not the usual one.
+fn profile_hint(claims: &[u8]) -> Option<String> {
+    if Set::read(claims, Profile::Ssf).is_ok() {
+        return None;
+    }
+    let other = story::other_profile(claims, Profile::Ssf)?;
+    let of_streams = match other {
+        Profile::Legacy => "; on a stream: --legacy",
+        _ => "",
+    };
+    Some(format!("{other}: `secevent set verify --profile {other}`{of_streams}"))
 }
 
 fn times(claims: &Map<String, Value>) -> BTreeMap<&'static str, String> {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{Request, StatusCode, Uri};
 use secevent::Issuer;
+use secevent::json::without_bom;
 use secevent_http::{Client, ClientConfig, ConnectTo, Ports};
 use secevent_jose::{Jwk, JwkSet, KeyError};
 use secevent_ssf::metadata::well_known_url;
@@ -127,7 +128,7 @@ impl Network {
         let url = well_known_url(&issuer);
         let body = self.get(&url, "application/json").await?;
         let tolerance = Tolerance { plain_http: self.private, ..Tolerance::NONE };
-        let metadata = TransmitterMetadata::read(&body, tolerance)
+        let metadata = TransmitterMetadata::read(without_bom(&body), tolerance)
             .and_then(|metadata| metadata.check_issuer(&issuer).map(|()| metadata))
             .map_err(|breach| {
                 Failure::failed(format!("the metadata at {url} cannot be used: {breach}"))
@@ -144,9 +145,9 @@ impl Network {
     /// The keys at this URL.
     async fn keys(&self, url: &str) -> Result<Keys, Failure> {
         let body = self.get(url, "application/jwk-set+json, application/json").await?;
-        let set = JwkSet::from_json(&body).map_err(|error| {
+        let set = JwkSet::published(&body).map_err(|error| {
             Failure::failed(format!("the keys at {url} cannot be used: {error}"))
-                .fix("check the URL: it must serve a JWK Set")
+                .fix("check the URL: it must serve a JWK Set with the issuer's signing keys")
         })?;
         Ok(Keys { set, source: url.to_owned() })
     }

@@ -1,12 +1,12 @@
 //! `secevent set lint`: every finding, with its rule, its severity and the fix.
 
-use super::now;
 use super::token::Parts;
+use super::{now, story};
 use crate::input;
 use crate::output::{BAD, BOLD, DIM, Failure, GOOD, WARNING, message, parse_time, print, print_json, safe};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use secevent::Timestamp;
 use secevent::lint::{self, Finding, Ruleset, Severity};
+use secevent::{Profile, Timestamp};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -69,6 +69,7 @@ struct Report<'a> {
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let input = input::read(args.token.as_deref(), "the token")?;
     let mut findings = findings(args, &input)?;
+    findings.extend(hint(args.profile, &input, &findings));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
@@ -111,6 +112,39 @@ fn findings(args: &Args, input: &[u8]) -> Result<Vec<Finding>, Failure> {
             fix: "give a compact token: base64url of header, payload and signature, with dots between them"
                 .to_owned(),
         }],
+    })
+}
+
+/// The profile that was meant, perhaps, where the token breaks this one.
+fn hint(ruleset: Ruleset, input: &[u8], findings: &[Finding]) -> Option<Finding> {
+    if !findings.iter().any(|finding| finding.severity == Severity::Error) {
+        return None;
+    }
+    let profile = match ruleset {
+        Ruleset::Scim => Profile::Scim,
+        Ruleset::Logout => Profile::Logout,
+        Ruleset::Rfc8417 => return None,
+        _ => Profile::Ssf,
+    };
+    let claims = match input::is_json(input) {
+        true => input.to_vec(),
+        false => Parts::of(input).ok()?.payload,
+    };
+    let other = story::other_profile(&claims, profile)?;
+    let fix = match other {
+        Profile::Legacy => {
+            "if its transmitter is older than SSF 1.0: `secevent set verify --profile legacy`, and --legacy with \
+             `secevent stream`"
+                .to_owned()
+        }
+        other => format!("if that was meant: --profile {other}"),
+    };
+    Some(Finding {
+        severity: Severity::Note,
+        rule: "LEGACY-27",
+        member: String::new(),
+        message: format!("follows the profile {other}"),
+        fix,
     })
 }
 

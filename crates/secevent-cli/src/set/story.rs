@@ -2,7 +2,9 @@
 
 use crate::output::{BOLD, DIM, Failure, message, pretty, safe, utc};
 use secevent::lint::{self, Finding, Ruleset, Severity};
-use secevent::{Claims, Definition, EventStatus, Events, Invalid, Profile, Subject, Timestamp, Vocabulary};
+use secevent::{
+    Claims, Definition, EventStatus, Events, Invalid, Profile, Set, Subject, Timestamp, Vocabulary,
+};
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -113,6 +115,28 @@ pub(crate) fn fix(
     let found = lint::check(None, claims, ruleset(profile), now);
     let same = |finding: &Finding| finding.rule == breach.rule() && finding.member == breach.member();
     found.into_iter().find(same).map(|finding| finding.fix).filter(|fix| !fix.is_empty())
+}
+
+/// The profile that the claims of a SET follow, if it is not `profile`.
+pub(crate) fn other_profile(claims: &[u8], profile: Profile) -> Option<Profile> {
+    // From the one that asks for most to the one that asks for least.
+    let others = [Profile::Logout, Profile::Scim, Profile::Ssf, Profile::Legacy, Profile::Rfc8417];
+    let follows = |other: &Profile| match Set::read(claims, *other) {
+        // What older transmitters put into the event is the subject; without one there is nothing old about a SET.
+        Ok(set) => *other != Profile::Legacy || set.subject().is_some(),
+        Err(_) => false,
+    };
+    others.into_iter().filter(|other| *other != profile).find(follows)
+}
+
+/// What to try for claims that are no SET of `profile`, and one of another profile.
+pub(crate) fn profile_hint(claims: &[u8], profile: Profile) -> Option<String> {
+    Some(match other_profile(claims, profile)? {
+        Profile::Legacy => "if its transmitter is older than SSF 1.0, add --profile legacy (with \
+                            `secevent stream`: --legacy)"
+            .to_owned(),
+        other => format!("if a SET of the profile {other} was meant, add --profile {other}"),
+    })
 }
 
 /// The refusal of claims that were going to be written: the breach, how to mend it, and what else is wrong.

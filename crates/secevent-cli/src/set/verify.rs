@@ -45,8 +45,8 @@ pub(crate) struct Args {
     /// The rules that the token must follow
     #[arg(long, default_value = "ssf", value_parser = read_profile())]
     profile: Profile,
-    /// An algorithm that the issuer may use; several times for several [default: RS256, ES256, ES384, ES512,
-    /// EdDSA, Ed25519]
+    /// An algorithm that the issuer may use; several times for several [default: RS256, PS256, PS384, PS512,
+    /// ES256, ES384, ES512, EdDSA, Ed25519]
     #[arg(long = "alg", value_name = "ALG")]
     algorithms: Vec<Algorithm>,
     /// Take this for the current time: as in 2026-01-31T12:00:00Z, or seconds since 1970
@@ -135,7 +135,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let keys = keys::load(place, issuer, compact.header().kid(), args.allow_private_network, &args.trust)?;
     let issuer = issuer.map(str::to_owned).or(named).unwrap_or_default();
     let allowed = match &args.algorithms[..] {
-        [] => Algorithms::DEFAULT,
+        [] => usual(compact.header().algorithm()),
         some => some.iter().copied().collect(),
     };
     let issuer = IssuerKeys::new(issuer, keys.set).allow_only(allowed);
@@ -147,6 +147,15 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             accepted(args, &compact, verified.key(), &keys.source, &set)
         }
     }
+}
+
+/// What an issuer may use where nobody says. FAPI asks for PS256, so it is here, beside what servers take by default.
+///
+/// A key has one algorithm. Where its JWK names none, it is that of the token, if it is one of these.
+fn usual(of_token: Algorithm) -> Algorithms {
+    let pss = [Algorithm::Ps256, Algorithm::Ps384, Algorithm::Ps512];
+    let usual: Algorithms = Algorithms::DEFAULT.iter().chain(pss).collect();
+    if usual.contains(of_token) { Algorithms::of(&[of_token]) } else { usual }
 }
 
 fn accepted(
@@ -292,7 +301,11 @@ fn failed_check(was_parsed: bool, error: &VerifyError) -> &'static str {
 fn malformed(breach: &Invalid, compact: &Compact<'_>, args: &Args) -> Failure {
     let failure = Failure::refused("invalid_request", breach.to_string()).about(breach);
     let fix = story::fix(breach, compact.unverified_payload(), args.profile, Some(now(args.at)));
-    failure.fix(fix.unwrap_or_else(|| "see what there is with `secevent set lint`".to_owned()))
+    let fix = fix.unwrap_or_else(|| "see what there is with `secevent set lint`".to_owned());
+    match story::profile_hint(compact.unverified_payload(), args.profile) {
+        Some(hint) => failure.fix(format!("{hint}; otherwise: {fix}")),
+        None => failure.fix(fix),
+    }
 }
 
 /// The error with what to do about it.
@@ -315,9 +328,13 @@ fn explain(
             None => return failure.about(breach).fix("see what there is with `secevent set lint`"),
         },
         VerifyError::Encrypted => "ask the issuer for tokens that are signed and not encrypted".to_owned(),
-        VerifyError::Typ { found, .. } => match (found, compact.is_some_and(is_logout)) {
-            (_, true) => "if a logout token was meant, add --profile logout".to_owned(),
-            (None, _) => "an untyped token follows only --profile rfc8417 or legacy".to_owned(),
+        VerifyError::Typ { .. } => match compact.is_some_and(is_logout) {
+            true => "if a logout token was meant, add --profile logout".to_owned(),
+            _ if compact.is_some_and(is_untyped) => {
+                let hint = compact
+                    .and_then(|compact| story::profile_hint(compact.unverified_payload(), args.profile));
+                hint.unwrap_or_else(|| "an untyped token follows only --profile rfc8417 or legacy".to_owned())
+            }
             _ => "it is another kind of token: do not take it for a security event".to_owned(),
         },
         VerifyError::Algorithm(_) => "have the issuer sign with RS256, ES256 or EdDSA".to_owned(),
@@ -354,6 +371,10 @@ const NAMES_SHOWN_MAX: usize = 8;
 
 fn is_logout(compact: &Compact<'_>) -> bool {
     TypRule::LogoutToken.admits(compact.header().typ())
+}
+
+fn is_untyped(compact: &Compact<'_>) -> bool {
+    compact.header().typ().is_none_or(|typ| typ.eq_ignore_ascii_case("JWT"))
 }
 
 fn audience(compact: &Compact<'_>) -> Option<String> {

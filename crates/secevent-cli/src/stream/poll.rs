@@ -20,8 +20,9 @@ Examples:
   secevent stream poll f67e39a0… --wait 60 --ack --json
   secevent stream poll f67e39a0…
 
-JSON: {{sets: [{{jti, valid, events, claims, token}} or {{jti, valid, error: {{code, message}}, token}}],
-more_available, acknowledged, refused}}; valid is null where the keys to tell by cannot be had.
+JSON: {{sets: [{{jti, valid, events, claims, token}} or {{jti, valid, error, token}}], more_available,
+acknowledged, refused}}, where error is {{code, message, fix?}}; valid is null where the keys to tell
+by cannot be had.
 {ACCESS}
 
 Exit codes: 0 done, and all SETs are valid; 1 not done, or a SET is not valid or cannot be
@@ -205,7 +206,7 @@ async fn settle(
     let ack = sets.iter().filter(|set| args.ack && set.verdict.is_ok()).map(|set| set.jti.clone());
     let refuse = sets.iter().filter(|_| args.refuse).filter_map(|set| {
         // What cannot be judged at the moment is nobody's fault, and comes again.
-        let error = set.verdict.as_ref().err()?;
+        let error = set.verdict.as_ref().err().filter(|error| !error.is_open())?;
         Some((set.jti.clone(), push::Error::new(error.fault()?, error.description())))
     });
     let settle = PollRequest::acknowledge_only(ack.collect(), refuse.collect());

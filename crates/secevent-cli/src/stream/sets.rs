@@ -5,6 +5,7 @@ use crate::link::Link;
 use crate::output::{BAD, BOLD, DIM, GOOD, WARNING, message, note, pretty, safe, utc};
 use crate::set::story;
 use secevent::{Clock, Profile, Set};
+use secevent_jose::{Compact, VerifyError};
 use secevent_receiver::{JwksCache, ReceiveError, SetVerifier, Source};
 use secevent_ssf::{DeliveryRequest, StreamConfiguration};
 use serde_json::value::RawValue;
@@ -13,13 +14,14 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// Judges the SETs of one stream by the keys that its transmitter publishes.
-pub(super) struct Judge(SetVerifier);
+pub(super) struct Judge(SetVerifier, Profile);
 
 /// A SET that was judged.
 pub(super) struct Judged {
     /// The `jti` under which it came.
     pub(super) jti: String,
     token: String,
+    profile: Profile,
     pub(super) verdict: Result<Set, ReceiveError>,
 }
 
@@ -41,9 +43,10 @@ impl Judge {
         if link.peer.tolerance.legacy {
             source.profile = Profile::Legacy;
         }
+        let profile = source.profile;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let keys = Arc::new(JwksCache::new(&source, Arc::clone(&link.transport), Arc::clone(&clock)));
-        Self(SetVerifier::new(Arc::new(source), keys, clock))
+        Self(SetVerifier::new(Arc::new(source), keys, clock), profile)
     }
 
     pub(super) async fn judge(&self, (jti, token): (String, String)) -> Judged {
@@ -51,14 +54,25 @@ impl Judge {
             // What stands under another name than its own must not be acknowledged (E-96).
             if verified.set.jti() == jti { Ok(verified.set) } else { Err(ReceiveError::ForeignJti) }
         });
-        Judged { jti, token, verdict }
+        Judged { jti, token, profile: self.1, verdict }
     }
 }
 
 impl Judged {
     /// Whether it cannot be judged at the moment, which says nothing against it.
     pub(super) fn is_open(&self) -> bool {
-        self.verdict.as_ref().is_err_and(|error| error.fault().is_none())
+        self.verdict.as_ref().is_err_and(ReceiveError::is_open)
+    }
+
+    /// What to try where it is refused as a SET of SSF 1.0, and would pass as one of an older transmitter.
+    fn hint(&self) -> Option<&'static str> {
+        let Err(ReceiveError::Token(VerifyError::Malformed(_) | VerifyError::Typ { .. })) = &self.verdict
+        else {
+            return None;
+        };
+        let compact = Compact::parse(&self.token).ok()?;
+        let other = story::other_profile(compact.unverified_payload(), self.profile)?;
+        (other == Profile::Legacy).then_some("if its transmitter is older than SSF 1.0, add --legacy")
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -71,8 +85,12 @@ impl Judged {
                 told["claims"] = json!(claims);
             }
             Err(error) => {
-                let code = error.fault().map_or("unavailable", |fault| fault.code());
+                let fault = error.fault().filter(|_| !error.is_open());
+                let code = fault.map_or("unavailable", |fault| fault.code());
                 told["error"] = json!({ "code": code, "message": error.to_string() });
+                if let Some(hint) = self.hint() {
+                    told["error"]["fix"] = hint.into();
+                }
             }
         }
         told["token"] = self.token.as_str().into();
@@ -87,6 +105,9 @@ impl Judged {
                     if self.is_open() { (WARNING, "cannot be judged now") } else { (BAD, "not valid") };
                 let (jti, why) = (safe(&self.jti), message(&error.to_string()));
                 let _ = writeln!(text, "{BOLD}{jti}{BOLD:#}  {style}{word}{style:#}: {why}");
+                if let Some(hint) = self.hint() {
+                    let _ = writeln!(text, "  fix: {hint}");
+                }
                 return;
             }
         };

@@ -152,11 +152,15 @@ async fn wait(
         let polled = polled.map_err(|error| link.failure(&error))?;
         let mut any_new = false;
         for set in polled.sets {
-            if !seen.insert(set.0.clone()) {
+            if seen.contains(&set.0) {
                 continue;
             }
-            any_new = true;
             let judged = judge.judge(set).await;
+            // One that cannot be judged yet comes again, and is judged again.
+            if !judged.is_open() {
+                seen.insert(judged.jti.clone());
+                any_new = true;
+            }
             let verification = match &judged.verdict {
                 Ok(set) => set.events().get::<Verification>().ok().flatten(),
                 Err(error) => {

@@ -134,6 +134,30 @@ fn what_a_server_would_not_start_with_fails() {
     assert_eq!(place.run(&["doctor", "--config", "absent.toml"]).code, 2);
 }
 
+// finding: A13
+#[test]
+fn an_authorization_server_out_of_reach_is_found_with_the_setting() {
+    let ours = "[server]\npublic_url = \"https://events.example.com\"\n";
+    let more = "[[issuer]]\nurl = \"https://events.example.com\"\ndefault_subjects = \"ALL\"\n\
+                [[authorization_server]]\nissuer = \"https://127.0.0.1:8443\"\naudience = \"x\"\n";
+    let place = Place::new().with("secevent.toml", &format!("{ours}{CONFIG}{more}"));
+    let settings = ["--config", "secevent.toml", "--listen", "127.0.0.1:0", "--json"];
+    let ran = place.run(&[&["config", "check"][..], &["--config", "secevent.toml", "--json"]].concat());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let told = ran.json();
+    let found = told["findings"].as_array().unwrap().iter();
+    let found = found.clone().find(|one| one["key"] == "authorization_server[0].issuer").unwrap();
+    assert_eq!(found["fix"], "add 8443 to outgoing.allow_ports", "{told}");
+
+    let ran = place.run(&[&["doctor"][..], &settings].concat());
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let told = ran.json();
+    let found = told["findings"].as_array().unwrap().iter();
+    let found = found.clone().find(|one| one["check"] == "authorization server").unwrap();
+    assert_eq!(found["verdict"], "fail", "{told}");
+    assert_eq!(found["fix"], "add 8443 to outgoing.allow_ports", "{told}");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_token_that_others_can_read_fails() {

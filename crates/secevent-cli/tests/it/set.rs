@@ -190,6 +190,63 @@ fn tokens_that_are_not_valid() {
     }
 }
 
+/// What FAPI servers sign with, by keys that name no algorithm.
+// finding: A14
+#[test]
+fn pss_needs_no_flag() {
+    let place = place();
+    for algorithm in [Algorithm::Ps256, Algorithm::Ps384, Algorithm::Ps512] {
+        let key = SigningKey::generate(algorithm).unwrap();
+        place.write("private.pem", key.to_pem_secret().expose());
+        place.write("public.pem", key.public().to_pem());
+        let sign = ["set", "sign", "--key", "private.pem", "--alg", algorithm.as_str(), "claims.json"];
+        place.write("token.pss", place.run(&sign).ok());
+        let ran = place.run(&["set", "verify", "--jwks", "public.pem", "--at", AT, "token.pss"]);
+        assert_eq!(ran.code, 0, "{algorithm} {ran:?}");
+        let others = ["set", "verify", "--jwks", "public.pem", "--at", AT, "--alg", "RS256", "token.pss"];
+        assert_eq!(place.run(&others).code, 1, "{algorithm}");
+    }
+}
+
+/// A SET of an older transmitter, with the subject in the event.
+// finding: A14
+#[test]
+fn a_set_of_another_profile_is_told_with_the_flag_to_add() {
+    let place = place();
+    let claims = json!({
+        "iss": ISSUER, "jti": "1", "iat": 1_793_534_400, "aud": "https://rp.example.com",
+        "events": {"https://schemas.openid.net/secevent/caep/event-type/session-revoked": {
+            "subject": {"format": "email", "email": "alice@example.com"}, "event_timestamp": 1_793_534_400,
+        }},
+    });
+    let sign = |args: &[&str]| {
+        let args = [&["set", "sign", "--no-check", "--key", "key.jwk"], args].concat();
+        place.run_with(&args, &claims.to_string()).ok().trim().to_owned()
+    };
+    for token in [sign(&[]), sign(&["--typ", "JWT"])] {
+        let ran = verify(&place, &["--json", &token]);
+        let fix = ran.json()["error"]["fix"].as_str().unwrap().to_owned();
+        assert!(fix.contains("--profile legacy") && fix.contains("--legacy"), "{fix}");
+        assert_eq!(verify(&place, &["--profile", "legacy", &token]).code, 0);
+        let linted = place.run(&["set", "lint", "--json", "--at", AT, &token]);
+        assert!(linted.stdout.contains("--profile legacy"), "{linted:?}");
+        let decoded = place.run(&["set", "decode", &token]).ok();
+        assert!(decoded.contains("legacy: `secevent set verify --profile legacy`"), "{decoded}");
+    }
+    let decoded = place.run(&["set", "decode", "token.txt"]).ok();
+    assert!(!decoded.contains("--profile"), "{decoded}");
+}
+
+/// A key set that is empty is none.
+// finding: A5
+#[test]
+fn key_sets_are_read_with_a_byte_order_mark() {
+    let place = place();
+    place.write("marked.json", format!("\u{feff}{}", place.text("jwks.json")));
+    let ran = place.run(&["set", "verify", "--jwks", "marked.json", "--at", AT, "token.txt"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+}
+
 #[test]
 fn keys_in_every_form() {
     let place = place();

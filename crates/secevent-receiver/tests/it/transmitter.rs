@@ -1,5 +1,8 @@
 //! A transmitter in memory: metadata, keys, streams, push and poll, with everything that may go wrong.
 
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, RETRY_AFTER};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -34,8 +37,12 @@ struct Inner {
 
 pub(crate) struct State {
     pub(crate) signer: Signer,
+    /// What signs in its place, with tokens and keys that have no `kid`.
+    nameless: Option<Ed25519KeyPair>,
     pub(crate) published: JwkSet,
     pub(crate) keys_max_age: Option<u64>,
+    /// Whether the key endpoint takes requests and never answers.
+    pub(crate) keys_hang: bool,
     pub(crate) metadata: Value,
     /// What stands in new streams, over what a transmitter would put there.
     pub(crate) stream_overrides: Value,
@@ -72,7 +79,9 @@ impl FakeTransmitter {
         let state = State {
             published: JwkSet::new([signer.key().public().clone()]),
             signer,
+            nameless: None,
             keys_max_age: None,
+            keys_hang: false,
             metadata: json!({
                 "spec_version": "1_0",
                 "issuer": ISSUER,
@@ -130,13 +139,36 @@ impl FakeTransmitter {
 
     /// A token with these claims, signed by the current key.
     pub(crate) fn sign(&self, claims: &Value) -> String {
-        self.state().signer.sign(claims.to_string().as_bytes()).unwrap()
+        let state = self.state();
+        let Some(pair) = &state.nameless else {
+            return state.signer.sign(claims.to_string().as_bytes()).unwrap();
+        };
+        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA","typ":"secevent+jwt"}"#);
+        let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(pair.sign(signed.as_bytes())))
     }
 
     /// Has a SET ready to be polled.
     pub(crate) fn queue(&self, jti: &str, token: String) {
         self.state().queue.push((jti.to_owned(), token));
         self.inner.queued.notify_waiters();
+    }
+
+    /// Signs with another key from now on, and publishes it in place of the one before: under this name, or without
+    /// one.
+    pub(crate) fn replace_key(&self, kid: Option<&str>) {
+        let mut state = self.state();
+        let Some(kid) = kid else {
+            let pair = Ed25519KeyPair::generate().unwrap();
+            let x = URL_SAFE_NO_PAD.encode(pair.public_key());
+            let keys = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x}]});
+            state.published = JwkSet::from_json(keys.to_string()).unwrap();
+            state.nameless = Some(pair);
+            return;
+        };
+        let key = SigningKey::generate(Algorithm::EdDsa).unwrap().with_kid(kid).unwrap();
+        state.published = JwkSet::new([key.public().clone()]);
+        state.signer = Signer::new(key, Signer::SECURITY_EVENT);
     }
 
     /// Signs with another key from now on, and publishes it.
@@ -182,6 +214,9 @@ impl FakeTransmitter {
         };
         if let Some(answer) = scripted {
             return answer;
+        }
+        if path == "/odd/keys" && self.state().keys_hang {
+            return std::future::pending().await;
         }
         let query = request.uri().query().unwrap_or_default().to_owned();
         let stream_id = query.split('&').find_map(|pair| pair.strip_prefix("stream_id=")).map(str::to_owned);

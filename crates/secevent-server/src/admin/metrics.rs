@@ -15,6 +15,7 @@ use secevent::Timestamp;
 use secevent_transmitter::{Figures, StreamFigures};
 use std::fmt::{Display, Write as _};
 use std::sync::Arc;
+use std::time::Duration;
 use tracing::warn;
 
 /// From so many streams on there are no figures of single ones.
@@ -33,6 +34,7 @@ pub(crate) async fn read(State(admin): State<Arc<Admin>>) -> Response {
     let mut text = Text::default();
     text.whole(&figures);
     text.failed_authentications(&admin.clients.failed_authentications());
+    text.keys(admin.clients.failing_keys());
     text.listeners(&admin.config.listeners);
     if figures.streams < STREAMS_MAX {
         let streams = admin.streams().await;
@@ -129,6 +131,19 @@ impl Text {
             "secevent_access_tokens_refused_total",
             "Requests with an access token that is not valid.",
             failed.tokens,
+        );
+    }
+
+    fn keys(&mut self, (failing, stale_for): (usize, Duration)) {
+        self.gauge(
+            "secevent_keys_failing",
+            "Authorization servers and clients whose published keys could not be fetched at the last try.",
+            failing,
+        );
+        self.gauge(
+            "secevent_keys_stale_seconds",
+            "How long the oldest of the keys that are used although a fetch failed are past their time.",
+            stale_for.as_secs_f64(),
         );
     }
 

@@ -53,8 +53,8 @@ pub(crate) enum TokenError {
     InvalidScope,
     /// It asks too often.
     TooOften(Duration),
-    /// Whether it is the one cannot be told at the moment.
-    Unavailable,
+    /// Whether it is the one is not known at the moment: it should try again after this time.
+    Unavailable(Duration),
 }
 
 #[derive(Debug, Serialize, Deserialize)]

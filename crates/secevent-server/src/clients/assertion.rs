@@ -4,7 +4,6 @@
 use super::access_token::TokenError;
 use super::attempts::Origin;
 use super::failures::Failure;
-use super::keys::NotVerified;
 use super::{Client, Clients};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -12,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use secevent::{Audience, Timestamp};
 use secevent_jose::{Compact, TypRule};
+use secevent_receiver::NotVerified;
 use secevent_store::{Store, StoreError, Version};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -104,10 +104,12 @@ impl Clients {
         }
         let keys = client.keys.as_ref().ok_or_else(|| wrong("the client has no keys"))?;
         keys.verify(compact, TypRule::ClientAssertion).await.map_err(|error| match error {
-            NotVerified::Refused(reason) => wrong(&reason.to_string()),
-            NotVerified::Unavailable(reason) => {
-                warn!(client.id = id, error = %reason, "A client's keys cannot be had");
-                Judgement::Open(TokenError::Unavailable)
+            NotVerified::Refused(reason) | NotVerified::Doubtful { error: reason, .. } => {
+                wrong(&reason.to_string())
+            }
+            // The key cache warns, once for each fetch.
+            NotVerified::Unavailable(unavailable) => {
+                Judgement::Open(TokenError::Unavailable(unavailable.retry_after))
             }
         })?;
         let now = self.now();
@@ -121,7 +123,7 @@ impl Clients {
             }
             Err(error) => {
                 warn!(client.id = id, %error, "Whether an assertion was shown before cannot be told");
-                Err(Judgement::Open(TokenError::Unavailable))
+                Err(Judgement::Open(TokenError::Unavailable(Duration::from_secs(1))))
             }
         }
     }

@@ -2,23 +2,23 @@
 
 use super::ClientPorts;
 use super::caller::Said;
-use super::keys::{NotVerified, verify_with};
 use super::scope::Scope;
 use crate::problem::Problem;
 use bytes::Bytes;
 use http::Request;
 use http::header::ACCEPT;
-use secevent::json::{Limits, check};
-use secevent::{Audience, Issuer, Timestamp};
+use secevent::json::{Limits, check, without_bom};
+use secevent::{Audience, Clock, Issuer, Timestamp};
 use secevent_jose::{Algorithms, Compact, TypRule};
-use secevent_receiver::JwksCache;
-use secevent_ssf::{Endpoint, ResponseLimit, Transport};
+use secevent_receiver::{JwksCache, KeyFigures, NotVerified};
+use secevent_ssf::{BoxFuture, Endpoint, ResponseLimit, Transport};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
-use tracing::info;
+use tracing::{info, warn};
 
 /// An authorization server elsewhere whose access tokens are taken.
 #[derive(Clone, Debug)]
@@ -55,35 +55,41 @@ impl AuthorizationServerConfig {
             clients: None,
         }
     }
+
+    /// The keys that it publishes, none of them fetched yet.
+    pub fn keys(&self, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> JwksCache {
+        let whose = self.issuer.to_string();
+        if let Some(endpoint) = self.jwks_uri.clone() {
+            return JwksCache::at(whose, endpoint, self.algorithms, transport, clock);
+        }
+        let (issuer, asked) = (self.issuer.clone(), Arc::clone(&transport));
+        let locate = move || -> BoxFuture<'static, Result<Endpoint, String>> {
+            let (issuer, asked) = (issuer.clone(), Arc::clone(&asked));
+            Box::pin(async move { find_keys(&issuer, &*asked).await })
+        };
+        JwksCache::located_by(whose, Box::new(locate), self.algorithms, transport, clock)
+    }
 }
 
 /// One of them at work.
 pub(super) struct ExternalServer {
     config: AuthorizationServerConfig,
     keys: Arc<JwksCache>,
+    /// From when on, in seconds, the log may name the setting for tokens that are not typed again.
+    hint_at: AtomicI64,
 }
 
 /// How far its clock may be ahead of ours, or behind.
 const SKEW: Duration = Duration::from_secs(60);
 /// How long a token is believed before its signature is looked at again: its key may have been withdrawn.
 const BELIEVED_FOR: Duration = Duration::from_secs(300);
+/// How often the log names the setting for tokens that are not typed: anybody can send such tokens.
+const HINT_EVERY_SECONDS: i64 = 60;
 
 impl ExternalServer {
     pub(super) fn new(config: AuthorizationServerConfig, ports: &ClientPorts) -> Self {
-        let whose = config.issuer.to_string();
-        let (transport, clock) = (Arc::clone(&ports.transport), Arc::clone(&ports.clock));
-        let keys = match config.jwks_uri.clone() {
-            Some(endpoint) => JwksCache::at(whose, endpoint, config.algorithms, transport, clock),
-            None => {
-                let (issuer, asked) = (config.issuer.clone(), Arc::clone(&transport));
-                let locate = move || -> secevent_ssf::BoxFuture<'static, Result<Endpoint, String>> {
-                    let (issuer, asked) = (issuer.clone(), Arc::clone(&asked));
-                    Box::pin(async move { find_keys(&issuer, &*asked).await })
-                };
-                JwksCache::located_by(whose, Box::new(locate), config.algorithms, transport, clock)
-            }
-        };
-        Self { config, keys: Arc::new(keys) }
+        let keys = config.keys(Arc::clone(&ports.transport), Arc::clone(&ports.clock));
+        Self { config, keys: Arc::new(keys), hint_at: AtomicI64::new(0) }
     }
 
     pub(super) fn issuer(&self) -> &str {
@@ -98,18 +104,21 @@ impl ExternalServer {
         };
         if !typ.admits(compact.header().typ()) {
             // Before any key is fetched for it.
+            if TypRule::AccessTokenOrUntyped.admits(compact.header().typ()) {
+                self.hint_at_untyped_tokens(now);
+            }
             return Ok(None);
         }
-        match verify_with(&self.keys, compact, typ).await {
+        match self.keys.verify(compact, typ).await {
             Ok(()) => {}
-            Err(NotVerified::Refused(reason)) => {
+            // A client can ask for another token: to it this is not final.
+            Err(NotVerified::Refused(reason) | NotVerified::Doubtful { error: reason, .. }) => {
                 info!(issuer = self.issuer(), error = %reason, "An access token of another authorization server is refused");
                 return Ok(None);
             }
-            Err(NotVerified::Unavailable(_)) => {
-                return Err(Problem::unavailable(
-                    "the keys of the authorization server cannot be had at the moment, try again",
-                ));
+            Err(NotVerified::Unavailable(unavailable)) => {
+                let detail = "the keys of the authorization server are unavailable or not fetched again yet, try again";
+                return Err(Problem::unavailable_for(unavailable.retry_after, detail));
             }
         }
         let said = self.read(compact.unverified_payload(), now);
@@ -123,12 +132,30 @@ impl ExternalServer {
         Ok(said.ok())
     }
 
+    /// Whether its keys come as they should.
+    pub(super) fn key_figures(&self) -> KeyFigures {
+        self.keys.figures()
+    }
+
+    fn hint_at_untyped_tokens(&self, now: Timestamp) {
+        let now = now.as_seconds();
+        let is_due =
+            |at: i64| (now >= at || now < at - HINT_EVERY_SECONDS).then_some(now + HINT_EVERY_SECONDS);
+        if self.hint_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due).is_ok() {
+            warn!(
+                issuer = self.issuer(),
+                setting = "authorization_server.untyped_tokens",
+                "Access token refused, its typ is not at+jwt"
+            );
+        }
+    }
+
     /// Reads the claims of a token whose signature was checked.
     fn read(&self, payload: &[u8], now: Timestamp) -> Result<Said, &'static str> {
         #[derive(Deserialize)]
         struct Claims {
             iss: String,
-            aud: Audience,
+            aud: Option<Audience>,
             exp: Timestamp,
             nbf: Option<Timestamp>,
             iat: Option<Timestamp>,
@@ -136,14 +163,16 @@ impl ExternalServer {
             others: Map<String, Value>,
         }
         let claims: Claims =
-            serde_json::from_slice(payload).map_err(|_| "it lacks iss, aud or exp, or one is malformed")?;
+            serde_json::from_slice(payload).map_err(|_| "it lacks iss or exp, or a claim is malformed")?;
+        // Authorization servers leave it out as long as nobody has told them who the token is for.
+        let audience = claims.aud.ok_or("it has no aud")?;
         let client = claims.others.get(&self.config.client_claim).and_then(Value::as_str);
         let client = client.ok_or("it names no client")?;
         let may_name =
             self.config.clients.as_ref().is_none_or(|clients| clients.iter().any(|one| one == client));
         let objections = [
             (claims.iss != self.issuer(), "it is of another issuer"),
-            (!claims.aud.contains(&self.config.audience), "it is for another audience"),
+            (!audience.contains(&self.config.audience), "it is for another audience"),
             (claims.exp.plus(SKEW) <= now, "it has expired"),
             (claims.nbf.is_some_and(|nbf| nbf > now.plus(SKEW)), "it is not good yet"),
             (claims.iat.is_some_and(|iat| iat > now.plus(SKEW)), "it was made in the future"),
@@ -195,7 +224,7 @@ async fn keys_by_metadata(url: &str, issuer: &Issuer, transport: &dyn Transport)
     if !response.status().is_success() {
         return Err(format!("the answer is {}", response.status()));
     }
-    let text = check(response.body(), Limits::BODY).map_err(|error| error.to_string())?;
+    let text = check(without_bom(response.body()), Limits::BODY).map_err(|error| error.to_string())?;
     let metadata: Metadata = serde_json::from_str(text)
         .map_err(|_| "that is no metadata of an authorization server".to_owned())?;
     // Otherwise anybody who can serve a document there could speak for it (RFC 8414 section 3.3).

@@ -3,8 +3,8 @@
 use super::ClientPorts;
 use super::settings::ClientSettings;
 use secevent::Invalid;
-use secevent_jose::{Algorithms, Compact, IssuerKeys, JwkSet, TypRule, VerifyError};
-use secevent_receiver::{JwksCache, KeysUnavailable};
+use secevent_jose::{Algorithms, Compact, IssuerKeys, JwkSet, TypRule};
+use secevent_receiver::{JwksCache, KeyFigures, NotVerified};
 use secevent_ssf::Endpoint;
 use serde_json::Value;
 use std::sync::Arc;
@@ -24,15 +24,6 @@ pub(crate) enum ClientKeys {
     Here(IssuerKeys),
     /// Those that it publishes.
     Published(Arc<JwksCache>),
-}
-
-/// Why a token is not believed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NotVerified {
-    #[error(transparent)]
-    Refused(#[from] VerifyError),
-    #[error(transparent)]
-    Unavailable(#[from] KeysUnavailable),
 }
 
 impl DeclaredKeys {
@@ -94,7 +85,15 @@ impl ClientKeys {
     pub(crate) async fn verify(&self, token: &Compact<'_>, typ: TypRule) -> Result<(), NotVerified> {
         match self {
             Self::Here(keys) => Ok(keys.verify(token, typ).map(drop)?),
-            Self::Published(cache) => verify_with(cache, token, typ).await,
+            Self::Published(cache) => cache.verify(token, typ).await,
+        }
+    }
+
+    /// Whether those that are fetched come as they should.
+    pub(crate) fn figures(&self) -> KeyFigures {
+        match self {
+            Self::Here(_) => KeyFigures::default(),
+            Self::Published(cache) => cache.figures(),
         }
     }
 }
@@ -104,22 +103,4 @@ fn private_member(jwks: &Value) -> Option<&'static str> {
     const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
     let keys = jwks.get("keys")?.as_array()?;
     keys.iter().find_map(|key| PRIVATE.into_iter().find(|member| key.get(member).is_some()))
-}
-
-/// Checks a token against published keys. A key that is not among them may be new: then they are fetched again, if
-/// that was not done a moment ago.
-pub(crate) async fn verify_with(
-    cache: &Arc<JwksCache>,
-    token: &Compact<'_>,
-    typ: TypRule,
-) -> Result<(), NotVerified> {
-    let keys = cache.keys().await?;
-    match keys.verify(token, typ) {
-        Ok(_) => Ok(()),
-        Err(unknown @ VerifyError::UnknownKey { .. }) => match cache.keys_after(&keys).await? {
-            Some(newer) => Ok(newer.verify(token, typ).map(drop)?),
-            None => Err(unknown.into()),
-        },
-        Err(error) => Err(error.into()),
-    }
 }

@@ -248,14 +248,19 @@ async fn published_keys_are_fetched_once_and_again_when_they_change() {
     }
     assert_eq!(world.elsewhere.asked(), [KEYS, KEYS], "once when they were not there, and once");
     let new = signer(Algorithm::EdDsa);
+    // finding: A2. A key that may be new is not refused before the keys were fetched again.
     for jti in ["4", "5"] {
-        is_refused(&show(jti, &new).await);
+        let open = show(jti, &new).await;
+        open.is_problem(503, "unavailable");
+        assert_eq!(open.header("retry-after"), Some("5"));
     }
     assert_eq!(world.elsewhere.asked().len(), 0, "not so soon after the last time");
     world.elsewhere.publish(KEYS, &key_set(&new));
     world.later(31);
     show("6", &new).await.is_answer(200);
-    is_refused(&show("7", &signing.signer).await);
+    show("7", &signing.signer).await.is_problem(503, "unavailable");
+    world.later(30);
+    is_refused(&show("8", &signing.signer).await);
 }
 
 #[tokio::test]

@@ -67,6 +67,12 @@ impl AuthorizationServer {
         Self::typed("at+jwt")
     }
 
+    /// One whose key has this name.
+    pub(crate) fn named(kid: &str) -> Self {
+        let key = SigningKey::generate(Algorithm::Es256).unwrap().with_kid(kid).unwrap();
+        Self { signer: Signer::new(key, "at+jwt") }
+    }
+
     /// Its metadata and its keys are there.
     pub(crate) fn publish(&self, elsewhere: &Elsewhere) {
         elsewhere.publish(AS_METADATA, &json!({"issuer": AS, "jwks_uri": AS_KEYS}));

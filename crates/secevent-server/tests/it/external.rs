@@ -3,8 +3,11 @@
 use crate::elsewhere::{AS, AS_KEYS, AuthorizationServer, claims};
 use crate::world::{LOCAL, World};
 use http::Method;
-use secevent_server::{AuthorizationServerConfig, ClientsConfig, Scope};
+use secevent::Issuer;
+use secevent_server::{AuthorizationServerConfig, ClientConfig, ClientSettings, ClientsConfig, Scope};
 use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
 
 const STREAM: &str = "/ssf/stream";
 
@@ -140,9 +143,24 @@ async fn keys_are_fetched_again_when_they_change_and_their_lack_is_nobodys_fault
     world.get(&token, STREAM).await.is_answer(200);
     new.publish(&world.elsewhere);
     let newer = new.token("rp", "ssf.manage", world.now());
-    world.get(&newer, STREAM).await.is_problem(401, "authentication_failed");
-    world.later(31);
+    // finding: A2. Its key may be new, so it is not refused before the keys were fetched again.
+    let open = world.get(&newer, STREAM).await;
+    open.is_problem(503, "unavailable");
+    assert_eq!(open.header("retry-after"), Some("5"));
+    let sealed = format!("{}AAAA", &token[..token.len() - 4]);
+    world.get(&sealed, STREAM).await.is_problem(401, "authentication_failed");
+    world.later(5);
     world.get(&newer, STREAM).await.is_answer(200);
+    let stranger = AuthorizationServer::new().token("rp", "ssf.manage", world.now());
+    let open = world.get(&stranger, STREAM).await;
+    open.is_problem(503, "unavailable");
+    assert_eq!(open.header("retry-after"), Some("30"));
+    world.elsewhere.asked();
+    world.later(30);
+    for status in [401, 503, 503] {
+        assert_eq!(world.get(&stranger, STREAM).await.status, status);
+    }
+    assert_eq!(world.elsewhere.asked(), [AS_KEYS], "a stranger does not make us a nuisance");
     world.get(&token, STREAM).await.is_answer(200);
     world.later(300);
     world.get(&token, STREAM).await.is_problem(401, "authentication_failed");
@@ -154,6 +172,146 @@ async fn keys_are_fetched_again_when_they_change_and_their_lack_is_nobodys_fault
     world.later(200);
     let fresh = new.token("rp", "ssf.manage", world.now());
     world.get(&fresh, STREAM).await.is_answer(200);
+    // finding: A3. Past their time they answer at once too, and it shows in the figures.
+    world.later(3_600);
+    let fresh = new.token("rp", "ssf.manage", world.now());
+    world.get(&fresh, STREAM).await.is_answer(200);
+    let figure = async |name: &str| {
+        let answer = world.admin(Method::GET, LOCAL, "/metrics", &Value::Null).await;
+        let text = String::from_utf8(answer.body.to_vec()).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name}: {text}")).parse::<f64>().unwrap()
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), async {
+        while figure("secevent_keys_failing").await < 1.0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    assert!(figure("secevent_keys_stale_seconds").await > 0.0);
+}
+
+// finding: A4
+#[tokio::test]
+async fn keys_that_change_under_their_name_are_fetched_before_the_verdict() {
+    let world = world(|_| {}).await;
+    let (old, new) = (AuthorizationServer::named("key"), AuthorizationServer::named("key"));
+    old.publish(&world.elsewhere);
+    world.get(&old.token("rp", "ssf.manage", world.now()), STREAM).await.is_answer(200);
+    new.publish(&world.elsewhere);
+    let token = new.token("rp", "ssf.manage", world.now());
+    // A client can ask for another token, so that this is not final to it.
+    world.get(&token, STREAM).await.is_problem(401, "authentication_failed");
+    world.later(5);
+    world.get(&token, STREAM).await.is_answer(200);
+}
+
+/// What Keycloak 26.7.3 has sent: its metadata, its keys and its access tokens.
+// finding: A13
+#[tokio::test]
+async fn tokens_of_keycloak_are_taken_as_the_book_says() {
+    let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    let tokens = read(include_str!("../../../../specs/peers/keycloak-access-tokens.json"));
+    let keys = read(include_str!("../../../../specs/peers/keycloak-jwks.json"));
+    let exchanges = read(include_str!("../../../../specs/peers/keycloak-metadata.json"));
+    let mut exchanges = exchanges["exchanges"].as_array().unwrap().iter();
+    let metadata = exchanges.find(|one| one["note"] == "RFC 8414 metadata").unwrap();
+    let metadata = read(metadata["response"]["body"].as_str().unwrap());
+    let issuer = metadata["issuer"].as_str().unwrap();
+    let start = async |untyped_tokens: bool| {
+        let issuer = Issuer::parse_insecure(issuer).unwrap();
+        let server = AuthorizationServerConfig {
+            untyped_tokens,
+            ..AuthorizationServerConfig::new(issuer, "http://127.0.0.1:31984")
+        };
+        let world = World::with_clients(|config| {
+            config.authorization_servers = vec![server];
+            for id in ["billing", "rx-poll", "noaud"] {
+                let settings = ClientSettings {
+                    scopes: vec![Scope::Manage],
+                    audience: Some("https://rp.example".into()),
+                    ..ClientSettings::default()
+                };
+                config.clients.push(ClientConfig { id: id.to_owned(), secret: None, settings });
+            }
+        })
+        .await;
+        world.later(tokens["tokens"][0]["claims"]["iat"].as_i64().unwrap() - world.now());
+        let place = "http://127.0.0.1:31881/.well-known/oauth-authorization-server/realms/demo";
+        world.elsewhere.publish(place, &metadata);
+        world.elsewhere.publish(metadata["jwks_uri"].as_str().unwrap(), &keys);
+        world
+    };
+    let token = |client: &str| {
+        let mut all = tokens["tokens"].as_array().unwrap().iter();
+        all.find(|one| one["client"] == client).unwrap()["token"].as_str().unwrap()
+    };
+
+    let (log, _guard) = Log::start();
+    let world = start(false).await;
+    world.get(token("billing"), STREAM).await.is_answer(200);
+    world.get(token("noaud"), STREAM).await.is_problem(401, "authentication_failed");
+    assert!(log.take().contains("it has no aud"));
+    for lines in [1, 0] {
+        world.get(token("rx-poll"), STREAM).await.is_problem(401, "authentication_failed");
+        let told = log.take();
+        assert_eq!(told.matches("authorization_server.untyped_tokens").count(), lines, "{told}");
+    }
+    world.later(60);
+    world.get(token("rx-poll"), STREAM).await.is_problem(401, "authentication_failed");
+    assert!(log.take().contains("authorization_server.untyped_tokens"), "once a minute");
+
+    let world = start(true).await;
+    world.get(token("billing"), STREAM).await.is_answer(200);
+    world.get(token("rx-poll"), STREAM).await.is_problem(401, "authentication_failed");
+    let told = log.take();
+    assert!(told.contains("it has no aud") && !told.contains("untyped_tokens"), "{told}");
+}
+
+/// The log of this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl Log {
+    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        (log.clone(), tracing::subscriber::set_default(log))
+    }
+
+    fn take(&self) -> String {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Fields<'a>(&'a mut String);
+        impl tracing::field::Visit for Fields<'_> {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                let _ = write!(self.0, " {field}={value:?}");
+            }
+        }
+        let mut text = self.0.lock().unwrap();
+        event.record(&mut Fields(&mut text));
+        text.push('\n');
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
 }
 
 #[tokio::test]

@@ -141,7 +141,7 @@ impl Matrix {
                 vec![AuthorizationServerConfig::new(AS.parse().unwrap(), "https://tr.example")];
         })
         .await;
-        let external = AuthorizationServer::new();
+        let external = AuthorizationServer::named("key");
         external.publish(&world.elsewhere);
         let expired = world.token(OWNER).await;
         world.later(600);
@@ -162,7 +162,8 @@ impl Matrix {
         };
         let stream = world.stream(&owner, "").await;
         let set = world.waiting(&owner, "", &stream).await.remove(0);
-        let stranger = AuthorizationServer::new();
+        // Under the name of a key that is known: one that is not might be new, and is no reason for a refusal yet.
+        let stranger = AuthorizationServer::named("key");
         let as_if_ours = json!({
             "iss": "https://tr.example", "aud": "https://tr.example", "sub": OWNER, "client_id": OWNER,
             "scope": "ssf.manage", "iat": now, "exp": now + 600, "generation": 1,
