@@ -96,7 +96,11 @@ mod tests {
         assert_eq!(probes.len(), 128, "a quarter");
         let many = take_all(Share::Many);
         assert_eq!(many.len(), 320);
-        assert_eq!(take_all(Share::Few).len(), 64);
+        assert!(!shares.are_used_up());
+        let few = take_all(Share::Few);
+        assert_eq!((few.len(), shares.are_used_up()), (64, true));
+        drop(few);
+        assert!(!shares.are_used_up());
         drop((probes, many));
         assert_eq!(take_all(Share::Few).len(), 512);
     }

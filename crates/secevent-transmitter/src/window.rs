@@ -167,7 +167,8 @@ impl Window {
 
     fn try_another(&mut self, larger: bool, before: f64) {
         let size = if larger { (self.size * 2).min(self.max) } else { (self.size / 2).max(Self::START) };
-        if size == self.size || (!larger && size > self.size) {
+        let is_another = if larger { size > self.size } else { size < self.size };
+        if !is_another {
             self.settle(self.size, !larger);
             return;
         }
