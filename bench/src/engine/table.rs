@@ -259,6 +259,7 @@ retries or recovery. A ratio is worth more than the figures beside it, which are
     cargo xtask bench engine                                  # all rows
     cargo xtask bench engine --rows latency,stop --quick      # some of them, in seconds
     cargo xtask bench engine --check                          # and fail if a must is missed
+    cargo xtask bench strangers                               # under attack: see What the defaults withstand
 ";
 
 const HOW: &str = "
