@@ -19,6 +19,8 @@ enum Bench {
     Token,
     /// The server beside the floor: throughput, latency, memory and all else that is promised of it.
     Engine,
+    /// The server under attack by peers without credentials, beside honest clients.
+    Strangers,
 }
 
 impl Bench {
@@ -26,6 +28,7 @@ impl Bench {
         match self {
             Self::Token => "token",
             Self::Engine => "engine",
+            Self::Strangers => "strangers",
         }
     }
 }

@@ -27,12 +27,23 @@ pub struct Setup {
     pub delivery: Vec<String>,
     /// Which subjects streams have by default.
     pub default_subjects: &'static str,
+    /// Lines of the section `[server]` beyond addresses.
+    pub server: Vec<String>,
+    /// How many files the process may have open, if not as many as this one.
+    pub files_max: Option<u32>,
 }
 
 impl Setup {
     /// The defaults, with a receiver on this port.
     pub fn new(receiver: u16) -> Self {
-        Self { algorithm: "EdDSA", receivers: vec![receiver], delivery: Vec::new(), default_subjects: "ALL" }
+        Self {
+            algorithm: "EdDSA",
+            receivers: vec![receiver],
+            delivery: Vec::new(),
+            default_subjects: "ALL",
+            server: Vec::new(),
+            files_max: None,
+        }
     }
 
     /// Signs with another algorithm.
@@ -46,11 +57,23 @@ impl Setup {
         self
     }
 
+    /// Sets something of the section `[server]`.
+    pub fn server(mut self, line: &str) -> Self {
+        self.server.push(line.to_owned());
+        self
+    }
+
+    /// Limits how many files the process may have open.
+    pub fn files_max(self, files_max: u32) -> Self {
+        Self { files_max: Some(files_max), ..self }
+    }
+
     fn to_toml(&self, port: u16, database: &str) -> String {
         let mut text = format!(
             r#"[server]
 listen = "127.0.0.1:{port}"
 public_url = "http://127.0.0.1:{port}"
+{server}
 [store]
 url = "sqlite:{database}"
 [secrets]
@@ -79,6 +102,7 @@ id = "producer"
 secret = "{SECRET}"
 scopes = ["events.write"]
 "#,
+            server = self.server.join("\n"),
             receivers = self.receivers,
             algorithm = self.algorithm,
             default_subjects = self.default_subjects,
@@ -103,6 +127,7 @@ const SECRET: &str = "0123456789abcdef";
 pub struct Product {
     folder: TempDir,
     port: u16,
+    files_max: Option<u32>,
     running: Option<Running>,
 }
 
@@ -122,14 +147,22 @@ impl Product {
         let database = folder.path().join("secevent.db");
         let text = setup.to_toml(port, &database.display().to_string());
         fs::write(folder.path().join("secevent.toml"), text)?;
-        let mut product = Self { folder, port, running: None };
+        let mut product = Self { folder, port, files_max: setup.files_max, running: None };
         product.start_again(bench)?;
         Ok(product)
     }
 
     /// Starts it with the store that is there. Gives the moment at which the process was started.
     pub fn start_again(&mut self, bench: &Bench) -> Result<u64> {
-        let mut command = Command::new(bench.product());
+        let program = bench.product();
+        let mut command = match self.files_max {
+            None => Command::new(program),
+            Some(files) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")]).arg(program);
+                shell
+            }
+        };
         command.arg("serve").arg("--config").arg(self.folder.path().join("secevent.toml"));
         command
             .env(KEY_VARIABLE, KEY)
@@ -148,6 +181,11 @@ impl Product {
         }
         self.running = Some(running);
         Ok(started_nanos)
+    }
+
+    /// Where it listens, on loopback.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Its process.

@@ -279,6 +279,7 @@ retries or recovery. A ratio is worth more than the figures beside it, which are
     cargo xtask bench engine --rows latency,stop --quick      # some of them, in seconds
     cargo xtask bench engine --check                          # and fail if a must is missed
     cargo xtask bench engine --against OTHER/secevent         # this build and another one in turns
+    cargo xtask bench strangers                               # under attack: see What the defaults withstand
 ";
 
 const HOW: &str = "

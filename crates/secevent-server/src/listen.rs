@@ -184,6 +184,7 @@ pub async fn serve_as(
         let (id, served, ended) = (seat.id(), Arc::clone(&served), ended.clone());
         let task = tasks.spawn(async move { served.converse(tcp, peer, &seat.connection, ended).await });
         connections.is_served_by(id, task);
+        connections.keep_room();
     }
     drop(accepting);
     ending.send_replace(true);
@@ -227,7 +228,6 @@ impl Accepting {
     /// Mostly there is no descriptor left: a connection that does nothing gives one back.
     fn failed(&mut self, error: &io::Error) {
         self.connections.accept_failed();
-        self.connections.evict();
         if self.failing_since.is_none_or(|since| since.elapsed() > LOG_EVERY) {
             self.failing_since = Some(Instant::now());
             warn!(%error, "Connection not accepted, closing idle ones");

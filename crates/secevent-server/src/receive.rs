@@ -11,7 +11,7 @@ use axum::routing::any;
 use bytes::Bytes;
 use http_body_util::LengthLimitError;
 use secevent_receiver::PushEndpoint;
-use std::error::Error as _;
+use std::error::Error;
 
 /// The push endpoints of a receiver, each at `/receive/{source}`.
 pub fn receiver_router(endpoints: impl IntoIterator<Item = (String, PushEndpoint)>) -> Router {
@@ -31,7 +31,7 @@ async fn receive(endpoint: PushEndpoint, request: Request) -> Response {
     // A byte more than the endpoint takes is enough for it to see that there is too much.
     let body = match to_bytes(body, endpoint.body_bytes_max() + 1).await {
         Ok(body) => body,
-        Err(error) if error.source().is_some_and(|cause| cause.is::<LengthLimitError>()) => {
+        Err(error) if error.source().is_some_and(<dyn Error + 'static>::is::<LengthLimitError>) => {
             return Problem::too_large(endpoint.body_bytes_max()).into_response();
         }
         Err(_) => return Problem::unreadable_body().into_response(),

@@ -20,12 +20,20 @@ const TRY_AGAIN: Duration = Duration::from_millis(50);
 /// requests take milliseconds, unless the peer does not read the answer.
 const UNPROVEN_WORK_MS_MAX: u64 = 5_000;
 
+/// How long making room ahead rests after it found nothing to close.
+const LOOK_AGAIN_MS: u64 = 50;
+/// For how long a new connection is not counted among those without a head: the handshake and the head of an honest client
+/// are on their way, and it must not give way to the next one while idle connections are there.
+const NEW_MS_MAX: u64 = 1_000;
+
 /// The open connections of a listener.
 pub(super) struct Connections {
     started: Instant,
     max: usize,
     room: Arc<Semaphore>,
     open: Mutex<Open>,
+    /// When [`Connections::keep_room`] found nothing to close.
+    looked_in_vain: AtomicU64,
     counts: ListenCounts,
 }
 
@@ -62,7 +70,7 @@ pub(crate) struct Connection {
 /// What a connection is worth. The first one is closed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    /// No complete head has arrived yet.
+    /// No complete head has arrived, and it is not new any more.
     WithoutHead,
     /// Its requests wait for their bodies, and none ever brought an accepted token.
     UnprovenBody,
@@ -70,6 +78,8 @@ enum Rank {
     UnprovenIdle,
     /// It is idle.
     Idle,
+    /// It is new, and no complete head has arrived yet.
+    New,
     /// A request without an accepted token has been worked on for long.
     UnprovenWork,
     /// Its requests wait for their bodies.
@@ -98,7 +108,8 @@ impl Connections {
     pub(super) fn new(max: u32, counts: ListenCounts) -> Arc<Self> {
         let max = usize::try_from(max).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
         let room = Arc::new(Semaphore::new(max));
-        Arc::new(Self { started: Instant::now(), max, room, open: Mutex::default(), counts })
+        let (open, looked_in_vain) = (Mutex::default(), AtomicU64::new(0));
+        Arc::new(Self { started: Instant::now(), max, room, open, looked_in_vain, counts })
     }
 
     /// Waits until there is room for one more, and makes room by closing others.
@@ -107,7 +118,7 @@ impl Connections {
             if let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() {
                 return permit;
             }
-            self.evict();
+            self.evict(Rank::Body);
             let released = timeout(TRY_AGAIN, Arc::clone(&self.room).acquire_owned()).await;
             if let Ok(permit) = released {
                 return permit.expect("the semaphore is never closed");
@@ -146,8 +157,30 @@ impl Connections {
         }
     }
 
-    /// Closes the connections that are worth least, if any may be closed.
-    pub(super) fn evict(&self) {
+    /// Makes room ahead while a crowd without heads fills the listener, so that the next one does not have to wait for it.
+    pub(super) fn keep_room(&self) {
+        let is_needed = self.room.available_permits() < self.several();
+        if is_needed && self.now().saturating_sub(self.looked_in_vain.load(Relaxed)) >= LOOK_AGAIN_MS {
+            let evicted = self.evict(Rank::WithoutHead);
+            if evicted == 0 {
+                self.looked_in_vain.store(self.now(), Relaxed);
+            }
+        }
+    }
+
+    /// Closes connections because there is no descriptor left.
+    pub(super) fn accept_failed(&self) {
+        self.counts.0.accept_failed.fetch_add(1, Relaxed);
+        self.evict(Rank::Body);
+    }
+
+    /// How many are closed at once: or a flood would have all of them looked at for each new connection.
+    fn several(&self) -> usize {
+        self.max / 64
+    }
+
+    /// Closes the connections that are worth least, if any of this rank or a lower one is there.
+    fn evict(&self, highest: Rank) -> usize {
         let now = self.now();
         let mut open = self.lock();
         let candidates: Vec<Candidate> = open
@@ -155,9 +188,9 @@ impl Connections {
             .iter()
             .filter(|(_, entry)| entry.abort.is_some())
             .filter_map(|(id, entry)| entry.connection.candidate(*id, now))
+            .filter(|candidate| candidate.rank <= highest)
             .collect();
-        // Several at once, or a flood would have all of them looked at for each new connection.
-        let evicted = victims(candidates, self.max / 64);
+        let evicted = victims(candidates, self.several());
         for id in &evicted {
             if let Some(abort) = open.entries.remove(id).and_then(|entry| entry.abort) {
                 abort.abort();
@@ -165,10 +198,7 @@ impl Connections {
         }
         drop(open);
         self.counts.0.evicted.fetch_add(evicted.len() as u64, Relaxed);
-    }
-
-    pub(super) fn accept_failed(&self) {
-        self.counts.0.accept_failed.fetch_add(1, Relaxed);
+        evicted.len()
     }
 
     fn now(&self) -> u64 {
@@ -258,6 +288,7 @@ impl Connection {
         let (requests, bodies) = (self.requests.load(Relaxed), self.bodies.load(Relaxed));
         let since = self.since.load(Relaxed);
         let (rank, since) = match (self.had_head.load(Relaxed), requests, proven) {
+            (false, ..) if now.saturating_sub(self.opened) < NEW_MS_MAX => (Rank::New, self.opened),
             (false, ..) => (Rank::WithoutHead, self.opened),
             (true, 0, false) => (Rank::UnprovenIdle, since),
             (true, 0, true) => (Rank::Idle, since),
@@ -297,7 +328,7 @@ fn victims(mut candidates: Vec<Candidate>, several: usize) -> Vec<u64> {
     candidates.retain(|candidate| sizes[&candidate.network] == most);
     candidates.sort_unstable_by_key(|candidate| (candidate.since, candidate.id));
     let count = match rank {
-        Rank::WithoutHead | Rank::UnprovenBody => several.min(most.div_ceil(2)).max(1),
+        Rank::WithoutHead | Rank::New | Rank::UnprovenBody => several.min(most.div_ceil(2)).max(1),
         Rank::UnprovenIdle | Rank::Idle | Rank::UnprovenWork | Rank::Body => 1,
     };
     candidates.into_iter().take(count).map(|candidate| candidate.id).collect()
@@ -329,11 +360,11 @@ mod tests {
     // finding: B1
     #[test]
     fn the_connection_that_is_worth_least_goes_first() {
-        use Rank::{Body, Idle, UnprovenBody, UnprovenIdle, UnprovenWork, WithoutHead};
+        use Rank::{Body, Idle, New, UnprovenBody, UnprovenIdle, UnprovenWork, WithoutHead};
         let [a, b] = ["192.0.2.1", "192.0.2.2"];
-        let ranks = [Body, UnprovenWork, Idle, UnprovenIdle, UnprovenBody, WithoutHead];
+        let ranks = [Body, UnprovenWork, New, Idle, UnprovenIdle, UnprovenBody, WithoutHead];
         let mut all: Vec<Candidate> = (0..).zip(ranks).map(|(id, rank)| candidate(id, rank, a, id)).collect();
-        for id in (0..6).rev() {
+        for id in (0..7).rev() {
             assert_eq!(victims(all.clone(), 1), [id]);
             all.pop();
         }
@@ -370,6 +401,8 @@ mod tests {
         let rank = || connection.candidate(0, connections.now()).map(|candidate| candidate.rank);
         let figures =
             || (connections.counts.figures().connections, connections.counts.figures().without_head);
+        assert_eq!((rank(), figures()), (Some(Rank::New), (1, 1)));
+        tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!((rank(), figures()), (Some(Rank::WithoutHead), (1, 1)));
         let request = connection.begin_request();
         assert_eq!((rank(), figures()), (None, (1, 0)), "it is worked on");

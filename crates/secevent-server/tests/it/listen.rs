@@ -401,7 +401,8 @@ async fn a_crowd_without_heads_gives_way() {
 #[tokio::test]
 async fn what_is_idle_gives_way() {
     let limits = ListenLimits { connections_max: 3, ..ListenLimits::default() };
-    let server = Server::start(Listening { limits, ..Listening::default() }).await;
+    let counts = ListenCounts::default();
+    let server = Server::start(Listening { limits, counts: counts.clone(), ..Listening::default() }).await;
     let asks = async || {
         let mut tcp = server.connect().await;
         tcp.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
@@ -416,6 +417,7 @@ async fn what_is_idle_gives_way() {
     let (mut first, second) = (asks().await, asks().await);
     let mut unfinished = server.connect().await;
     unfinished.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhal").await.unwrap();
+    eventually(|| counts.figures().body_bytes > 0).await;
     let third = asks().await;
     assert_eq!(unfinished.read(&mut [0]).await.unwrap_or(0), 0);
     let fourth = asks().await;
