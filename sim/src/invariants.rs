@@ -7,6 +7,7 @@ use secevent_store::{Backlog, Queue, Settlement, Verdict};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt;
+use tokio::time::Instant;
 
 /// A promise of the product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -190,6 +191,7 @@ pub(crate) fn offered(model: &mut Model, token: &[u8], way: Way<'_>) -> Result<P
             return Err(fail(EachEndsAndIsCounted, format!("{name} goes out while it is on its way")));
         }
         in_bounds(model, place.0)?;
+        left_alone(model, place.0, &name)?;
     }
     Ok(place)
 }
@@ -265,6 +267,19 @@ fn in_bounds(model: &Model, stream: u32) -> Result<(), Violation> {
             limits.pushes_max, limits.pushes_per_stream_max
         );
         return breach(Promise::Bounded, seen);
+    }
+    Ok(())
+}
+
+/// A receiver that fails everything, or asked for a pause, is left alone for a while.
+fn left_alone(model: &Model, stream: u32, name: &str) -> Result<(), Violation> {
+    let Some(outage) = model.outages.get(&stream) else { return Ok(()) };
+    let now = Instant::now();
+    if outage.paused_until.is_some_and(|until| now < until) {
+        return breach(Promise::Bounded, format!("{name} goes out before the receiver may be asked again"));
+    }
+    if outage.probed.is_some_and(|probed| now < probed + model.limits.delay_min) {
+        return breach(Promise::Bounded, format!("{name} goes out at once although nothing succeeds"));
     }
     Ok(())
 }

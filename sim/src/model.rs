@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// The bounds that the parts were given, or that are stated for them.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,11 @@ pub(crate) struct Limits {
     pub(crate) poll_sets_max: usize,
     pub(crate) poll_visibility: Duration,
     pub(crate) age_max: Duration,
+    /// After so many failures of different deliveries in a row a stream is suspended.
+    pub(crate) failures_max: usize,
+    /// Its first pause is at least so long, and none is longer.
+    pub(crate) delay_min: Duration,
+    pub(crate) delay_max: Duration,
     /// Deliveries in one page.
     pub(crate) page_max: usize,
     /// Handlers at work at once in one receiver.
@@ -48,8 +54,33 @@ pub(crate) struct Model {
     pub(crate) life: u32,
     /// Pushes that are unanswered, as far as this life knows.
     pub(crate) flying: BTreeSet<Place>,
+    /// What this life of the transmitter has heard of each stream's receiver since something last succeeded there.
+    pub(crate) outages: BTreeMap<u32, Outage>,
     /// How many calls are telling of an event just now.
     pub(crate) telling: BTreeMap<Tag, u32>,
+}
+
+/// What an attempt came to, as the transmitter learns it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Succeeded,
+    /// The receiver may have asked for so long a pause.
+    Failed(Option<Duration>),
+}
+
+/// Failures of one receiver without a success between them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outage {
+    /// Deliveries that failed and have not succeeded since.
+    failed: BTreeSet<Place>,
+    /// How many of them failed for the first time in this row.
+    failures: usize,
+    /// Since when there are so many that the stream has to be suspended.
+    since: Option<Instant>,
+    /// When an attempt failed that began after that.
+    pub(crate) probed: Option<Instant>,
+    /// The receiver has asked for a pause until then.
+    pub(crate) paused_until: Option<Instant>,
 }
 
 /// A store's content over time. A backup is a copy of it.
@@ -164,6 +195,7 @@ impl Model {
             receivers: receivers.into_iter().map(receiver).collect(),
             life: 0,
             flying: BTreeSet::new(),
+            outages: BTreeMap::new(),
             telling: BTreeMap::new(),
         }
     }
@@ -246,6 +278,28 @@ impl Model {
         new
     }
 
+    /// An attempt that began then has ended.
+    pub(crate) fn attempted(&mut self, place: Place, began: Instant, ended: Ended) {
+        let now = Instant::now();
+        let (failures_max, delay_max) = (self.limits.failures_max, self.limits.delay_max);
+        let outage = self.outages.entry(place.0).or_default();
+        let Ended::Failed(asked) = ended else {
+            outage.failed.remove(&place);
+            outage.forget_row();
+            return;
+        };
+        outage.failures += usize::from(outage.failed.insert(place));
+        if outage.since.is_some_and(|since| began > since) {
+            outage.probed = Some(now);
+        }
+        if outage.failures >= failures_max {
+            outage.since.get_or_insert(now);
+        }
+        if let Some(asked) = asked {
+            outage.paused_until = outage.paused_until.max(Some(now + asked.min(delay_max)));
+        }
+    }
+
     /// A crash has undone these settlements.
     pub(crate) fn unsettle(&mut self, places: &[Place]) {
         for place in places {
@@ -304,6 +358,13 @@ impl Model {
         let tag = self.now.owed.get(&place).and_then(|owed| owed.tag);
         let what = tag.map_or_else(|| "control".to_owned(), |tag| format!("e{tag}"));
         format!("{what}(s{} #{})", place.0, place.1)
+    }
+}
+
+impl Outage {
+    /// Something succeeded, or its times mean nothing any more: the receiver is somewhere else, the clock is set.
+    pub(crate) fn forget_row(&mut self) {
+        *self = Self { failed: std::mem::take(&mut self.failed), ..Self::default() };
     }
 }
 

@@ -37,6 +37,12 @@ pub enum Mutation {
     WaitingLost,
     /// The network sends a push once more, much later.
     SentAgainLater,
+    /// A delivery that failed before comes without the fingerprints of its subject.
+    RetryWithoutLanes,
+    /// The transmitter never takes failures in a row for an outage.
+    SuspendNever,
+    /// The transmitter does not see how long a receiver asks to wait.
+    RetryAfterUnseen,
     /// The transmitter has wider windows than it was told.
     WindowTooWide,
     /// The transmitter hands more SETs to a poll than it was told.
@@ -45,7 +51,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Every fault.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::RecordLies,
         Self::NamesForgotten,
         Self::SettlementLost,
@@ -61,6 +67,9 @@ impl Mutation {
         Self::RepeatForgotten,
         Self::WaitingLost,
         Self::SentAgainLater,
+        Self::RetryWithoutLanes,
+        Self::SuspendNever,
+        Self::RetryAfterUnseen,
         Self::WindowTooWide,
         Self::PollTooLarge,
     ];
@@ -83,7 +92,10 @@ impl Mutation {
             Self::ReceivedTooEarly | Self::RepeatForgotten => &[AcknowledgedIsKept],
             Self::WaitingLost => &[AcknowledgedIsKept, InOrderPerSubject],
             Self::SentAgainLater => &[SilentWhenEnded, EachEndsAndIsCounted, InOrderPerSubject],
-            Self::WindowTooWide | Self::PollTooLarge => &[Bounded],
+            Self::RetryWithoutLanes => &[InOrderPerSubject],
+            Self::WindowTooWide | Self::PollTooLarge | Self::SuspendNever | Self::RetryAfterUnseen => {
+                &[Bounded]
+            }
         }
     }
 }

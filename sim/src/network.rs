@@ -2,7 +2,7 @@
 //! times.
 
 use crate::invariants::{self, Way};
-use crate::model::Place;
+use crate::model::{Ended, Place};
 use crate::mutation::Mutation;
 use crate::service::Service;
 use crate::sim::{Life, Sim, never};
@@ -13,10 +13,12 @@ use secevent::Fault;
 use secevent_receiver::PushEndpoint;
 use secevent_ssf::poll::{PollLimits, PollRequest};
 use secevent_ssf::{BoxFuture, ResponseTime, Transport, TransportError, push};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 pub(crate) type Answer = Result<Response<Bytes>, TransportError>;
 
@@ -26,6 +28,8 @@ pub(crate) struct Network {
     /// Who takes pushes, by receiver.
     doors: Mutex<BTreeMap<usize, Door>>,
     weather: Mutex<Vec<Weather>>,
+    /// How many pushes in a hundred each receiver fails, whatever the weather.
+    fails: Vec<u64>,
 }
 
 #[derive(Clone)]
@@ -64,12 +68,13 @@ pub(crate) enum Fate {
 }
 
 impl Network {
-    pub(crate) fn new(sim: &Arc<Sim>, receivers: usize) -> Arc<Self> {
+    pub(crate) fn new(sim: &Arc<Sim>, fails: Vec<u64>) -> Arc<Self> {
         Arc::new(Self {
             sim: Arc::clone(sim),
             service: OnceLock::new(),
             doors: Mutex::default(),
-            weather: Mutex::new(vec![Weather::Fine; receivers]),
+            weather: Mutex::new(vec![Weather::Fine; fails.len()]),
+            fails,
         })
     }
 
@@ -110,6 +115,9 @@ impl Network {
     fn fate(&self, receiver: usize) -> Fate {
         let good = match self.weather(receiver) {
             Weather::Fine if self.sim.is_calm() => return Fate::Arrives,
+            Weather::Fine | Weather::Flaky if self.sim.below(100) < self.fails[receiver] => {
+                return Fate::Status(self.sim.pick(&[500, 503]), None);
+            }
             Weather::Fine => 20,
             Weather::Flaky => 2,
             Weather::Down if self.sim.one_in(2) => return Fate::Hangs,
@@ -285,7 +293,12 @@ impl PushTransport {
         let answer = self.life.during(network.carry(receiver, request, &name)).await;
         let Some(answer) = answer else { return never().await };
         flight.answered(&answer, &name);
-        answer
+        answer.map(|mut response| {
+            if sim.mutated(Mutation::RetryAfterUnseen) {
+                response.headers_mut().remove(RETRY_AFTER);
+            }
+            response
+        })
     }
 
     fn take_off(&self, endpoint: &str, token: &[u8]) -> Option<Flight> {
@@ -296,7 +309,8 @@ impl PushTransport {
             Ok(())
         });
         let place = place?;
-        Some(Flight { sim: Arc::clone(sim), life: self.life.number, place })
+        let (life, since) = (self.life.number, Instant::now());
+        Some(Flight { sim: Arc::clone(sim), life, place, since, ended: Cell::new(Ended::Failed(None)) })
     }
 }
 
@@ -311,6 +325,9 @@ struct Flight {
     sim: Arc<Sim>,
     life: u32,
     place: Place,
+    since: Instant,
+    /// What the transmitter learns of it. Without an answer it has failed.
+    ended: Cell<Ended>,
 }
 
 impl Flight {
@@ -323,10 +340,25 @@ impl Flight {
             matches!(status.as_u16(), 200 | 202 | 204) && !response.headers().contains_key(CONTENT_TYPE);
         let error = push::Error::read(response.body());
         let is_about_us = |code: &str| {
-            matches!(code, "authentication_failed" | "access_denied" | "invalid_key" | "invalid_issuer")
+            matches!(
+                code,
+                "authentication_failed"
+                    | "access_denied"
+                    | "invalid_key"
+                    | "invalid_issuer"
+                    | "invalid_audience"
+            )
         };
         let is_refusal =
             status == StatusCode::BAD_REQUEST && error.is_some_and(|error| !is_about_us(error.err.as_str()));
+        let asks_for_a_pause = matches!(status.as_u16(), 429 | 503);
+        let asked = response.headers().get(RETRY_AFTER).filter(|_| asks_for_a_pause);
+        let asked = asked.and_then(|asked| asked.to_str().ok()?.parse().ok()).map(Duration::from_secs);
+        self.ended.set(if status.is_success() || is_refusal {
+            Ended::Succeeded
+        } else {
+            Ended::Failed(asked)
+        });
         self.sim.model(|model| {
             let life = model.life;
             let Some(owed) = model.now.owed.get_mut(&self.place) else { return };
@@ -344,6 +376,7 @@ impl Drop for Flight {
         let name = self.sim.model(|model| {
             if model.life == self.life {
                 model.flying.remove(&self.place);
+                model.attempted(self.place, self.since, self.ended.get());
             }
             model.name(self.place)
         });

@@ -2,7 +2,7 @@
 
 use crate::events::{Event, TYPES, Tag};
 use crate::invariants::{self, Promise, Violation};
-use crate::model::{Limits, Model, Standing, Stream};
+use crate::model::{Limits, Model, Outage, Standing, Stream};
 use crate::mutation::Mutation;
 use crate::network::Network;
 use crate::poller::Pollers;
@@ -132,7 +132,8 @@ impl World {
         let clock = SimClock::new();
         let model = Model::new(limits, &clock, kinds.iter().map(|kind| *kind < 2).collect());
         let sim = Sim::new(seed, mutation, model);
-        let network = Network::new(&sim, count);
+        let fails = (0..count).map(|_| [0, 0, 1, 3, 10, 30][chance.random_range(0..6)]).collect();
+        let network = Network::new(&sim, fails);
         let loses_hints = chance.random_range(0..3) == 0;
         let service = Service::new(&sim, &clock, &network, mutated(config, mutation), loses_hints);
         network.connect(&service);
@@ -209,6 +210,8 @@ impl World {
                 let millis = i64::try_from(self.sim.below(1_200_000)).unwrap_or(0) - 600_000;
                 self.sim.note(format!("the clock is set by {millis} ms"));
                 self.clock.jump(millis);
+                // Pauses end by this clock.
+                self.sim.model(|model| model.outages.values_mut().for_each(Outage::forget_row));
             }
             _ => self.close_transmitter(),
         }
@@ -544,6 +547,7 @@ fn config(chance: &mut StdRng, issuers: usize) -> TransmitterConfig {
             delay_first: Duration::from_secs(1),
             delay_max: Duration::from_secs(pick(&[5, 60, 300])),
             age_max: Duration::from_secs(pick(&[300, 7_200, 604_800])),
+            failures_max: 3,
         },
         poll_wait_max: Duration::from_secs(pick(&[5, 30])),
         poll_sets_max: size(pick(&[1, 4, 100])),
@@ -561,6 +565,9 @@ fn limits(config: &TransmitterConfig) -> Limits {
         poll_sets_max: config.poll_sets_max,
         poll_visibility: config.poll_visibility,
         age_max: config.retry.age_max,
+        failures_max: config.pushes_per_stream_max.clamp(3, 16),
+        delay_min: config.retry.delay_first / 10,
+        delay_max: config.retry.delay_max,
         page_max: 256,
         handlers_max: 3,
         acks_max: 5,
@@ -572,6 +579,10 @@ fn mutated(config: TransmitterConfig, mutation: Option<Mutation>) -> Transmitter
     match mutation {
         Some(Mutation::WindowTooWide) => {
             TransmitterConfig { pushes_max: 512, pushes_per_stream_max: 64, ..config }
+        }
+        Some(Mutation::SuspendNever) => {
+            let retry = RetryPolicy { failures_max: u32::MAX, ..config.retry };
+            TransmitterConfig { retry, ..config }
         }
         Some(Mutation::PollTooLarge) => TransmitterConfig { poll_sets_max: 100, ..config },
         _ => config,

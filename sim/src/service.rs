@@ -147,6 +147,7 @@ impl Service {
             }
             model.life = 0;
             model.flying.clear();
+            model.outages.clear();
             model.telling.clear();
             for stream in model.now.streams.values_mut().filter(|stream| stream.changing > 0) {
                 (stream.changing, stream.standing) = (0, Standing::Unknown);
@@ -426,15 +427,17 @@ impl Service {
             found.map(|(number, _)| *number)
         };
         self.sim.model(|model| {
-            if let Some(number) = number(model)
-                && ends
-            {
+            let Some(number) = number(model) else { return };
+            model.outages.entry(number).or_default().forget_row();
+            if ends {
                 model.excuse(number, false);
             }
         });
         let changed = running.life.during(change(&running.transmitter)).await.ok_or(Down)?;
         self.sim.model(|model| {
             let Some(number) = number(model) else { return };
+            // Its receiver may be somewhere else now.
+            model.outages.entry(number).or_default().forget_row();
             if let Some(stream) = model.now.streams.get_mut(&number) {
                 stream.changing = stream.changing.saturating_sub(1);
                 stream.changes += 1;

@@ -460,6 +460,10 @@ impl Outbox for SimStore {
                 Some(Mutation::LanesWiped) => {
                     page.deliveries.iter_mut().for_each(|one| one.lanes = [].into());
                 }
+                Some(Mutation::RetryWithoutLanes) => {
+                    let failed = page.deliveries.iter_mut().filter(|one| one.attempts > 0);
+                    failed.for_each(|one| one.lanes = [].into());
+                }
                 Some(Mutation::BodyChanged) => {
                     let last = page.deliveries.last().map(|last| last.body.clone());
                     if let (Some(first), Some(last)) = (page.deliveries.first_mut(), last) {

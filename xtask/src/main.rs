@@ -4,6 +4,7 @@ mod bench;
 mod ci;
 mod crash;
 mod fuzz;
+mod mutants;
 mod sim;
 mod spec;
 mod test;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
         Chore::Ci => ci::run(),
         Chore::Crash(options) => crash::run(&options),
         Chore::Fuzz(options) => fuzz::run(&options),
+        Chore::Mutants(options) => mutants::run(&options),
         Chore::Sim(options) => sim::run(&options),
         Chore::Wasm => wasm::run(),
         Chore::Bench(options) => bench::run(&options),
@@ -56,6 +58,8 @@ enum Chore {
     Crash(crash::Options),
     /// Feed made-up bytes to each parser of foreign bytes.
     Fuzz(fuzz::Options),
+    /// Change the files that decide who is sent what and when, and see whether a unit test notices.
+    Mutants(mutants::Options),
     /// Run transmitter and receiver in a bad world that follows from a seed.
     Sim(sim::Options),
     /// Check that the vocabulary crate builds for browsers.

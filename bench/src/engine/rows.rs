@@ -13,6 +13,7 @@ mod stop;
 mod streams;
 mod subjects;
 mod throughput;
+mod unsteady;
 
 use super::Bench;
 use super::table::Report;
@@ -42,6 +43,8 @@ pub enum Row {
     Held,
     /// How exactly a retry keeps to its time.
     Retry,
+    /// A receiver that fails at random.
+    Unsteady,
     /// Long polls, and polling as fast as it goes.
     Poll,
     /// The receiving side.
@@ -64,6 +67,7 @@ impl Row {
             Self::Isolation => isolation::measure(bench),
             Self::Held => held::measure(bench),
             Self::Retry => retry::measure(bench),
+            Self::Unsteady => unsteady::measure(bench),
             Self::Poll => poll::measure(bench),
             Self::Receive => receive::measure(bench),
             Self::Stop => stop::measure(bench),

@@ -155,6 +155,7 @@ struct Delivery {
     push_timeout_seconds: Option<u64>,
     retry_delay_first_seconds: Option<u64>,
     retry_delay_max_seconds: Option<u64>,
+    suspend_after_failures: Option<u32>,
     age_max_seconds: Option<u64>,
     poll_wait_max_seconds: Option<u64>,
     poll_sets_max: Option<usize>,
@@ -634,6 +635,13 @@ impl Delivery {
             }
             Ok(())
         };
+        if let Some(failures) = self.suspend_after_failures {
+            ensure!(
+                (1..=1_000).contains(&failures),
+                "delivery.suspend_after_failures is {failures}: it must be 1 to 1000"
+            );
+            config.retry.failures_max = failures;
+        }
         let backlog = &mut config.backlog;
         let (deliveries, bytes) = (self.backlog_deliveries_max, self.backlog_bytes_max);
         amount("backlog_deliveries_max", deliveries, &mut backlog.deliveries_max, 1_000_000_000)?;
@@ -781,6 +789,7 @@ mod tests {
             ("delivery", "backlog_deliveries_max", 1, 1_000_000_000),
             ("delivery", "backlog_bytes_max", 1, 1 << 50),
             ("delivery", "pause_after_seconds", 1, 365 * DAY),
+            ("delivery", "suspend_after_failures", 1, 1_000),
             ("delivery", "poll_interval_min_milliseconds", 0, 60_000),
             ("delivery", "dead_kept_seconds", 1, 365 * DAY),
             ("delivery", "housekeeping_seconds", 1, DAY),
@@ -814,6 +823,7 @@ mod tests {
             backlog_bytes_max = 1000
             overflow = \"drop\"
             pause_after_seconds = 60
+            suspend_after_failures = 7
             poll_interval_min_milliseconds = 0
             poll_order = \"batched\"
             dead_kept_seconds = 3600
@@ -833,6 +843,7 @@ mod tests {
         assert_eq!((transmitter.backlog.deliveries_max, transmitter.backlog.bytes_max), (10, 1000));
         assert_eq!(transmitter.backlog.overflow, Overflow::Drop);
         assert_eq!(transmitter.pause_after, Duration::from_secs(60));
+        assert_eq!(transmitter.retry.failures_max, 7);
         assert_eq!(transmitter.poll_interval_min, Duration::ZERO);
         assert_eq!(transmitter.poll_order, PollOrder::Batched);
         assert_eq!(transmitter.dead_kept, Duration::from_secs(3600));

@@ -28,7 +28,7 @@ refused or given up and is kept, WINDOW how many pushes may be on their way. TRO
 keeps the receiver from being delivered to, how often in a row, and when it is tried again; and of
 a stream that carries no event types, that it never gets events.
 
-JSON: {{streams: [{{stream_id, client, issuer, event_types, status, reason, held, suspended, pending,
+JSON: {{streams: [{{stream_id, client, issuer, event_types, status, reason, held, suspended, delayed, pending,
 in_flight, window, delivered, retries, again, backlog: {{pending, bytes, oldest, rejected,
 abandoned, dropped, dead}}}}]}}.
 {WHICH}
@@ -116,6 +116,9 @@ async fn list(json: bool, server: &Server) -> Result<(), Failure> {
     print(&table(&titles, &rows))
 }
 
+/// How much of a receiver's words a line of the table has room for; `--json` has all of them.
+const REASON_CHARS_MAX: usize = 80;
+
 fn row(stream: &Value) -> Vec<String> {
     let backlog = &stream["backlog"];
     let now = SystemClock.now();
@@ -125,14 +128,19 @@ fn row(stream: &Value) -> Vec<String> {
     let held = if stream["held"] == true { " by operator" } else { "" };
     let suspended = &stream["suspended"];
     let trouble = if suspended.is_null() {
-        if stream["event_types"] == 0 { "no event types" } else { "-" }.to_owned()
+        match number(stream, "delayed") {
+            0 if stream["event_types"] == 0 => "no event types".to_owned(),
+            0 => "-".to_owned(),
+            delayed => format!("{delayed} SETs fail and are retried, others are delivered"),
+        }
     } else {
         let wait = time(&suspended["until"]).map_or(Duration::ZERO, |until| until.since(now));
         format!(
-            "{} {}x, next try in {}",
+            "{} {}x, next try in {}: {}",
             text(suspended, "trouble"),
             number(suspended, "failures"),
-            Span(whole_seconds(wait))
+            Span(whole_seconds(wait)),
+            text(suspended, "reason").chars().take(REASON_CHARS_MAX).collect::<String>()
         )
     };
     vec![

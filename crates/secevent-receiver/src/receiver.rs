@@ -443,7 +443,7 @@ impl Receiver {
             Ok(told) => {
                 if told.status != Status::Enabled {
                     let (status, reason) = (told.status, &told.reason);
-                    warn!(source.id = source, stream.id = %stream_id, %status, ?reason, "Stream is not enabled");
+                    warn!(source.id = source, stream.id = %stream_id, %status, error = ?reason, "Stream is not enabled");
                 }
                 Some(told)
             }

@@ -196,6 +196,16 @@ impl<P: Ord + Copy, D: Ord + Copy, T> Lanes<P, D, T> {
         }
     }
 
+    /// An entry that waits for its time waits no longer.
+    pub fn hasten(&mut self, place: P) {
+        let Some(entry) = self.entries.get_mut(&place) else { return };
+        let Some(due) = entry.due else { return };
+        if self.later.remove(&(due, place)) {
+            entry.due = None;
+            self.ready.insert(place);
+        }
+    }
+
     /// An entry is done: it leaves, and those that waited for it move up.
     pub fn settle(&mut self, place: P) -> Option<T> {
         let settled = self.entries.remove(&place)?;
@@ -386,6 +396,69 @@ mod tests {
         assert_eq!(taken(&mut lanes), [2]);
     }
 
+    // finding: D1
+    #[test]
+    fn what_is_held_can_be_looked_at() {
+        let mut lanes = Numbers::default();
+        assert_eq!((lanes.len(), lanes.is_empty(), lanes.get(1)), (0, true, None));
+        for place in [1, 2] {
+            add(&mut lanes, place, &[7]);
+        }
+        *lanes.get_mut(2).unwrap() = 20;
+        assert_eq!((lanes.get(1), lanes.get(2), lanes.get(3)), (Some(&1), Some(&20), None));
+        assert_eq!(lanes.iter().collect::<Vec<_>>(), [(1, &1), (2, &20)]);
+        assert_eq!((lanes.len(), lanes.is_empty()), (2, false));
+    }
+
+    // finding: D1
+    #[test]
+    fn what_is_ready_and_what_is_taken() {
+        let mut lanes = Numbers::default();
+        // What of 1, 2 and 3 is taken, and whether something is ready, in 1..=2 and in 3.. as well.
+        let at = |lanes: &Numbers, now| {
+            let taken = [1, 2, 3, 4].map(|place| lanes.is_taken(place));
+            (taken, [lanes.is_ready(now), lanes.is_ready_within(1..=2, now), lanes.is_ready_within(3.., now)])
+        };
+        assert_eq!(at(&lanes, 0), ([false; 4], [false; 3]));
+        for (place, lane) in [(1, 7), (2, 7), (3, 8)] {
+            add(&mut lanes, place, &[lane]);
+        }
+        assert_eq!(at(&lanes, 0), ([false; 4], [true, true, true]));
+        assert_eq!(lanes.take(.., 0), Some(1));
+        assert_eq!(at(&lanes, 0), ([true, false, false, false], [true, false, true]), "2 waits for 1");
+        assert_eq!(lanes.take(.., 0), Some(3));
+        assert_eq!(at(&lanes, 9), ([true, false, true, false], [false; 3]));
+        lanes.retry(1, Some(5));
+        assert_eq!(at(&lanes, 4), ([false, false, true, false], [false; 3]));
+        assert_eq!(at(&lanes, 5), ([false, false, true, false], [true, true, false]));
+        // Asked for before its time it is ready, and then taken.
+        assert_eq!(lanes.take(3.., 5), None);
+        assert_eq!(at(&lanes, 0), ([false, false, true, false], [true, true, false]));
+        assert_eq!(lanes.take(.., 5), Some(1));
+        assert_eq!(at(&lanes, 9), ([true, false, true, false], [false; 3]));
+        lanes.retry(3, None);
+        assert_eq!(at(&lanes, 0), ([true, false, false, false], [true, false, true]));
+    }
+
+    // finding: B11
+    #[test]
+    fn who_waits_for_its_time_may_be_hastened() {
+        let mut lanes = Numbers::default();
+        for place in [1, 2] {
+            add(&mut lanes, place, &[7]);
+        }
+        add(&mut lanes, 3, &[8]);
+        assert_eq!(taken(&mut lanes), [1, 3]);
+        lanes.retry(1, Some(9));
+        for place in [1, 1, 2, 3, 4] {
+            lanes.hasten(place);
+        }
+        assert_eq!(taken(&mut lanes), [1], "the others wait for no time: 2 for 1, 3 for its end");
+        assert_eq!(lanes.next_due(), None);
+        lanes.settle(1);
+        assert_eq!(taken(&mut lanes), [2]);
+    }
+
     #[test]
     fn what_is_settled_out_of_turn_leaves_the_others_in_order() {
         let mut lanes = Numbers::default();
@@ -445,19 +518,25 @@ mod tests {
         let held = Numbers::LANE_MAX as u64;
         let mut places = 1..;
         let mut until_crowded = |lanes: &mut Numbers| {
-            while !lanes.is_crowded() {
-                let place = places.next().unwrap();
+            for place in places.by_ref().take(2 * Numbers::SKIPPED_MAX) {
                 add(lanes, place, &[7]);
+                if lanes.is_crowded() {
+                    break;
+                }
             }
             lanes.skipped.count
         };
+        assert!(!lanes.may_look_further(), "nothing is in the way");
         assert_eq!(until_crowded(&mut lanes), Numbers::SKIPPED_FIRST);
+        assert!(lanes.may_look_further());
         lanes.look_further();
+        assert!(!lanes.may_look_further());
         assert_eq!(until_crowded(&mut lanes), 2 * Numbers::SKIPPED_FIRST);
         for _ in 0..10 {
             lanes.look_further();
         }
         assert_eq!(until_crowded(&mut lanes), Numbers::SKIPPED_MAX);
+        assert!(!lanes.may_look_further(), "there is a bound");
         for place in 1..=held {
             lanes.settle(place);
         }

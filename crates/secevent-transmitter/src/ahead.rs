@@ -119,6 +119,88 @@ mod tests {
         assert!(ahead.is_free(&[1]));
     }
 
+    // finding: D1
+    #[test]
+    fn a_lane_is_free_when_all_that_are_in_it_are_read() {
+        let mut ahead = known();
+        ahead.add(Sequence(5), &[1, 2]);
+        ahead.add(Sequence(9), &[1]);
+        // What was let go of lies before all others.
+        ahead.add_first(Sequence(3), &[1, 3]);
+        // To begin once more forgets nothing that is known.
+        ahead.begin();
+        let free = |ahead: &Ahead| [1, 2, 3].map(|lane| ahead.is_free(&[lane]));
+        assert_eq!(free(&ahead), [false, false, false]);
+        for (seen, expected) in [
+            (2, [false, false, false]),
+            (3, [false, false, true]),
+            (4, [false, false, true]),
+            (5, [false, true, true]),
+            (9, [true, true, true]),
+        ] {
+            ahead.read_until(Sequence(seen));
+            assert_eq!(free(&ahead), expected, "read up to {seen}");
+        }
+        assert_eq!((ahead.order.len(), ahead.counts.len()), (0, 0));
+    }
+
+    // finding: D1
+    #[test]
+    fn one_that_rests_gives_back_memory_and_forgets_nothing() {
+        let mut ahead = known();
+        ahead.add(Sequence(5), &[1]);
+        ahead.rest();
+        assert!(!ahead.is_free(&[1]));
+        ahead.read_until(Sequence(5));
+        assert!(ahead.counts.capacity() > 0);
+        ahead.rest();
+        assert_eq!((ahead.counts.capacity(), ahead.order.capacity()), (0, 0));
+        assert!(ahead.is_free(&[1]), "it is known still");
+    }
+
+    // finding: D1
+    #[test]
+    fn tickets_have_one_bound_at_both_ends() {
+        let full = |lanes: usize| {
+            let mut ahead = known();
+            let lanes: Vec<u64> = (0..lanes as u64).collect();
+            ahead.add(Sequence(9), &lanes);
+            ahead
+        };
+        let other = [u64::MAX];
+        for (held, added, is_known) in [
+            (Ahead::TICKETS_MAX - 2, &[1, 2][..], true),
+            (Ahead::TICKETS_MAX - 1, &[1, 2], false),
+            (Ahead::TICKETS_MAX - 1, &[1], true),
+            (Ahead::TICKETS_MAX, &[1], false),
+            (Ahead::TICKETS_MAX, &[], true),
+        ] {
+            let mut first = full(held);
+            first.add_first(Sequence(1), added);
+            let mut last = full(held);
+            last.add(Sequence(10), added);
+            assert_eq!([first.is_free(&other), last.is_free(&other)], [is_known; 2], "{held} {added:?}");
+        }
+    }
+
+    // finding: D1
+    #[test]
+    fn what_comes_after_something_was_missed_is_not_kept() {
+        let mut ahead = known();
+        ahead.miss();
+        ahead.add(Sequence(1), &[1]);
+        ahead.add_first(Sequence(1), &[1]);
+        assert_eq!((ahead.order.len(), ahead.counts.len()), (0, 0));
+    }
+
+    /// One that knows that nothing is unread.
+    fn known() -> Ahead {
+        let mut ahead = Ahead::default();
+        ahead.begin();
+        ahead.reached_the_end();
+        ahead
+    }
+
     #[test]
     fn its_memory_is_bounded() {
         let mut ahead = Ahead::default();

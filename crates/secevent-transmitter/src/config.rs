@@ -21,7 +21,7 @@ pub struct TransmitterConfig {
     pub pushes_per_stream_max: usize,
     /// How long a receiver may take to answer a push. Default: 10 s.
     pub push_timeout: Duration,
-    /// How failed pushes are repeated.
+    /// When failed pushes are repeated, and what suspends a stream.
     pub retry: RetryPolicy,
     /// What a stream may hold, and what happens when it holds that much.
     pub backlog: BacklogLimits,

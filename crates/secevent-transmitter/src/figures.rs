@@ -63,6 +63,9 @@ pub struct StreamFigures {
     pub polls: Option<PollRules>,
     /// How its receiver is in trouble, if it is.
     pub suspended: Option<Suspension>,
+    /// Deliveries that failed while others of the stream are delivered, each waiting alone for its next attempt; 64 at
+    /// most.
+    pub delayed: usize,
     /// SETs that its receiver has, since the process started.
     pub delivered: u64,
     /// Attempts that were repeated, since the process started.
@@ -86,11 +89,13 @@ pub struct StreamFigures {
 }
 
 /// A receiver's trouble.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspension {
     /// Of which kind.
     pub kind: TroubleKind,
-    /// How often in a row nothing could be delivered.
+    /// What the last failure was: the receiver's answer, or an error of the network.
+    pub reason: String,
+    /// How often in a row nothing could be delivered: the failures that led to the suspension count as one.
     pub failures: u32,
     /// Since when.
     pub since: Timestamp,
@@ -236,10 +241,12 @@ fn figures_of(entry: &Arc<Entry>) -> StreamFigures {
         polls: entry.is_polled().then_some(settings.polls),
         suspended: outgoing.suspended().map(|rest| Suspension {
             kind: rest.kind,
+            reason: rest.detail.to_string(),
             failures: rest.failures,
             since: rest.since,
             until: rest.until,
         }),
+        delayed: outgoing.delayed(),
         delivered: entry.counts.delivered.get(),
         retries: entry.counts.retries.get(),
         again: entry.counts.again.get(),

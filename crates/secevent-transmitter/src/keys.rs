@@ -462,11 +462,18 @@ impl Transmitter {
 impl Transmitter {
     /// Makes the changes of keys that are due.
     pub(crate) async fn turn_keys(&self) -> Result<(), KeysError> {
+        let mut first = Ok(());
         for config in self.issuers() {
-            let url = config.url.as_str();
-            self.turn_keys_of(config, self.keys_of(url)?).await?;
+            let turned = match self.keys_of(config.url.as_str()) {
+                Ok(keys) => self.turn_keys_of(config, keys).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = turned {
+                warn!(issuer = %config.url, %error, "Key rotation failed, will retry");
+                first = first.and(Err(error));
+            }
         }
-        Ok(())
+        first
     }
 
     async fn turn_keys_of(&self, config: &IssuerConfig, keys: &IssuerKeys) -> Result<(), KeysError> {

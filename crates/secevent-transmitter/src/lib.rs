@@ -68,6 +68,6 @@ pub use manage::{Client, ManageError};
 pub use poll::PollError;
 pub use recover::{DeadLetter, Preview, RecoverError, Replay, ReplayRequest, ReplayState};
 pub use render::RenderedAs;
-pub use retry::{Outcome, RetryPolicy, Trouble, TroubleKind, classify};
+pub use retry::{Outcome, RetryPolicy, Sent, Trouble, TroubleKind, classify};
 pub use subjects::SubjectLimits;
 pub use transmitter::{NoTransport, Transmitter, TransmitterError};

@@ -5,13 +5,15 @@
 //! [`Outgoing::read`].
 
 use crate::ahead::Ahead;
-use crate::retry::TroubleKind;
+use crate::retry::{FailureRow, RetryPolicy, RowLength, Trouble, TroubleKind};
 use crate::share::Share;
 use crate::window::Window;
+use rand::Rng;
 use secevent::Timestamp;
 use secevent_store::{Added, Delivery, Epoch, Lanes, Left, Owing, Page, Queue, Sequence, Signed};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A delivery's place among those of its stream: control events come first.
@@ -38,6 +40,9 @@ pub(crate) struct Outgoing {
     load: Load,
     window: Window,
     on_their_way: usize,
+    /// Those that failed while others were delivered: each waits alone, with those behind it in its lanes.
+    delayed: BTreeSet<Place>,
+    row: FailureRow,
     /// The receiver is in trouble: one probe at a time, not before `until`.
     suspended: Option<Suspended>,
     /// When something was last sent, or became ready after nothing was.
@@ -86,15 +91,43 @@ pub(crate) struct Reading {
 }
 
 /// The rest that a receiver in trouble is given.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Suspended {
     pub(crate) kind: TroubleKind,
+    /// What the last failure was, for the operator.
+    pub(crate) detail: Arc<str>,
+    /// How often in a row nothing could be delivered: the failures that led to it are one.
     pub(crate) failures: u32,
     /// When the first of those failures was.
     pub(crate) since: Timestamp,
     pub(crate) until: Timestamp,
+    /// Whether nothing at all is attempted before `until`. Otherwise too few deliveries failed to tell the receiver's
+    /// trouble from theirs: those wait until then, and others are tried, one at a time.
+    pub(crate) rests: bool,
     /// The delivery that is on its way to find out whether the trouble is over.
     probe: Option<Place>,
+}
+
+/// A push that failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// How often it was attempted, this time included.
+    pub(crate) attempts: u32,
+    /// How the SET was signed, if the same bytes may be sent again.
+    pub(crate) signed: Option<Signed>,
+    pub(crate) trouble: Trouble,
+    pub(crate) at: Timestamp,
+}
+
+/// What follows from a failure (SEM-8).
+#[derive(Debug)]
+pub(crate) enum Consequence {
+    /// That delivery waits until then; the stream goes on.
+    Delayed { until: Timestamp },
+    /// The stream is suspended, or the probe failed.
+    Suspended(Suspended),
+    /// The stream was suspended while this attempt was under way.
+    AlreadySuspended,
 }
 
 /// How many deliveries of each queue of one stream are read ahead at most, and beyond which bytes no more are.
@@ -106,6 +139,8 @@ pub(crate) const PAGE_MAX: usize = 256;
 pub(crate) const FRESH_MAX: usize = 128;
 /// How many deliveries a stream holds whose receiver is in trouble for longer: enough to probe it.
 pub(crate) const SUSPENDED_MAX: usize = 8;
+/// How many deliveries of one stream wait alone after a failure. One more is the stream's trouble.
+pub(crate) const DELAYED_MAX: usize = 64;
 /// After how many failures in a row the rest of the read-ahead is let go.
 const RELEASED_AFTER: u32 = 2;
 /// How long a full lane may stand still before reading goes further past it.
@@ -128,6 +163,8 @@ impl Outgoing {
             load: Load::default(),
             window: Window::new(window_max),
             on_their_way: 0,
+            delayed: BTreeSet::new(),
+            row: FailureRow::default(),
             suspended: None,
             moved_at: Timestamp::default(),
             turn: 0,
@@ -285,9 +322,11 @@ impl Outgoing {
     /// Whether there is something to push: inside the window, in order, and nothing while the receiver rests.
     pub(crate) fn may_push(&self, now: Timestamp) -> bool {
         let room = match &self.suspended {
-            Some(suspended) if now < suspended.until => 0,
+            Some(suspended) if suspended.rests && now < suspended.until => 0,
             Some(_) => 1,
-            None => self.window.size(),
+            // Failures in a row may be the beginning of an outage: each closes a place until something succeeds, so that
+            // nothing more is attempted than was under way when they began.
+            None => self.window.size().saturating_sub(self.row.fresh()).max(1),
         };
         if self.silent {
             return self.on_their_way == 0
@@ -301,6 +340,8 @@ impl Outgoing {
     pub(crate) fn share(&self) -> Share {
         match self.suspended {
             Some(_) => Share::Probe,
+            // Hanging receivers would hold what all share until they are known.
+            None if self.row.fresh() > 0 => Share::Probe,
             None if self.on_their_way < Share::FEW_MAX => Share::Few,
             None => Share::Many,
         }
@@ -349,45 +390,79 @@ impl Outgoing {
         // One that was on its way when another met trouble says nothing about now: the probe does.
         if self.suspended.as_ref().is_none_or(|suspended| suspended.probe == Some(place)) {
             self.suspended = None;
+            self.row.ended();
             self.window.accepted(on_their_way, now);
         }
         self.settle(place, 0);
         rested && self.suspended.is_none()
     }
 
-    /// A push met trouble with the receiver. `delay` tells how long to rest after so many failures in a row.
-    /// Returns the rest.
+    /// A push failed. What that means depends on the answers around it (SEM-8).
     pub(crate) fn troubled(
         &mut self,
         place: Place,
-        attempts: u32,
-        signed: Option<Signed>,
-        (kind, asked, now): (TroubleKind, Option<Duration>, Timestamp),
-        delay: impl FnOnce(u32) -> Duration,
-    ) -> Suspended {
+        failure: Failure,
+        policy: &RetryPolicy,
+        chance: &mut dyn Rng,
+    ) -> Consequence {
+        let Failure { attempts, signed, trouble, at } = failure;
         self.on_their_way -= 1;
-        self.window.troubled();
-        self.put_back(place, attempts, signed, None);
-        let before = self.suspended;
-        let suspended = match before {
-            // It was on its way when another one met the same trouble: that is one failure, not many. What the
-            // receiver asks for counts.
-            Some(suspended) if suspended.probe != Some(place) => {
-                let asked = asked.map_or(suspended.until, |asked| now.plus(asked));
-                Suspended { until: suspended.until.max(asked), ..suspended }
+        let is_probe = self.suspended.as_ref().is_none_or(|suspended| suspended.probe == Some(place));
+        let consequence = match &mut self.suspended {
+            // It was on its way when others met the same trouble: that is one failure, not many. What the receiver asks
+            // for counts.
+            Some(suspended) if !is_probe => {
+                suspended.rests |= trouble.speaks_for_all;
+                if let Some(asked) = trouble.retry_after {
+                    suspended.until = suspended.until.max(at.plus(asked.min(policy.delay_max)));
+                }
+                self.put_back(place, attempts, signed, None);
+                Consequence::AlreadySuspended
             }
-            _ => {
-                let failures = before.map_or(0, |suspended| suspended.failures).saturating_add(1);
-                let since = before.map_or(now, |suspended| suspended.since);
-                Suspended { kind, failures, since, until: now.plus(delay(failures)), probe: None }
+            before => {
+                let before = before.take();
+                match self.judge(place, &trouble, policy, at) {
+                    RowLength::Short if before.is_none() => {
+                        let until = at.plus(policy.delay_alone(attempts, trouble.retry_after, chance));
+                        self.window.failed();
+                        self.delayed.insert(place);
+                        self.put_back(place, attempts, signed, Some(until));
+                        Consequence::Delayed { until }
+                    }
+                    length => {
+                        let rests =
+                            before.as_ref().is_some_and(|before| before.rests) || length == RowLength::Full;
+                        let (failures, since) =
+                            before.map_or((0, self.row.since()), |before| (before.failures, before.since));
+                        let failures = failures.saturating_add(1);
+                        let until = at.plus(policy.delay(failures, trouble.retry_after, chance));
+                        if rests {
+                            self.window.closed();
+                        } else {
+                            self.delayed.insert(place);
+                        }
+                        self.put_back(place, attempts, signed, (!rests).then_some(until));
+                        let (kind, detail) = (trouble.kind, trouble.detail.into());
+                        let suspended =
+                            Suspended { kind, detail, failures, since, until, rests, probe: None };
+                        self.suspended = Some(suspended.clone());
+                        Consequence::Suspended(suspended)
+                    }
+                }
             }
         };
-        self.suspended = Some(suspended);
-        if suspended.failures >= RELEASED_AFTER && self.on_their_way == 0 && self.lanes.len() > SUSPENDED_MAX
-        {
+        if self.rests_for_long() && self.on_their_way == 0 && self.lanes.len() > SUSPENDED_MAX {
             self.let_go();
         }
-        suspended
+        consequence
+    }
+
+    /// What a failure says together with those before it.
+    fn judge(&mut self, place: Place, trouble: &Trouble, policy: &RetryPolicy, at: Timestamp) -> RowLength {
+        let is_fresh = !self.delayed.contains(&place);
+        let length = self.row.failed(is_fresh, self.on_their_way, policy.failures_max, at);
+        let has_room = !is_fresh || self.delayed.len() < DELAYED_MAX;
+        if trouble.speaks_for_all || !has_room { RowLength::Full } else { length }
     }
 
     /// An attempt was called off, for no fault of the receiver.
@@ -399,11 +474,20 @@ impl Outgoing {
     /// The receiver is to be had somewhere else, or otherwise: its old trouble is over.
     pub(crate) fn start_afresh(&mut self) {
         self.suspended = None;
+        self.row.ended();
+        for place in &self.delayed {
+            self.lanes.hasten(*place);
+        }
     }
 
     /// The rest that the receiver is given, if it is.
-    pub(crate) fn suspended(&self) -> Option<Suspended> {
-        self.suspended
+    pub(crate) fn suspended(&self) -> Option<&Suspended> {
+        self.suspended.as_ref()
+    }
+
+    /// How many deliveries failed and are not settled since, while the stream goes on.
+    pub(crate) fn delayed(&self) -> usize {
+        self.delayed.len()
     }
 
     /// The place of this delivery, if it is held.
@@ -432,6 +516,7 @@ impl Outgoing {
             None => bytes,
         };
         let bytes = if place.0 == Queue::Again { 0 } else { bytes };
+        self.delayed.remove(&place);
         self.settled.insert(place, Some(bytes));
         true
     }
@@ -470,7 +555,8 @@ impl Outgoing {
     /// When something may be pushed that could not be at `now`, if nothing else happens. What is kept back by
     /// the window or by those on their way has no time: an answer sets it free.
     pub(crate) fn next_push_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let rests_until = self.suspended.map_or(Timestamp::default(), |suspended| suspended.until);
+        let rests = self.suspended.as_ref().filter(|suspended| suspended.rests);
+        let rests_until = rests.map_or(Timestamp::default(), |suspended| suspended.until);
         let available = if self.lanes.is_ready(now) { Some(now) } else { self.lanes.next_due() };
         let available = available.map(|at| at.max(rests_until));
         earlier(available, self.next_look_at()).filter(|at| *at > now)
@@ -502,7 +588,14 @@ impl Outgoing {
 
     /// Since when something could be sent and is not, if that is so.
     pub(crate) fn stands_still_since(&self, now: Timestamp) -> Option<Timestamp> {
-        (self.suspended.is_none() && self.may_push(now)).then_some(self.moved_at)
+        // Who has just failed may wait for one of the permits of those in trouble.
+        if self.suspended.is_some() || self.row.fresh() > 0 || !self.may_push(now) {
+            return None;
+        }
+        // What waited for its time does not stand still before that.
+        let was_ready = self.lanes.is_ready(Timestamp::default());
+        let due = self.lanes.next_due().filter(|_| !was_ready);
+        Some(due.map_or(self.moved_at, |due| due.max(self.moved_at)))
     }
 
     fn is_read(&self) -> bool {
@@ -532,6 +625,7 @@ impl Outgoing {
         self.forgotten += 1;
         self.load = Load::default();
         self.suspended = None;
+        self.row.ended();
     }
 
     /// Lets go of what is held, to be read again when the receiver is back.
@@ -560,6 +654,7 @@ impl Outgoing {
     fn forget_held(&mut self) {
         self.lanes = Lanes::default();
         (self.held, self.held_bytes) = ([0; 3], 0);
+        self.delayed.clear();
         self.crowded_since = None;
         self.cleared = self.cleared.wrapping_add(1);
         for cursor in &mut self.cursors {
@@ -617,12 +712,18 @@ impl Outgoing {
 
     /// How many deliveries of a queue may still be held.
     fn room(&self, queue: Queue) -> usize {
-        let resting = self.suspended.is_some_and(|suspended| suspended.failures >= RELEASED_AFTER);
+        let resting = self.rests_for_long();
         let max = if resting { SUSPENDED_MAX } else { READ_AHEAD_MAX };
         match self.held_bytes < READ_AHEAD_BYTES_MAX || self.held[index(queue)] == 0 {
             true => max.saturating_sub(self.held[index(queue)]),
             false => 0,
         }
+    }
+
+    fn rests_for_long(&self) -> bool {
+        self.suspended
+            .as_ref()
+            .is_some_and(|suspended| suspended.rests && suspended.failures >= RELEASED_AFTER)
     }
 
     fn fresh_room(&self) -> usize {
@@ -752,8 +853,56 @@ mod tests {
         }
     }
 
-    fn trouble(seconds: i64) -> (TroubleKind, Option<Duration>, Timestamp) {
-        (TroubleKind::Unreachable, None, at(seconds))
+    pub(super) const POLICY: RetryPolicy = RetryPolicy {
+        delay_first: Duration::from_secs(10),
+        delay_max: Duration::from_secs(10),
+        age_max: Duration::MAX,
+        failures_max: 3,
+    };
+
+    /// Chance that makes each delay as long as it may be.
+    pub(super) struct Longest;
+
+    impl rand::TryRng for Longest {
+        type Error = std::convert::Infallible;
+
+        fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+            Ok(u32::MAX)
+        }
+
+        fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+            Ok(u64::MAX)
+        }
+
+        fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+            bytes.fill(u8::MAX);
+            Ok(())
+        }
+    }
+
+    pub(super) fn busy(speaks_for_all: bool, asked: Option<u64>) -> Trouble {
+        let retry_after = asked.map(Duration::from_secs);
+        Trouble { kind: TroubleKind::Busy, detail: "503".to_owned(), retry_after, speaks_for_all }
+    }
+
+    fn fail(outgoing: &mut Outgoing, place: Place, seconds: i64, trouble: Trouble) -> Consequence {
+        let failure = Failure { attempts: 1, signed: None, trouble, at: at(seconds) };
+        outgoing.troubled(place, failure, &POLICY, &mut Longest)
+    }
+
+    /// A stream that holds the deliveries 1 to `last`, each about somebody else, and has sent what it may at second 1.
+    fn sent_of(last: u64) -> (Outgoing, Vec<Place>) {
+        let mut outgoing = Outgoing::new(64);
+        read_all(&mut outgoing, |queue, _| match queue {
+            Queue::Regular => Page { deliveries: (1..=last).map(delivery).collect(), more: false },
+            Queue::Control | Queue::Again => Page::default(),
+        });
+        let sent = std::iter::from_fn(|| outgoing.next_push(at(1))).map(|one| place_of(&one)).collect();
+        (outgoing, sent)
+    }
+
+    fn regular(sequence: u64) -> Place {
+        (Queue::Regular, Sequence(sequence))
     }
 
     fn read_all(outgoing: &mut Outgoing, mut pages: impl FnMut(Queue, Sequence) -> Page) {
@@ -808,50 +957,277 @@ mod tests {
 
     #[test]
     fn trouble_is_probed_with_one_and_counted_once() {
-        let mut outgoing = Outgoing::new(64);
-        let pages = |queue, _| match queue {
-            Queue::Regular => Page { deliveries: (1..=8).map(delivery).collect(), more: false },
-            Queue::Control | Queue::Again => Page::default(),
-        };
-        read_all(&mut outgoing, pages);
-        let sent: Vec<Delivery> = std::iter::from_fn(|| outgoing.next_push(at(1))).collect();
+        let (mut outgoing, sent) = sent_of(8);
         assert_eq!(sent.len(), 4, "the window starts small");
-        let mut asked = Vec::new();
-        for one in &sent {
-            let place = (one.queue, one.sequence);
-            outgoing.troubled(place, 1, None, trouble(1), |failures| {
-                asked.push(failures);
-                Duration::from_secs(10)
-            });
+        for place in &sent[..3] {
+            let consequence = fail(&mut outgoing, *place, 1, busy(false, None));
+            assert!(matches!(consequence, Consequence::Delayed { .. }), "{consequence:?}");
         }
-        assert_eq!(asked, [1], "four answers of one outage are one failure");
+        let Consequence::Suspended(rest) = fail(&mut outgoing, sent[3], 1, busy(false, None)) else {
+            panic!("all that was under way failed");
+        };
+        assert_eq!((rest.failures, rest.since, rest.until), (1, at(1), at(11)), "four answers of one outage");
         assert!(outgoing.next_push(at(2)).is_none());
         assert_eq!(outgoing.next_push_at(at(2)), Some(at(11)));
         let probe = outgoing.next_push(at(11)).unwrap();
-        assert_eq!(probe.sequence, Sequence(1));
+        assert_eq!(probe.sequence, Sequence(1), "the oldest, although it waited alone before");
         assert!(outgoing.next_push(at(11)).is_none(), "one probe at a time");
         assert_eq!(outgoing.next_push_at(at(11)), None, "its answer is waited for, not a time");
-        outgoing.pushed((probe.queue, probe.sequence), at(11));
-        assert_eq!(outgoing.next_push(at(11)).unwrap().sequence, Sequence(2));
+        let Consequence::Suspended(rest) = fail(&mut outgoing, place_of(&probe), 12, busy(false, None))
+        else {
+            panic!("a probe that fails makes the rest longer");
+        };
+        assert_eq!((rest.failures, rest.since, rest.until), (2, at(1), at(22)));
+        let probe = outgoing.next_push(at(22)).unwrap();
+        assert!(outgoing.pushed(place_of(&probe), at(22)));
+        assert_eq!(outgoing.next_push(at(22)).unwrap().sequence, Sequence(2));
+        assert_eq!(outgoing.window(), 2, "it opens slowly");
+    }
+
+    // finding: B11
+    #[test]
+    fn one_failure_among_successes_delays_that_delivery_and_its_lanes_alone() {
+        let mut outgoing = Outgoing::new(64);
+        // 9 is about the same as 1.
+        let deliveries = (1..=8).map(delivery).chain([Delivery { lanes: [1].into(), ..delivery(9) }]);
+        let page = Page { deliveries: deliveries.collect(), more: false };
+        read_all(
+            &mut outgoing,
+            |queue, _| if queue == Queue::Regular { page.clone() } else { Page::default() },
+        );
+        let sent: Vec<Delivery> = std::iter::from_fn(|| outgoing.next_push(at(1))).collect();
+        let Consequence::Delayed { until } = fail(&mut outgoing, regular(1), 1, busy(false, None)) else {
+            panic!("others may succeed");
+        };
+        assert_eq!(until, at(1).plus(Duration::from_millis(100)), "a hundredth of the first delay");
+        assert_eq!((outgoing.delayed(), outgoing.window()), (1, 4));
+        assert!(outgoing.next_push(at(1)).is_none(), "until something succeeds the place stays closed");
+        for one in &sent[1..] {
+            outgoing.pushed(place_of(one), at(1));
+        }
+        let mut answered = Vec::new();
+        while let Some(next) = outgoing.next_push(at(1)) {
+            answered.push(next.sequence.0);
+            outgoing.pushed(place_of(&next), at(1));
+        }
+        assert_eq!(answered, [5, 6, 7, 8], "9 waits for 1");
+        assert_eq!(outgoing.next_push_at(at(1)), Some(until));
+        assert_eq!(outgoing.next_push(until).unwrap().sequence, Sequence(1));
+        outgoing.pushed(regular(1), until);
+        assert_eq!((outgoing.delayed(), outgoing.next_push(until).unwrap().sequence), (0, Sequence(9)));
+        assert!(outgoing.suspended().is_none());
+    }
+
+    // finding: B11
+    #[test]
+    fn an_outage_costs_no_attempts_but_those_under_way() {
+        let (mut outgoing, sent) = sent_of(100);
+        let mut under_way = sent;
+        while outgoing.window() < 64 {
+            outgoing.pushed(under_way.remove(0), at(1));
+            under_way.extend(std::iter::from_fn(|| outgoing.next_push(at(1))).map(|one| place_of(&one)));
+        }
+        let count = under_way.len();
+        assert!(count > 16, "{count}");
+        for (number, place) in under_way.into_iter().enumerate() {
+            let consequence = fail(&mut outgoing, place, 1, busy(false, None));
+            assert!(outgoing.next_push(at(1)).is_none(), "nothing more is attempted");
+            let expected = match number {
+                0..15 => matches!(consequence, Consequence::Delayed { .. }),
+                15 => matches!(consequence, Consequence::Suspended(_)),
+                _ => matches!(consequence, Consequence::AlreadySuspended),
+            };
+            assert!(expected, "{number}: {consequence:?}");
+        }
+        assert_eq!(outgoing.window(), 1);
+    }
+
+    // finding: B11
+    #[test]
+    fn one_delivery_that_fails_does_not_stop_those_that_come_later() {
+        let (mut outgoing, sent) = sent_of(1);
+        let mut now = at(1);
+        for failure in 1..=4 {
+            let consequence = fail(&mut outgoing, sent[0], now.as_seconds(), busy(false, None));
+            match consequence {
+                Consequence::Delayed { until } if failure < 3 => now = until,
+                Consequence::Suspended(rest) if failure >= 3 => {
+                    assert_eq!((rest.failures, rest.since, rest.rests), (failure - 2, at(1), false));
+                    now = rest.until;
+                }
+                other => panic!("{failure}: {other:?}"),
+            }
+            now = at(now.as_seconds() + 1);
+            assert_eq!(outgoing.next_push(now).unwrap().sequence, Sequence(1));
+        }
+        fail(&mut outgoing, sent[0], now.as_seconds(), busy(false, None));
+        assert_eq!((outgoing.window(), outgoing.held()), (4, 1));
+        outgoing.hand_over(delivery(2), Some(Sequence(1)), now);
+        outgoing.hand_over(delivery(3), Some(Sequence(2)), now);
+        assert_eq!(outgoing.next_push(now).unwrap().sequence, Sequence(2), "it is tried at once");
+        assert!(outgoing.next_push(now).is_none(), "and alone");
+        assert!(outgoing.pushed(regular(2), now), "the receiver is well");
+        assert_eq!(outgoing.next_push(now).unwrap().sequence, Sequence(3));
+        outgoing.pushed(regular(3), now);
+        assert_eq!(
+            outgoing.next_push_at(now),
+            Some(now.plus(Duration::from_secs(10))),
+            "it waits for its time"
+        );
+    }
+
+    // finding: B11
+    #[test]
+    fn an_outage_is_noticed_with_few_to_send_too() {
+        let (mut outgoing, sent) = sent_of(1);
+        for _ in 0..3 {
+            fail(&mut outgoing, sent[0], 1, busy(false, None));
+            outgoing.next_push(at(100));
+        }
+        fail(&mut outgoing, sent[0], 100, busy(false, None));
+        for sequence in [2, 3] {
+            outgoing.hand_over(delivery(sequence), Some(Sequence(sequence - 1)), at(100));
+            assert_eq!(outgoing.next_push(at(100)).unwrap().sequence, Sequence(sequence));
+            let consequence = fail(&mut outgoing, regular(sequence), 100, busy(false, None));
+            let Consequence::Suspended(rest) = consequence else { panic!("{consequence:?}") };
+            assert_eq!(rest.rests, sequence == 3, "three deliveries failed, and none succeeded");
+        }
+        outgoing.hand_over(delivery(4), Some(Sequence(3)), at(100));
+        assert!(outgoing.next_push(at(100)).is_none());
+        assert_eq!(outgoing.next_push_at(at(100)), Some(at(110)));
+        assert_eq!(outgoing.next_push(at(110)).unwrap().sequence, Sequence(1), "the oldest");
+    }
+
+    // finding: B11
+    #[test]
+    fn what_is_asked_for_late_is_kept_to_although_few_have_failed() {
+        let (mut outgoing, sent) = sent_of(8);
+        let policy = RetryPolicy { failures_max: 1, ..POLICY };
+        // One that failed before fails once more while others are under way.
+        fail(&mut outgoing, sent[0], 1, busy(false, None));
+        outgoing.pushed(sent[1], at(1));
+        let again = outgoing.next_push(at(2)).unwrap();
+        assert_eq!(again.sequence, Sequence(1));
+        outgoing.pushed(sent[2], at(2));
+        outgoing.pushed(sent[3], at(2));
+        let other = outgoing.next_push(at(2)).unwrap();
+        let failure = Failure { attempts: 2, signed: None, trouble: busy(false, None), at: at(2) };
+        for _ in 0..2 {
+            outgoing.row.failed(false, 0, policy.failures_max, at(2));
+        }
+        let consequence = outgoing.troubled(place_of(&again), failure, &policy, &mut Longest);
+        assert!(matches!(&consequence, Consequence::Suspended(rest) if !rest.rests), "{consequence:?}");
+        fail(&mut outgoing, place_of(&other), 3, busy(true, Some(8)));
+        assert!(outgoing.next_push(at(11)).is_none(), "the receiver asked for a pause");
+        assert!(outgoing.next_push(at(12)).is_some());
+    }
+
+    // finding: B11
+    #[test]
+    fn who_has_just_failed_takes_the_permits_of_those_in_trouble() {
+        let (mut outgoing, sent) = sent_of(100);
+        assert_eq!(outgoing.share(), Share::Many);
+        outgoing.pushed(sent[0], at(1));
+        assert_eq!(outgoing.share(), Share::Few);
+        fail(&mut outgoing, sent[1], 1, busy(false, None));
+        assert_eq!(outgoing.share(), Share::Probe);
+        outgoing.pushed(sent[2], at(1));
+        assert_eq!(outgoing.share(), Share::Few);
+    }
+
+    // finding: B11
+    #[test]
+    fn one_answer_that_speaks_for_all_suspends_at_once() {
+        let (mut outgoing, sent) = sent_of(8);
+        outgoing.pushed(sent[1], at(1));
+        let consequence = fail(&mut outgoing, sent[0], 1, busy(true, Some(5)));
+        assert!(matches!(consequence, Consequence::Suspended(_)), "{consequence:?}");
+        assert_eq!(outgoing.delayed(), 0, "it waits with the stream and not by itself");
+    }
+
+    // finding: B11
+    #[test]
+    fn so_many_wait_alone_and_one_more_is_the_streams_trouble() {
+        let (mut outgoing, sent) = sent_of(400);
+        let mut under_way = sent;
+        let mut failed = 0;
+        while outgoing.suspended().is_none() {
+            let place = under_way.remove(0);
+            // Every other one fails, for ever.
+            if place.1.0.is_multiple_of(2) {
+                fail(&mut outgoing, place, 1, busy(false, None));
+                failed += 1;
+            } else {
+                outgoing.pushed(place, at(1));
+            }
+            assert!(outgoing.delayed() <= DELAYED_MAX);
+            under_way.extend(std::iter::from_fn(|| outgoing.next_push(at(1))).map(|one| place_of(&one)));
+        }
+        assert_eq!((failed, outgoing.delayed()), (DELAYED_MAX + 1, DELAYED_MAX));
+        // One of those that wait already may fail once more.
+        for place in under_way {
+            outgoing.pushed(place, at(1));
+        }
+        let probe = outgoing.next_push(at(60)).unwrap();
+        assert_eq!(probe.sequence, Sequence(2), "the oldest is due");
+        outgoing.pushed(place_of(&probe), at(60));
+        let next = outgoing.next_push(at(60)).unwrap();
+        let consequence = fail(&mut outgoing, place_of(&next), 60, busy(false, None));
+        assert!(matches!(consequence, Consequence::Delayed { .. }), "{consequence:?}");
+    }
+
+    // finding: B11
+    #[test]
+    fn another_endpoint_makes_those_due_that_wait_alone() {
+        let (mut outgoing, sent) = sent_of(8);
+        fail(&mut outgoing, sent[0], 1, busy(false, Some(300)));
+        outgoing.pushed(sent[1], at(1));
+        outgoing.start_afresh();
+        assert_eq!(outgoing.next_push(at(1)).unwrap().sequence, Sequence(1));
+    }
+
+    // finding: B11
+    #[test]
+    fn who_waits_for_its_time_does_not_stand_still() {
+        let (mut outgoing, sent) = sent_of(2);
+        fail(&mut outgoing, sent[0], 1, busy(false, Some(8)));
+        assert_eq!(outgoing.stands_still_since(at(10)), None, "it may wait for a permit");
+        outgoing.pushed(sent[1], at(1));
+        assert_eq!(outgoing.stands_still_since(at(5)), None);
+        assert_eq!(outgoing.stands_still_since(at(10)), Some(at(9)), "since it is due");
+        let (mut outgoing, sent) = sent_of(8);
+        for place in &sent {
+            outgoing.pushed(*place, at(1));
+        }
+        assert_eq!(outgoing.stands_still_since(at(10)), Some(at(1)));
+        let next = place_of(&outgoing.next_push(at(12)).unwrap());
+        fail(&mut outgoing, next, 12, busy(true, None));
+        assert_eq!(outgoing.stands_still_since(at(60)), None, "a receiver in trouble is none of ours");
+    }
+
+    // finding: B11
+    #[test]
+    fn what_is_given_up_waits_no_longer() {
+        let (mut outgoing, sent) = sent_of(1);
+        fail(&mut outgoing, sent[0], 1, busy(false, None));
+        assert!(outgoing.settle_unless_sent(sent[0], 0), "it is not on its way");
+        assert_eq!((outgoing.delayed(), outgoing.held()), (0, 0));
+        assert_eq!(outgoing.next_push_at(at(1)), None);
     }
 
     #[test]
     fn what_was_on_its_way_neither_ends_a_rest_nor_makes_it_longer() {
-        let mut outgoing = Outgoing::new(64);
-        let pages = |queue, _| match queue {
-            Queue::Regular => Page { deliveries: (1..=8).map(delivery).collect(), more: false },
-            Queue::Control | Queue::Again => Page::default(),
-        };
-        read_all(&mut outgoing, pages);
-        let sent: Vec<Place> =
-            std::iter::from_fn(|| outgoing.next_push(at(1))).map(|one| (one.queue, one.sequence)).collect();
-        outgoing.troubled(sent[0], 1, None, trouble(1), |_| Duration::from_secs(10));
+        let (mut outgoing, sent) = sent_of(8);
+        fail(&mut outgoing, sent[0], 1, busy(true, None));
         outgoing.pushed(sent[1], at(1));
         assert!(outgoing.next_push(at(10)).is_none(), "the receiver asked for a rest");
-        outgoing.troubled(sent[2], 1, None, trouble(12), |_| unreachable!("this trouble is counted already"));
+        let consequence = fail(&mut outgoing, sent[2], 12, busy(false, None));
+        assert!(matches!(consequence, Consequence::AlreadySuspended), "this trouble is counted already");
+        assert_eq!(outgoing.suspended().map(|rest| (rest.failures, rest.until)), Some((1, at(11))));
         assert!(outgoing.next_push(at(12)).is_none(), "one is on its way still");
-        outgoing.pushed(sent[3], at(1));
-        assert_eq!(outgoing.next_push(at(12)).unwrap().sequence, Sequence(1), "now it is probed");
+        fail(&mut outgoing, sent[3], 12, busy(true, Some(7)));
+        assert_eq!(outgoing.next_push_at(at(12)), Some(at(19)), "what the receiver asks for counts");
+        assert_eq!(outgoing.next_push(at(19)).unwrap().sequence, Sequence(1), "now it is probed");
     }
 
     #[test]
@@ -871,6 +1247,122 @@ mod tests {
         assert!(outgoing.next_push(at(2)).is_none(), "its receiver has it");
         outgoing.hand_over(delivery(2), Some(Sequence(1)), at(2));
         assert_eq!(outgoing.next_push(at(2)).unwrap().sequence, Sequence(2));
+    }
+
+    fn about(lane: u64, sequence: u64) -> Delivery {
+        Delivery { lanes: [lane].into(), ..delivery(sequence) }
+    }
+
+    /// What is handed over one after the other, from behind `last` on.
+    fn hand_over_all(outgoing: &mut Outgoing, mut last: u64, deliveries: impl Iterator<Item = Delivery>) {
+        for delivery in deliveries {
+            let sequence = delivery.sequence.0;
+            outgoing.hand_over(delivery, (last > 0).then_some(Sequence(last)), at(1));
+            last = sequence;
+        }
+    }
+
+    // finding: D1
+    #[test]
+    fn a_fresh_event_waits_behind_an_unread_one_about_the_same() {
+        let mut outgoing = Outgoing::new(64);
+        read_all(&mut outgoing, |_, _| Page::default());
+        let full = (READ_AHEAD_MAX + FRESH_MAX) as u64;
+        hand_over_all(&mut outgoing, 0, (1..=full).map(delivery));
+        let (unread, lane) = (full + 1, 900_000);
+        hand_over_all(&mut outgoing, full, [about(lane, unread)].into_iter());
+        assert_eq!(outgoing.held() as u64, full, "there is no room for it");
+        for sequence in 1..=8 {
+            outgoing.settle(regular(sequence), 0);
+        }
+        // Now there is room for fresh ones.
+        let later = [delivery(unread + 1), about(lane, unread + 2), delivery(unread + 3)];
+        hand_over_all(&mut outgoing, unread, later.into_iter());
+        let taken: Vec<u64> = outgoing.lanes.iter().map(|((_, sequence), _)| sequence.0).collect();
+        assert_eq!(taken[taken.len() - 2..], [unread + 1, unread + 3], "those about somebody else");
+        assert!(!outgoing.ahead.is_free(&[lane]));
+        for sequence in 9..=full {
+            outgoing.settle(regular(sequence), 0);
+        }
+        read_all(&mut outgoing, |queue, after| match queue {
+            Queue::Regular if after.0 < unread => Page {
+                deliveries: vec![about(lane, unread), delivery(unread + 1), about(lane, unread + 2)],
+                more: false,
+            },
+            _ => Page::default(),
+        });
+        let sent: Vec<u64> =
+            std::iter::from_fn(|| outgoing.next_push(at(1))).map(|one| one.sequence.0).collect();
+        assert!(!sent.contains(&(unread + 2)) && sent.contains(&unread), "{sent:?}");
+        assert!(outgoing.ahead.is_free(&[lane]), "it is read");
+    }
+
+    // finding: D1
+    #[test]
+    fn a_fresh_event_waits_for_what_a_full_lane_left() {
+        let mut outgoing = Outgoing::new(64);
+        let (max, lane) = (Lanes::<(), (), ()>::LANE_MAX as u64, 7);
+        let last = max + 2;
+        // While a page is read, the last two find their lane full.
+        read_all(&mut outgoing, |queue, after| match queue {
+            Queue::Regular => {
+                let all = (after.0 + 1..=last).take(PAGE_MAX).map(|number| about(lane, number));
+                let deliveries: Vec<_> = all.collect();
+                let more = deliveries.last().is_some_and(|one| one.sequence.0 < last);
+                Page { deliveries, more }
+            }
+            Queue::Control | Queue::Again => Page::default(),
+        });
+        assert_eq!(outgoing.held() as u64, max);
+        hand_over_all(&mut outgoing, last, [about(lane, last + 1)].into_iter());
+        assert_eq!(outgoing.held() as u64, max, "its lane is full");
+        for sequence in 1..=max / 2 {
+            outgoing.settle(regular(sequence), 0);
+        }
+        // The lane has moved, and what was left is being read.
+        let reading = outgoing.start_reading(at(1)).unwrap();
+        assert_eq!((reading.queue, reading.after), (Queue::Regular, Sequence(max)));
+        hand_over_all(&mut outgoing, last + 1, [about(lane, last + 2), delivery(last + 3)].into_iter());
+        let newest: Vec<u64> = outgoing.lanes.iter().map(|((_, sequence), _)| sequence.0).collect();
+        assert_eq!(newest[newest.len() - 2..], [max, last + 3], "only who is about somebody else is taken");
+        let left = (max + 1..=last + 1).map(|number| about(lane, number)).collect();
+        outgoing.read(reading, Page { deliveries: left, more: false }, at(1));
+        assert!(!outgoing.ahead.is_free(&[lane]), "one is still unread");
+        assert!(outgoing.ahead.is_free(&[8]));
+    }
+
+    // finding: D1
+    #[test]
+    fn a_fresh_event_waits_for_what_was_let_go_of() {
+        let mut outgoing = Outgoing::new(64);
+        read_all(&mut outgoing, |_, _| Page::default());
+        hand_over_all(&mut outgoing, 0, (1..=20).map(delivery));
+        for _ in 0..4 {
+            assert!(outgoing.next_push(at(1)).is_some());
+        }
+        for sequence in 2..=4 {
+            outgoing.pushed(regular(sequence), at(1));
+        }
+        fail(&mut outgoing, regular(1), 1, busy(true, None));
+        let probe = outgoing.next_push(at(20)).unwrap();
+        fail(&mut outgoing, place_of(&probe), 20, busy(true, None));
+        assert_eq!(outgoing.held(), 0, "the receiver rests for longer: nothing is held for it");
+        let reading = loop {
+            let reading = outgoing.start_reading(at(20)).unwrap();
+            if reading.queue == Queue::Regular {
+                break reading;
+            }
+            outgoing.read(reading, Page::default(), at(20));
+        };
+        assert_eq!((reading.after, reading.limit), (Sequence(0), SUSPENDED_MAX));
+        let page = [1].into_iter().chain(5..=11).map(delivery).collect();
+        outgoing.read(reading, Page { deliveries: page, more: true }, at(20));
+        let probe = outgoing.next_push(at(40)).unwrap();
+        assert!(outgoing.pushed(place_of(&probe), at(40)), "it is back");
+        // 12 and those behind it are not read again yet.
+        hand_over_all(&mut outgoing, 20, [about(12, 21), about(20, 22), about(1, 23)].into_iter());
+        let held: Vec<u64> = outgoing.lanes.iter().map(|((_, sequence), _)| sequence.0).collect();
+        assert_eq!(held[held.len() - 2..], [11, 23], "only who is about one that is not pending is taken");
     }
 
     #[test]

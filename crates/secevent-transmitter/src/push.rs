@@ -3,9 +3,9 @@
 //! A driver lives while its stream has something to do, so that idle streams cost nothing. It decides on
 //! memory, sends through the transport, and has outcomes stored as they come, many at once.
 
-use crate::outgoing::{Place, Reading};
+use crate::outgoing::{Consequence, Failure, Place, Reading};
 use crate::render::{self, EventNames, event_names};
-use crate::retry::{Outcome, Trouble, TroubleKind, classify};
+use crate::retry::{Outcome, Sent, Trouble, TroubleKind, classify};
 use crate::share::{Permit, Share};
 use crate::stream::Target;
 use crate::table::{Entry, Settings, Settling};
@@ -18,10 +18,13 @@ use secevent_store::{Delivery, Queue, Settlement, Signed, StoreError, Verdict};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tracing::{debug, info, trace, warn};
+use tracing::{debug, error, info, trace, warn};
 
 /// How long to wait before asking a store again that failed.
 pub(crate) const STORE_PAUSE: Duration = Duration::from_millis(200);
+
+/// From which attempt on the failures of one SET are logged as warnings although others are delivered.
+const LOGGED_FROM_ATTEMPT: u32 = 5;
 
 /// A delivery that came back from an attempt.
 struct Returned {
@@ -64,7 +67,8 @@ impl UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         let detail = "the attempt was cut off: this is a bug".to_owned();
-        let trouble = Trouble { kind: TroubleKind::Unexpected, detail, retry_after: None };
+        let trouble =
+            Trouble { kind: TroubleKind::Unexpected, detail, retry_after: None, speaks_for_all: false };
         self.send(Attempt { outcome: Some(Outcome::Trouble(trouble)), signed: None });
     }
 }
@@ -219,7 +223,8 @@ impl Transmitter {
         match self.push(entry, delivery, &mut attempt.signed).await {
             Ok(outcome) => attempt.outcome = outcome,
             Err(detail) => {
-                let trouble = Trouble { kind: TroubleKind::Trust, detail, retry_after: None };
+                let trouble =
+                    Trouble { kind: TroubleKind::Trust, detail, retry_after: None, speaks_for_all: true };
                 attempt.outcome = Some(Outcome::Trouble(trouble));
             }
         }
@@ -249,12 +254,19 @@ impl Transmitter {
         let answer = tokio::time::timeout(self.config.push_timeout, self.transport.send(request)).await;
         trace!(target: "secevent::step", step = "response");
         let outcome = Some(match answer {
-            Ok(Ok(response)) => classify(&response),
+            Ok(Ok(response)) => {
+                let sent = Sent {
+                    signed_before: delivery.signed.is_some(),
+                    rendering_replaced: delivery.rendering != settings.stream.rendering(),
+                };
+                classify(&response, sent)
+            }
             Ok(Err(error)) => Outcome::Trouble(trouble_of(&error)),
             Err(_) => Outcome::Trouble(Trouble {
                 kind: TroubleKind::Unreachable,
                 detail: format!("no answer within {}", Span(self.config.push_timeout)),
                 retry_after: None,
+                speaks_for_all: false,
             }),
         });
         if matches!(outcome, Some(Outcome::Trouble(_))) {
@@ -323,28 +335,20 @@ impl Transmitter {
             Outcome::Trouble(trouble) => {
                 // Who does not accept the key is sent another signature.
                 let signed = signed.filter(|_| trouble.kind != TroubleKind::Trust);
-                let retry_after = trouble.retry_after;
-                let delay = |failures| {
+                let kind = trouble.kind;
+                let detail = trouble.detail.clone();
+                let failure = Failure { attempts, signed: signed.clone(), trouble, at: now };
+                let consequence = {
                     let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
-                    self.config.retry.delay(failures, retry_after, &mut *chance)
+                    entry.outgoing().troubled(place, failure, &self.config.retry, &mut *chance)
                 };
-                let asked = retry_after.map(|asked| asked.min(self.config.retry.delay_max));
-                let trouble_now = (trouble.kind, asked, now);
-                let rest = entry.outgoing().troubled(place, attempts, signed.clone(), trouble_now, delay);
-                if now.since(rest.since) > self.config.pause_after {
-                    self.pause_beside(
-                        entry,
-                        format!("nothing could be delivered for long: {}", trouble.detail),
-                    );
-                }
+                self.report_failure(entry, (&delivery, attempts, kind, &detail), &consequence, now);
                 if self.is_too_old(delivery.queue, delivery.accepted_at) {
-                    self.log_dead(id, &delivery, attempts, &trouble.detail, "SET expired before delivery");
+                    self.log_dead(id, &delivery, attempts, &detail, "SET expired before delivery");
                     entry.counts.abandoned.add(1);
                     entry.outgoing().settle(place, delivery.body.len());
-                    Verdict::Abandoned(trouble.detail)
+                    Verdict::Abandoned(detail)
                 } else {
-                    let kind = format!("{:?}", trouble.kind).to_lowercase();
-                    warn!(stream.id = %id, attempt = attempts, %kind, error = %trouble.detail, "Push failed, will retry");
                     trace!(target: "secevent::step", step = "retry");
                     entry.counts.retries.add(1);
                     // What is repeated are the same bytes, after a restart too. When is the stream's affair: a delivery
@@ -367,6 +371,39 @@ impl Transmitter {
         let jti = render::jti(delivery, &self.codec);
         let EventNames { txn, event_type } = event_names(delivery, &self.codec);
         warn!(stream.id = %stream, %jti, %txn, event.type = %event_type, attempt, %error, "{what}");
+    }
+
+    /// Logs a failure, and pauses a stream whose receiver has been in trouble for too long.
+    fn report_failure(
+        &self,
+        entry: &Arc<Entry>,
+        (delivery, attempt, kind, detail): (&Delivery, u32, TroubleKind, &str),
+        consequence: &Consequence,
+        now: Timestamp,
+    ) {
+        let settings = entry.settings();
+        let (id, sequence) = (&settings.stream.id, delivery.sequence.0);
+        match consequence {
+            Consequence::Suspended(rest) => {
+                let (failures, retry_in) = (rest.failures, rest.until.since(now));
+                if matches!(kind, TroubleKind::Credentials | TroubleKind::Trust | TroubleKind::Guard) {
+                    // Somebody has to change something, here or at the receiver.
+                    error!(stream.id = %id, ?kind, error = %detail, failures, ?retry_in, "Stream suspended, every SET would be refused");
+                } else {
+                    warn!(stream.id = %id, ?kind, error = %detail, failures, ?retry_in, "Stream suspended, receiver is in trouble");
+                }
+                if now.since(rest.since) > self.config.pause_after {
+                    self.pause_beside(entry, format!("nothing could be delivered for long: {detail}"));
+                }
+            }
+            // A busy stream whose receiver fails now and then would fill the log.
+            Consequence::Delayed { until } if attempt >= LOGGED_FROM_ATTEMPT => {
+                warn!(stream.id = %id, sequence, attempt, ?kind, error = %detail, retry_in = ?until.since(now), "SET keeps failing while others are delivered");
+            }
+            Consequence::Delayed { .. } | Consequence::AlreadySuspended => {
+                debug!(stream.id = %id, sequence, attempt, ?kind, error = %detail, "Push failed, will retry");
+            }
+        }
     }
 
     fn was_answered(&self, entry: &Entry, place: Place) {
@@ -437,5 +474,6 @@ fn trouble_of(error: &TransportError) -> Trouble {
         TransportError::BodyTooLarge { .. } | TransportError::Protocol(_) => TroubleKind::Busy,
         _ => TroubleKind::Unreachable,
     };
-    Trouble { kind, detail: error.to_string(), retry_after: None }
+    let speaks_for_all = matches!(kind, TroubleKind::Guard | TroubleKind::Credentials);
+    Trouble { kind, detail: error.to_string(), retry_after: None, speaks_for_all }
 }

@@ -19,7 +19,7 @@ pub(crate) enum Share {
     Few,
     /// To a stream that has many: slow receivers collect them.
     Many,
-    /// To a receiver that was in trouble when it was last asked: dead ones answer late or never.
+    /// To a receiver that failed when it was last asked: dead ones answer late or never.
     Probe,
 }
 
@@ -96,7 +96,11 @@ mod tests {
         assert_eq!(probes.len(), 128, "a quarter");
         let many = take_all(Share::Many);
         assert_eq!(many.len(), 320);
-        assert_eq!(take_all(Share::Few).len(), 64);
+        assert!(!shares.are_used_up());
+        let few = take_all(Share::Few);
+        assert_eq!((few.len(), shares.are_used_up()), (64, true));
+        drop(few);
+        assert!(!shares.are_used_up());
         drop((probes, many));
         assert_eq!(take_all(Share::Few).len(), 512);
     }

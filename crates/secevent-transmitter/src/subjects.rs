@@ -413,30 +413,31 @@ impl Transmitter {
             if some.is_empty() {
                 return Ok(());
             }
-            // Everybody else takes one turn alone, so these are taken in an order and nobody waits for ever.
-            let turns: BTreeSet<_> = some.iter().map(|print| self.subjects.turn_of(print.whole)).collect();
-            let mut taken = Vec::with_capacity(turns.len());
-            for turn in turns {
-                taken.push(self.subjects.turns[turn].lock().await);
-            }
-            // Meanwhile it may have been added again.
-            let mut out = Vec::with_capacity(some.len());
-            for print in &some {
-                let forgotten = entry.subjects.read().as_ref().is_some_and(|said| said.has_forgotten(print));
-                if forgotten && !matches!(self.standing(entry, print).await?, Some(Standing::Added)) {
-                    out.push(print.whole);
-                }
-            }
-            match self.store.forget_subjects(number(entry), out).await {
-                Ok(gone) => {
-                    self.subjects.change(entry, |said| said.entries = said.entries.saturating_sub(gone));
-                }
-                Err(error) => {
-                    self.subjects.change(entry, |said| said.ended.extend(some));
-                    return Err(error);
-                }
+            if let Err(error) = self.forget_subjects_of(entry, &some).await {
+                self.subjects.change(entry, |said| said.ended.extend(some));
+                return Err(error);
             }
         }
+    }
+
+    async fn forget_subjects_of(&self, entry: &Entry, some: &[Print]) -> Result<(), StoreError> {
+        // Everybody else takes one turn alone, so these are taken in an order and nobody waits for ever.
+        let turns: BTreeSet<_> = some.iter().map(|print| self.subjects.turn_of(print.whole)).collect();
+        let mut taken = Vec::with_capacity(turns.len());
+        for turn in turns {
+            taken.push(self.subjects.turns[turn].lock().await);
+        }
+        // Meanwhile it may have been added again.
+        let mut out = Vec::with_capacity(some.len());
+        for print in some {
+            let forgotten = entry.subjects.read().as_ref().is_some_and(|said| said.has_forgotten(print));
+            if forgotten && !matches!(self.standing(entry, print).await?, Some(Standing::Added)) {
+                out.push(print.whole);
+            }
+        }
+        let gone = self.store.forget_subjects(number(entry), out).await?;
+        self.subjects.change(entry, |said| said.entries = said.entries.saturating_sub(gone));
+        Ok(())
     }
 }
 

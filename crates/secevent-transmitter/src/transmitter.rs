@@ -387,6 +387,32 @@ impl Transmitter {
         Ok(())
     }
 
+    /// The upkeep of each stream by itself: what fails for one is no reason to leave out the others.
+    async fn keep_streams(&self) {
+        /// If the store is gone, it fails for all: these many failures are logged, the others are counted.
+        const LOGGED_MAX: usize = 10;
+        let mut failures: usize = 0;
+        let mut report = |entry: &Entry, task: &str, result: Result<(), String>| {
+            if let Err(error) = result {
+                failures += 1;
+                if failures <= LOGGED_MAX {
+                    tracing::warn!(stream.id = %entry.settings().stream.id, task, %error, "Stream upkeep failed, will retry");
+                }
+            }
+        };
+        for entry in self.table.all() {
+            let alive = self.look_for_life(&entry).await;
+            report(&entry, "activity", alive.map_err(|error| error.to_string()));
+            let forgotten = self.forget_removed_subjects(&entry).await;
+            report(&entry, "removed subjects", forgotten.map_err(|error| error.to_string()));
+            let expired = self.give_up_what_is_too_old(&entry).await;
+            report(&entry, "expiry", expired.map_err(|error| error.to_string()));
+        }
+        if failures > LOGGED_MAX {
+            tracing::warn!(failures, "Stream upkeep failed for many streams");
+        }
+    }
+
     fn drop_orphans(&self, number: StreamNumber) {
         let this = self.this.clone();
         self.spawn(async move {
@@ -435,22 +461,9 @@ async fn keep_house(transmitter: Weak<Transmitter>, mut closing: watch::Receiver
         if let Err(error) = this.look_for_what_was_missed().await {
             tracing::warn!(%error, "What is owed could not be looked at, it is tried again later");
         }
-        if let Err(error) = this.turn_keys().await {
-            tracing::warn!(%error, "Keys could not be looked after, it is tried again later");
-        }
-        for entry in this.table.all() {
-            if let Err(error) = this.look_for_life(&entry).await {
-                tracing::warn!(%error, "A stream could not be looked after, it is tried again later");
-            }
-            if let Err(error) = this.forget_removed_subjects(&entry).await {
-                tracing::warn!(%error, "Removed subjects could not be forgotten, it is tried again later");
-                break;
-            }
-            if let Err(error) = this.give_up_what_is_too_old(&entry).await {
-                tracing::warn!(%error, "What is too old could not be given up, it is tried again later");
-                break;
-            }
-        }
+        // Each issuer's failure is logged there.
+        let _ = this.turn_keys().await;
+        this.keep_streams().await;
         drop(this);
         loop {
             let Some(transmitter) = transmitter.upgrade() else { return };

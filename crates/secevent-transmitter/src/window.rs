@@ -1,6 +1,7 @@
 //! How many deliveries of one stream may be on their way at once: as many as make the receiver faster.
 //!
-//! The window grows while the receiver keeps up, and halves when it does not. Once it has grown it is tried now and
+//! The window grows while the receiver keeps up. It halves when more than a quarter of a window's worth of answers are
+//! failures: with fewer, a smaller window would deliver less and fail as often. Once it has grown it is tried now and
 //! then whether half of it does as well, or the double of it better. What is on its way beyond that waits somewhere
 //! between us and the receiver, and a fresh event behind it. A receiver that takes long to answer is left all of it:
 //! there the time is the way's and not the queue's.
@@ -21,6 +22,14 @@ pub(crate) struct Window {
     /// Deliveries a second before the present trial.
     before: f64,
     measuring: Measuring,
+    round: Round,
+}
+
+/// A window's worth of answers, judged as a whole.
+#[derive(Clone, Copy, Debug, Default)]
+struct Round {
+    answers: usize,
+    failures: usize,
 }
 
 /// What is measured at present.
@@ -54,6 +63,10 @@ impl Window {
     const LOSS_MAX: f64 = 0.95;
     /// Where an answer takes longer than this, no queue of ours is the reason.
     const SLOW: Duration = Duration::from_millis(50);
+    /// How many answers are judged together at least: of fewer, a quarter is chance.
+    const ROUND_MIN: usize = 8;
+    /// A window is too large when more than one in so many answers are failures.
+    const FAILURES_MAX: usize = 4;
 
     pub(crate) fn new(max: usize) -> Self {
         Self {
@@ -64,6 +77,7 @@ impl Window {
             rest: 1,
             before: 0.0,
             measuring: Measuring::default(),
+            round: Round::default(),
         }
     }
 
@@ -74,6 +88,9 @@ impl Window {
 
     /// One was accepted, at `now`, while so many were on their way.
     pub(crate) fn accepted(&mut self, on_their_way: usize, now: Timestamp) {
+        if self.is_overloaded(false) {
+            return self.halve();
+        }
         if self.size < self.proven && matches!(self.trial, Trial::Resting { .. }) {
             self.measuring.accepted += 1;
             // A window's worth of these doubles it.
@@ -100,10 +117,35 @@ impl Window {
         }
     }
 
-    /// The receiver is in trouble: go on with half of it, and after that with one at a time.
-    pub(crate) fn troubled(&mut self) {
-        let half = self.size / 2;
+    /// One failed, and others are delivered.
+    pub(crate) fn failed(&mut self) {
+        if self.is_overloaded(true) {
+            self.halve();
+        }
+    }
+
+    /// Nothing is delivered: it goes on with one at a time, and opens again up to what has proved itself.
+    pub(crate) fn closed(&mut self) {
+        self.round = Round::default();
         self.settle(self.proven, false);
+        self.resize(1);
+    }
+
+    /// Counts an answer. Returns whether it ends a round in which too many failed.
+    fn is_overloaded(&mut self, failed: bool) -> bool {
+        self.round.answers += 1;
+        self.round.failures += usize::from(failed);
+        if self.round.answers < self.size.max(Self::ROUND_MIN) {
+            return false;
+        }
+        let round = std::mem::take(&mut self.round);
+        round.failures * Self::FAILURES_MAX > round.answers
+    }
+
+    /// So many were too many. Beyond the half it grows again by trial.
+    fn halve(&mut self) {
+        let half = self.size / 2;
+        self.settle(half.max(Self::START), true);
         self.resize(half);
     }
 
@@ -125,7 +167,8 @@ impl Window {
 
     fn try_another(&mut self, larger: bool, before: f64) {
         let size = if larger { (self.size * 2).min(self.max) } else { (self.size / 2).max(Self::START) };
-        if size == self.size || (!larger && size > self.size) {
+        let is_another = if larger { size > self.size } else { size < self.size };
+        if !is_another {
             self.settle(self.size, !larger);
             return;
         }
@@ -205,12 +248,89 @@ mod tests {
             window.accepted(window.size(), now);
         }
         assert_eq!(window.size(), 64);
-        for expected in [32, 16, 8, 4, 2, 1, 1] {
-            window.troubled();
-            assert_eq!(window.size(), expected);
+        window.round = Round::default();
+        for (size, expected) in [(64, 32), (32, 16), (16, 8), (8, 4), (8, 2), (8, 1), (8, 1)] {
+            for _ in 0..size {
+                window.failed();
+            }
+            assert_eq!(window.size(), expected, "a window's worth of failures");
         }
         window.accepted(1, now);
         assert_eq!(window.size(), 2);
+        window.accepted(2, now);
+        window.accepted(2, now);
+        assert_eq!(window.size(), 4);
+        for _ in 0..15 {
+            window.accepted(4, now);
+        }
+        assert_eq!(window.size(), 4, "beyond that it is measured");
+    }
+
+    // finding: B11
+    #[test]
+    fn a_quarter_of_failures_is_no_reason_for_a_smaller_window() {
+        // Failures in each round of 64 answers, and the windows after one and after four of them.
+        for (failures, sizes) in [(0, [64, 64]), (1, [64, 64]), (16, [64, 64]), (17, [32, 4]), (64, [32, 4])]
+        {
+            let mut window = Window::new(64);
+            let now = Timestamp::from_seconds(1);
+            for _ in 0..1_000 {
+                window.accepted(window.size(), now);
+            }
+            window.round = Round::default();
+            let mut seen = Vec::new();
+            for _ in 0..4 {
+                let (answers, mut failed) = (window.size(), 0);
+                for answer in 1..=answers {
+                    // They are spread evenly.
+                    if failed * 64 < failures * answer {
+                        failed += 1;
+                        window.failed();
+                    } else {
+                        window.accepted(answers, now);
+                    }
+                }
+                seen.push(window.size());
+            }
+            assert_eq!([seen[0], seen[3]], sizes, "{failures} of 64");
+        }
+    }
+
+    // finding: B11
+    #[test]
+    fn after_an_outage_it_opens_up_to_what_has_proved_itself() {
+        let mut window = Window::new(64);
+        let now = Timestamp::from_seconds(1);
+        for _ in 0..1_000 {
+            window.accepted(window.size(), now);
+        }
+        window.closed();
+        assert_eq!(window.size(), 1);
+        let mut sizes = Vec::new();
+        for _ in 0..63 {
+            window.accepted(window.size(), now);
+            sizes.push(window.size());
+        }
+        sizes.dedup();
+        assert_eq!(sizes, [2, 4, 8, 16, 32, 64], "each window's worth of answers doubles it");
+    }
+
+    // finding: B11
+    #[test]
+    fn what_was_too_much_is_tried_again_by_measurement() {
+        let mut world = World::new(64);
+        world.send(SLOW, 10);
+        assert_eq!(world.window.size(), 64);
+        for _ in 0..64 {
+            world.window.failed();
+        }
+        assert_eq!(world.window.size(), 32);
+        for _ in 0..64 {
+            world.window.accepted(32, world.now);
+        }
+        assert_eq!(world.window.size(), 32, "it does not grow at once to what was too much");
+        let sizes = world.send(SLOW, 4);
+        assert_eq!(sizes[0], 64, "it was the receiver's state, not the window");
     }
 
     #[test]
@@ -225,13 +345,102 @@ mod tests {
         let sizes = world.send(FAST, 4);
         assert_eq!(sizes[sizes.len() / 2], 8);
         // After trouble it opens up to what has proved itself.
-        for _ in 0..6 {
-            world.window.troubled();
-        }
+        world.window.closed();
         for _ in 0..100 {
             world.window.accepted(world.window.size(), world.now);
         }
         assert_eq!(world.window.size(), 8);
+    }
+
+    const RESTING: Trial = Trial::Resting { larger_next: false };
+    const LARGER_NEXT: Trial = Trial::Resting { larger_next: true };
+
+    // finding: D1
+    #[test]
+    fn what_follows_from_a_measurement() {
+        use Trial::{Larger, Smaller};
+        // Size, trial and rest before; deliveries a second, where there were 1 000 before; size, trial, rest and what has
+        // proved itself after. An answer takes longer than 50 ms where less than twenty windows a second are answered.
+        for (size, trial, rest, rate, expected) in [
+            (8, RESTING, 3, 2_000.0, (8, RESTING, 2, 64)),
+            (8, RESTING, 3, 160.0, (8, RESTING, 2, 64)),
+            (8, RESTING, 3, 159.0, (16, Larger, 3, 64)),
+            (8, RESTING, 1, 2_000.0, (4, Smaller, 1, 64)),
+            (8, LARGER_NEXT, 1, 2_000.0, (16, Larger, 1, 64)),
+            (8, LARGER_NEXT, 2, 2_000.0, (8, LARGER_NEXT, 1, 64)),
+            // At its ends there is nothing to try.
+            (64, LARGER_NEXT, 1, 2_000.0, (64, RESTING, 8, 64)),
+            (4, RESTING, 1, 2_000.0, (4, LARGER_NEXT, 8, 4)),
+            (2, RESTING, 1, 2_000.0, (2, LARGER_NEXT, 8, 2)),
+            (48, LARGER_NEXT, 1, 2_000.0, (64, Larger, 1, 64)),
+            // Larger has to be a tenth faster, and smaller no more than a twentieth slower.
+            (8, Larger, 1, 1_099.0, (4, RESTING, 8, 4)),
+            (8, Larger, 1, 1_101.0, (16, Larger, 1, 64)),
+            (8, Larger, 1, 100.0, (16, Larger, 1, 64)),
+            (16, Smaller, 1, 951.0, (8, Smaller, 1, 64)),
+            (16, Smaller, 1, 949.0, (32, LARGER_NEXT, 8, 32)),
+            (64, Smaller, 1, 960.0, (64, LARGER_NEXT, 8, 64)),
+            (4, Smaller, 1, 951.0, (4, LARGER_NEXT, 8, 4)),
+        ] {
+            let mut window = Window { size, trial, rest, before: 1_000.0, ..Window::new(64) };
+            window.judge(rate);
+            let found = (window.size, window.trial, window.rest, window.proven);
+            assert_eq!(found, expected, "{size} {trial:?} {rest} {rate}");
+            // A row of small losses is measured by the first rate, a row of gains by the last.
+            let before = match (trial, window.trial) {
+                (Smaller, _) => 1_000.0,
+                (_, Larger | Smaller) => rate,
+                _ => 1_000.0,
+            };
+            assert!((window.before - before).abs() < 0.1, "{size} {trial:?} {rate}: {}", window.before);
+        }
+        let mut window = Window::new(64);
+        window.settle(0, false);
+        assert_eq!((window.size, window.proven), (1, 1));
+    }
+
+    // finding: D1
+    #[test]
+    fn a_measurement_takes_four_windows_and_ten_milliseconds() {
+        let start = Timestamp::from_seconds(1);
+        let millis = |millis| start.plus(Duration::from_millis(millis));
+        // How many are accepted at once, after how long one more is, how many of all left the window with room, and
+        // whether that is a measurement.
+        for (at_once, then, with_room, is_measured) in [
+            (31, 10, 0, true),
+            (30, 10, 0, false),
+            (31, 9, 0, false),
+            (1_000, 9, 0, false),
+            (31, 1_000, 0, true),
+            (31, 10, 3, true),
+            (31, 10, 4, false),
+            (31, 10, 32, false),
+        ] {
+            let mut window = Window { size: 8, proven: 8, trial: LARGER_NEXT, ..Window::new(64) };
+            for number in 0..=at_once {
+                let now = if number < at_once { start } else { millis(then) };
+                // The first one begins the measurement and is not looked at.
+                let on_their_way = if (1..=with_room).contains(&number) { 7 } else { 8 };
+                window.accepted(on_their_way, now);
+            }
+            let trial = if is_measured { Trial::Larger } else { LARGER_NEXT };
+            assert_eq!(window.trial, trial, "{at_once} {then} {with_room}");
+        }
+    }
+
+    // finding: D1
+    #[test]
+    fn each_measurement_begins_anew() {
+        let mut window = Window { size: 8, proven: 8, rest: 8, trial: RESTING, ..Window::new(64) };
+        let mut now = Timestamp::from_seconds(1);
+        let mut rests = Vec::new();
+        for _ in 0..4 * 32 {
+            now = now.plus(Duration::from_millis(1));
+            window.accepted(8, now);
+            rests.push(window.rest);
+        }
+        let changes: Vec<usize> = (1..rests.len()).filter(|at| rests[*at] != rests[at - 1]).collect();
+        assert_eq!(changes, [31, 63, 95, 127]);
     }
 
     #[test]

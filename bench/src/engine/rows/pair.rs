@@ -61,7 +61,7 @@ impl Run {
         self.metered.written_bytes() as f64 / self.delivered as f64
     }
 
-    fn to_json(&self) -> Value {
+    pub(super) fn to_json(&self) -> Value {
         json!({
             "delivered": self.delivered,
             "per_s": self.rate.round(),
@@ -91,7 +91,7 @@ impl Pair {
             bench.tell(&format!("{task:?}: round {round} of {}", bench.rounds));
             let others = |run: &Run| run.metered.others;
             pair.floor.push(quietly(bench, "floor", others, || run_floor(bench, task))?);
-            pair.product.push(quietly(bench, "product", others, || run_product(bench, task))?);
+            pair.product.push(quietly(bench, "product", others, || run_product(bench, task, &[]))?);
         }
         Ok(pair)
     }
@@ -121,8 +121,9 @@ fn run_floor(bench: &Bench, task: Task) -> Result<Run> {
     go(bench, task, &sink, floor.id(), Load::new(floor.url(), None, load::claims()))
 }
 
-fn run_product(bench: &Bench, task: Task) -> Result<Run> {
-    let sink = Sink::start(bench, &[])?;
+/// A run of the product alone, whose receivers answer by these rules.
+pub(super) fn run_product(bench: &Bench, task: Task, rules: &[&str]) -> Result<Run> {
+    let sink = Sink::start(bench, rules)?;
     let product = Product::start(bench, &Setup::new(sink.port()).algorithm(task.algorithm))?;
     for stream in 0..task.streams {
         product.create_push_stream(&sink.url(&format!("/{stream}")), SESSION_REVOKED)?;

@@ -376,10 +376,16 @@ const DELIVERY: &[Setting] = &[
     Setting::new(
         "retry_delay_first_seconds",
         seconds(3600),
-        "The pause after the first push that fails. Each later one is about twice as long.",
+        "The longest first pause of a stream whose receiver fails; each later one is about twice as long. A SET that fails while others are delivered waits alone, at first for a hundredth of this.",
     )
     .default("1"),
     Setting::new("retry_delay_max_seconds", seconds(DAY), "The longest pause between two pushes.").default("300"),
+    Setting::new(
+        "suspend_after_failures",
+        count(1_000),
+        "Failures in a row, without a success between them, that suspend a stream: one push at a time then tries whether the receiver is back. If more pushes were under way at the first failure, those have to fail too, up to 16.",
+    )
+    .default("3"),
     Setting::new(
         "age_max_seconds",
         seconds(YEAR),

@@ -195,6 +195,7 @@ fn what(method: &Method, path: &str, before: Option<Value>, after: Option<Value>
 fn action(method: &Method, path: &[&str], after: Option<&Value>) -> Option<&'static str> {
     Some(match (method, path) {
         (&Method::POST, ["backup"]) => "backup.write",
+        (&Method::POST, ["clock", "confirm"]) => "clock.confirm",
         (&Method::POST, ["keys", "publish"]) => "key.publish",
         (&Method::POST, ["keys", "rotate"]) => "key.rotate",
         (&Method::POST, ["keys", "withdraw"]) => "key.withdraw",

@@ -82,6 +82,8 @@ struct StreamTold {
     #[serde(skip_serializing_if = "Option::is_none")]
     poll_order: Option<&'static str>,
     suspended: Option<SuspensionTold>,
+    /// Deliveries that failed while others of the stream are delivered, each waiting alone for its next attempt.
+    delayed: usize,
     /// Deliveries that are not settled.
     pending: u64,
     /// Pushes that are on their way.
@@ -101,6 +103,8 @@ struct StreamTold {
 struct SuspensionTold {
     /// Of which kind.
     trouble: &'static str,
+    /// What the last failure was: the receiver's answer, or an error of the network.
+    reason: String,
     /// How often in a row nothing could be delivered.
     failures: u32,
     #[schema(format = DateTime)]
@@ -213,7 +217,8 @@ fn tell(figures: &StreamFigures) -> StreamTold {
         client_disabled: figures.switched_off,
         poll_visibility_seconds: figures.polls.map(|polls| polls.visibility.as_secs()),
         poll_order: figures.polls.map(|polls| polls.order.name()),
-        suspended: figures.suspended.map(tell_suspension),
+        suspended: figures.suspended.as_ref().map(tell_suspension),
+        delayed: figures.delayed,
         pending: figures.pending,
         in_flight: figures.in_flight,
         window: figures.window,
@@ -224,7 +229,7 @@ fn tell(figures: &StreamFigures) -> StreamTold {
     }
 }
 
-fn tell_suspension(suspension: Suspension) -> SuspensionTold {
+fn tell_suspension(suspension: &Suspension) -> SuspensionTold {
     SuspensionTold {
         trouble: match suspension.kind {
             TroubleKind::Unreachable => "unreachable",
@@ -236,6 +241,7 @@ fn tell_suspension(suspension: Suspension) -> SuspensionTold {
             TroubleKind::Unexpected => "unexpected",
             TroubleKind::Guard => "guard",
         },
+        reason: suspension.reason.clone(),
         failures: suspension.failures,
         since: time::told(suspension.since),
         until: time::told(suspension.until),

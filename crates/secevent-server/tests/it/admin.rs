@@ -312,7 +312,7 @@ async fn streams_are_told_in_pages_and_one_by_one() {
             "stream_id": refused.id(), "client": "rp", "issuer": "https://tr.example/tenant-a", "event_types": 1,
             "status": "enabled", "reason": null, "held": false, "client_disabled": false,
             "poll_visibility_seconds": 60, "poll_order": "per-subject", "suspended": null,
-            "pending": 0, "in_flight": 0, "window": whole["window"], "delivered": 1, "retries": 0, "again": 0,
+            "delayed": 0, "pending": 0, "in_flight": 0, "window": whole["window"], "delivered": 1, "retries": 0, "again": 0,
             "backlog": {"pending": 0, "bytes": 0, "oldest": null, "rejected": 1, "abandoned": 0, "dropped": 0, "dead": 1},
         })
     );

@@ -46,6 +46,28 @@ async fn a_stream_stops_when_the_store_has_taken_no_outcome_for_long() {
     assert_eq!(world.network.pushes().len(), 1 + EVENTS, "it goes on, and nothing was sent twice");
 }
 
+// finding: D2
+#[tokio::test(start_paused = true)]
+async fn upkeep_of_one_stream_that_fails_does_not_end_that_of_the_others() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let world = World::with(|config| config.retry.age_max = HOUR).await;
+    let streams = [world.push_stream().await, world.push_stream_to("other").await];
+    world.store.all_settled().await;
+    for stream in &streams {
+        world.set_status(stream, "paused").await;
+    }
+    world.store.all_settled().await;
+    world.emit("e1", "alice").await;
+    // The first stream comes first.
+    world.store.page_fails_of.store(1, SeqCst);
+    tokio::time::sleep(2 * HOUR).await;
+    assert_eq!(world.store.backlog_of(2).await.abandoned, 1, "it is too old");
+    assert_eq!(world.store.backlog_of(1).await.pending, 1);
+    world.store.page_fails_of.store(0, SeqCst);
+    world.store.all_settled().await;
+    assert_eq!(world.store.backlog_of(1).await.abandoned, 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_backlog_that_cannot_be_read_is_read_later() {
     let world = World::new().await;

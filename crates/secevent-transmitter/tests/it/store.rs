@@ -11,7 +11,7 @@ use secevent_store::{
     UnsettledDelivery, Verdict, Version,
 };
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, watch};
 
@@ -21,6 +21,8 @@ pub(crate) struct TestStore {
     pub(crate) record_fails: AtomicBool,
     pub(crate) settle_fails: AtomicBool,
     pub(crate) page_fails: AtomicBool,
+    /// Pages of the stream with this number fail; 0 is none.
+    pub(crate) page_fails_of: AtomicU32,
     pub(crate) drop_fails: AtomicBool,
     pub(crate) put_fails: AtomicBool,
     pub(crate) enter_fails: AtomicBool,
@@ -78,6 +80,7 @@ impl TestStore {
             record_fails: AtomicBool::default(),
             settle_fails: AtomicBool::default(),
             page_fails: AtomicBool::default(),
+            page_fails_of: AtomicU32::default(),
             drop_fails: AtomicBool::default(),
             put_fails: AtomicBool::default(),
             enter_fails: AtomicBool::default(),
@@ -174,7 +177,9 @@ impl Outbox for TestStore {
         after: Sequence,
         limit: usize,
     ) -> BoxFuture<'_, Result<Page, StoreError>> {
-        let read = self.unless(&self.page_fails, || self.inner.page(stream, queue, after, limit));
+        let fails =
+            AtomicBool::new(self.page_fails.load(SeqCst) || self.page_fails_of.load(SeqCst) == stream.0);
+        let read = self.unless(&fails, || self.inner.page(stream, queue, after, limit));
         let mut held = self.pages_held.subscribe();
         Box::pin(async move {
             let page = read.await;
