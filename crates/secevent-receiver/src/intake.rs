@@ -112,7 +112,7 @@ impl Intake {
             _ => {
                 // The poller says that there are some: they may come again every second.
                 self.counters.open.count();
-                debug!(source.id = self.source.name, jti = %escape(&jti, 200), %error, "SET left open");
+                debug!(source.id = self.source.name, jti = %escape(&jti, Excerpt::CHARS_MAX), %error, "SET left open");
                 taken.open += 1;
                 let wait = error.retry_after().unwrap_or_default();
                 taken.open_for = Some(taken.open_for.map_or(wait, |other| other.min(wait)));

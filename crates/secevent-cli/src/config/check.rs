@@ -852,16 +852,6 @@ a = 1
                 "[[authorization_server]]\nissuer = \"https://as.example\"\njwks_uri = \"https://10.1.2.3/keys\"\naudience = \"x\"\n[[issuer]]",
                 "authorization_server[0].jwks_uri",
             ),
-            (
-                "secret = \"0123456789abcdef\"",
-                "jwks_uri = \"https://rp.example:8443/keys\"",
-                "client[0].jwks_uri",
-            ),
-            (
-                "[[issuer]]",
-                "[[push_credential]]\nclient = \"billing\"\noauth = { token_url = \"https://as.example:8443\", client_id = \"us\", secret = \"hush-hush\" }\n[[issuer]]",
-                "push_credential[0].oauth.token_url",
-            ),
             ("", "", "client[0].secret"),
             ("", "", "secrets.key"),
         ] {

@@ -7,8 +7,7 @@ use super::table::{Kind, Setting};
 use super::{Overrides, Settings};
 use crate::descriptors;
 use http::Uri;
-use secevent_http::{AddressGuard, ClientConfig, Ports, Proof};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use secevent_http::{ClientConfig, Ports};
 use toml::Value;
 
 /// All of it.
@@ -19,7 +18,7 @@ pub(super) fn warnings(document: &Document, overrides: &Overrides, settings: &Se
     if !overrides.dev {
         warnings.of_the_network(settings);
     }
-    warnings.of_places_out_of_reach(settings);
+    warnings.of_authorization_servers(settings);
     warnings.of_times(settings);
     warnings.of_issuers(settings);
     warnings.findings
@@ -158,32 +157,18 @@ impl Warnings<'_> {
         }
     }
 
-    /// Places that the server itself has to reach, and that `[outgoing]` keeps it from.
-    fn of_places_out_of_reach(&mut self, settings: &Settings) {
-        let mut places = Vec::new();
+    /// Authorization servers that `[outgoing]` keeps the server from. (With clients' keys and push credentials out of
+    /// reach it does not start.)
+    fn of_authorization_servers(&mut self, settings: &Settings) {
         for (number, server) in settings.authorization_servers.iter().enumerate() {
-            let at = |key: &str| format!("authorization_server[{number}].{key}");
-            let lost = "the keys of this authorization server cannot be fetched, and its clients get 503";
-            places.push(match &server.jwks_uri {
-                Some(uri) => (at("jwks_uri"), uri.as_str().to_owned(), lost),
-                None => (at("issuer"), server.issuer.as_str().to_owned(), lost),
-            });
-        }
-        for (number, client) in settings.clients.iter().enumerate() {
-            let Some(uri) = &client.settings.jwks_uri else { continue };
-            let lost = "the keys of this client cannot be fetched, and it gets no access token";
-            places.push((format!("client[{number}].jwks_uri"), uri.clone(), lost));
-        }
-        for (number, shown) in settings.push_credentials.iter().enumerate() {
-            let Proof::OAuth(oauth) = &shown.credential.proof else { continue };
-            let lost = "no access token can be fetched, and nothing is pushed with it";
-            let place = format!("push_credential[{number}].oauth.token_url");
-            places.push((place, oauth.token_url.to_string(), lost));
-        }
-        for (place, url, lost) in places {
-            if let Some((why, fix)) = out_of_reach(&settings.outgoing, &url) {
-                self.note(&place, format!("{place} is {url}, {why}: {lost}"), &fix);
-            }
+            let (key, url) = match &server.jwks_uri {
+                Some(uri) => ("jwks_uri", uri.as_str()),
+                None => ("issuer", server.issuer.as_str()),
+            };
+            let Some((why, fix)) = out_of_reach(&settings.outgoing, url) else { continue };
+            let place = format!("authorization_server[{number}].{key}");
+            let lost = "its keys cannot be fetched, and its clients get 503";
+            self.note(&place, format!("{place} is {url}, {why}: {lost}"), &fix);
         }
     }
 
@@ -247,29 +232,17 @@ impl Warnings<'_> {
 /// Why `[outgoing]` keeps the server from this URL, as far as the URL alone shows, and what to do about it.
 pub(crate) fn out_of_reach(outgoing: &ClientConfig, url: &str) -> Option<(String, String)> {
     let uri: Uri = url.parse().ok()?;
+    let refused = outgoing.check_url(&uri).err()?;
     let plain = uri.scheme_str() == Some("http");
     let port = uri.port_u16().unwrap_or(if plain { 80 } else { 443 });
-    if plain && !outgoing.allow_plain_http {
-        let fix = "write an https URL, or set outgoing.allow_plain_http = true".to_owned();
-        return Some(("plain http, which outgoing.allow_plain_http does not allow".to_owned(), fix));
-    }
-    if !outgoing.ports.admits(port) {
-        let why = format!("on port {port}, which outgoing.allow_ports does not list");
-        return Some((why, format!("add {port} to outgoing.allow_ports")));
-    }
-    let host = uri.host()?.trim_matches(['[', ']']);
-    let address = match host.eq_ignore_ascii_case("localhost") {
-        true => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        false => host.parse().ok()?,
+    let fix = if plain && !outgoing.allow_plain_http {
+        "write an https URL, or set outgoing.allow_plain_http = true".to_owned()
+    } else if outgoing.ports.admits(port) {
+        "add its network to outgoing.allow_networks".to_owned()
+    } else {
+        format!("add {port} to outgoing.allow_ports")
     };
-    let guard = AddressGuard {
-        allow_networks: outgoing.allow_networks.clone(),
-        ports: outgoing.ports.clone(),
-        own_listeners: Vec::new(),
-    };
-    let refusal = guard.check(SocketAddr::new(address, port)).err()?;
-    let fix = format!("add a network with {address} to outgoing.allow_networks");
-    Some((format!("and {refusal}, which outgoing.allow_networks does not admit"), fix))
+    Some((format!("which cannot be reached ({refused})"), fix))
 }
 
 /// The places of secrets that are written down as they are.

@@ -140,7 +140,7 @@ fn an_authorization_server_out_of_reach_is_found_with_the_setting() {
     let ours = "[server]\npublic_url = \"https://events.example.com\"\n";
     let more = "[[issuer]]\nurl = \"https://events.example.com\"\ndefault_subjects = \"ALL\"\n\
                 [[authorization_server]]\nissuer = \"https://127.0.0.1:8443\"\naudience = \"x\"\n";
-    let place = Place::new().with("secevent.toml", &format!("{ours}{CONFIG}{more}"));
+    let place = Place::new().with("secevent.toml", format!("{ours}{CONFIG}{more}"));
     let settings = ["--config", "secevent.toml", "--listen", "127.0.0.1:0", "--json"];
     let ran = place.run(&[&["config", "check"][..], &["--config", "secevent.toml", "--json"]].concat());
     assert_eq!(ran.code, 0, "{ran:?}");
