@@ -188,7 +188,7 @@ impl Party {
                     }
                 }
             };
-            life.during(subscribing).await.unwrap_or(());
+            Box::pin(life.during(subscribing)).await.unwrap_or(());
         });
     }
 

@@ -99,9 +99,8 @@ impl Line {
     pub fn direction(&self) -> Direction {
         match self.must.or(self.stretch) {
             Some(Bound::AtLeast(_)) => Direction::HigherIsBetter,
-            Some(Bound::AtMost(_)) => Direction::LowerIsBetter,
             None if self.product.ends_with("/s") => Direction::HigherIsBetter,
-            None => Direction::LowerIsBetter,
+            Some(Bound::AtMost(_)) | None => Direction::LowerIsBetter,
         }
     }
 

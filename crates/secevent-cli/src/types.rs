@@ -132,7 +132,6 @@ fn status(one: &Definition) -> &'static str {
 
 fn subject(one: &Definition) -> Option<String> {
     match one.subject_rule() {
-        SubjectRule::Any => None,
         SubjectRule::Formats(formats, rule) => Some(format!("format {} [{rule}]", formats.join(" or "))),
         SubjectRule::Claims => Some("named by the claims `sub` and `sid`".to_owned()),
         _ => None,

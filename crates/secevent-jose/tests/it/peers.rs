@@ -52,10 +52,9 @@ fn understood(set: &Set) -> bool {
 
 fn tokens(sets: &Value) -> BTreeMap<String, String> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    match sets {
-        Value::Array(sets) => sets.iter().map(|set| (text(&set["name"]), text(&set["token"]))).collect(),
-        Value::Object(sets) => sets.iter().map(|(name, token)| (name.clone(), text(token))).collect(),
-        _ => panic!("sets are a list or a map"),
+    match sets.as_array() {
+        Some(sets) => sets.iter().map(|set| (text(&set["name"]), text(&set["token"]))).collect(),
+        None => sets.as_object().unwrap().iter().map(|(name, token)| (name.clone(), text(token))).collect(),
     }
 }
 
