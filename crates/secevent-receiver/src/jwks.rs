@@ -17,7 +17,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -120,9 +120,19 @@ struct State {
     running: Option<Running>,
 }
 
-/// A fetch that is running: its sender lives as long as it does, and sends nothing.
+/// A fetch that is running. The semaphore has no permits and is closed at the end of the fetch, which wakes the
+/// waiters in the order in which they came.
 #[derive(Clone)]
-struct Running(watch::Receiver<()>);
+struct Running(Arc<Semaphore>);
+
+/// Closes the semaphore however the fetch ends.
+struct Ends(Arc<Semaphore>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
 
 /// What there is besides the keys at hand.
 enum Newer {
@@ -315,7 +325,8 @@ impl JwksCache {
             return Err(last.unavailable(wait));
         }
         let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
-        let (alive, done) = watch::channel(());
+        let running = Running(Arc::new(Semaphore::new(0)));
+        let ends = Ends(Arc::clone(&running.0));
         let this = Arc::clone(self);
         tokio::spawn(async move {
             let fetched = match timeout(Self::FETCH_MAX, this.fetch(cause)).await {
@@ -323,19 +334,18 @@ impl JwksCache {
                 Err(_) => Err(format!("no key set came within {:?}", Self::FETCH_MAX)),
             };
             this.keep(fetched, number, cause);
-            drop(alive);
+            drop(ends);
         });
-        let running = Running(done);
         state.running = Some(running.clone());
         Ok(running)
     }
 
-    async fn wait_for(&self, mut running: Running) -> Result<(), KeysUnavailable> {
+    async fn wait_for(&self, running: Running) -> Result<(), KeysUnavailable> {
         let Ok(_place) = self.waiting.try_acquire() else {
             return Err(KeysUnavailable::new("too many callers wait for them", Self::FAILURE_PAUSE));
         };
-        // The error is the end: nothing is ever sent.
-        let _ = running.0.changed().await;
+        // There are no permits: the error is the end of the fetch.
+        let _ = running.0.acquire().await;
         Ok(())
     }
 
@@ -432,7 +442,7 @@ impl State {
 impl Running {
     /// Whether it is still running: also false if it ended badly, or with its runtime.
     fn is_alive(&self) -> bool {
-        self.0.has_changed().is_ok()
+        !self.0.is_closed()
     }
 }
 

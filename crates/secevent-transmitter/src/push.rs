@@ -385,12 +385,12 @@ impl Transmitter {
         let (id, sequence) = (&settings.stream.id, delivery.sequence.0);
         match consequence {
             Consequence::Suspended(rest) => {
-                let (failures, retry_in) = (rest.failures, rest.until.since(now));
+                let (attempt, retry_in) = (rest.failures, rest.until.since(now));
                 if matches!(kind, TroubleKind::Credentials | TroubleKind::Trust | TroubleKind::Guard) {
                     // Somebody has to change something, here or at the receiver.
-                    error!(stream.id = %id, ?kind, error = %detail, failures, ?retry_in, "Stream suspended, every SET would be refused");
+                    error!(stream.id = %id, ?kind, error = %detail, attempt, ?retry_in, "Stream suspended, every SET would be refused");
                 } else {
-                    warn!(stream.id = %id, ?kind, error = %detail, failures, ?retry_in, "Stream suspended, receiver is in trouble");
+                    warn!(stream.id = %id, ?kind, error = %detail, attempt, ?retry_in, "Stream suspended, receiver is in trouble");
                 }
                 if now.since(rest.since) > self.config.pause_after {
                     self.pause_beside(entry, format!("nothing could be delivered for long: {detail}"));

@@ -409,7 +409,7 @@ impl Transmitter {
             report(&entry, "expiry", expired.map_err(|error| error.to_string()));
         }
         if failures > LOGGED_MAX {
-            tracing::warn!(failures, "Stream upkeep failed for many streams");
+            tracing::warn!(streams = failures, "Stream upkeep failed for many streams");
         }
     }
 

@@ -569,7 +569,8 @@ fn what_was_handed_out_is_hidden_for_a_while_and_can_be_acknowledged() {
     assert_eq!(pending(), 1);
     let acked = shop.json(&["stream", "ack", id, &jti]);
     assert_eq!(acked, json!({"stream_id": id, "acknowledged": 1}));
-    assert_eq!(pending(), 0);
+    // The acknowledgement is stored a moment after it was answered.
+    assert!((0..200).any(|_| pending() == 0), "{}", pending());
 
     shop.emit("bob@example.com");
     let polled = shop.run(&["stream", "poll", id, "--wait", "60"]);
@@ -626,8 +627,7 @@ fn an_audience_is_sent_as_an_array_and_need_not_come_back() {
         "https://rp.example",
     ]);
     assert_eq!((known.code, &known.json()["sets"][0]["valid"]), (0, &json!(true)), "{known:?}");
-    let both = run(&["stream", "delete", ONLY]);
-    assert_eq!(both.code, 0);
+    assert_eq!(run(&["stream", "delete", ONLY, "--yes"]).code, 0);
     run(&["stream", "create", "--audience", "a", "--audience", "b"]);
     assert_eq!(foreign.last("/rest/v2/streams").json()["aud"], json!(["a", "b"]));
 }
