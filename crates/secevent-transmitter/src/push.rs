@@ -104,6 +104,11 @@ impl Transmitter {
             tokio::pin!(changed);
             changed.as_mut().enable();
 
+            // What was answered while the store was waited for decides about what is sent next.
+            while let Ok(back) = returned.try_recv() {
+                settlements.extend(self.take_back(&entry, back));
+            }
+
             // A store that takes nothing may still be read. What is sent then is only remembered here, and sent once more
             // by the next process: there is a bound to it.
             let takes_more = settlements.len() + under_way < Settling::WAITING_MAX;
