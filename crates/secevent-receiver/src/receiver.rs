@@ -379,7 +379,7 @@ impl Receiver {
                 Ok(read) => configuration = read,
                 Err(error) => {
                     warn!(
-                        source = source.name,
+                        source.id = source.name,
                         stream.id = %configuration.stream_id,
                         %error,
                         "New stream could not be read back"
