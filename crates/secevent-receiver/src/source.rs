@@ -76,7 +76,8 @@ pub struct Source {
     pub algorithms: Algorithms,
     /// The event types whose payloads are checked. Default: those of the standards.
     pub vocabulary: Cow<'static, Vocabulary>,
-    /// How payloads of known types are checked. Default: leniently.
+    /// How payloads of known types are checked. Default: leniently, so that a SET is taken although a payload breaks its
+    /// definition; the log says so, and the handler gets the payload as it is. A strict check refuses the SET.
     pub payloads: Strictness,
     /// Where its keys are. Default: where its metadata says.
     pub keys_at: Option<Endpoint>,

@@ -3,13 +3,14 @@
 use crate::jwks::{Arrival, JwksCache, KeyFigures, KeysUnavailable, NotVerified};
 use crate::source::Source;
 use aws_lc_rs::digest;
-use secevent::{Clock, Fault, Invalid, Set, escape_message};
+use secevent::{Clock, Fault, Invalid, Set, Strictness, escape, escape_message};
 use secevent_jose::{Compact, Excerpt, Expected, TypRule, VerifyError};
 use secevent_store::StoreError;
 use serde::Deserialize;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
+use tracing::warn;
 
 /// A SET whose signature and claims are in order.
 #[derive(Clone, Debug)]
@@ -197,11 +198,24 @@ impl SetVerifier {
         Arc::clone(&self.learned.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// A payload that is not understood costs the SET only where the source is to be strict: the transmitter would not
+    /// send another, and the handler can read what is there.
     fn check_payloads(&self, set: &Set) -> Result<(), ReceiveError> {
         let (source, subject) = (&*self.source, set.subject());
         for (uri, payload) in set.events().iter() {
-            let checked = source.vocabulary.check(uri, payload, subject.as_deref(), source.payloads);
-            checked.map_err(ReceiveError::Payload)?;
+            match source.vocabulary.check(uri, payload, subject.as_deref(), source.payloads) {
+                Ok(()) => {}
+                Err(error) if source.payloads == Strictness::Strict => {
+                    return Err(ReceiveError::Payload(error));
+                }
+                Err(error) => warn!(
+                    source.id = source.name,
+                    jti = %escape(set.jti(), Excerpt::CHARS_MAX),
+                    event.type = %escape(uri, Excerpt::CHARS_MAX),
+                    %error,
+                    "Event payload not understood"
+                ),
+            }
         }
         Ok(())
     }

@@ -174,6 +174,25 @@ async fn an_event_that_breaks_its_definition_is_refused() {
     expect_refusals(&world, vec![("no change_type", broken, "invalid_request")]).await;
 }
 
+// finding: A8
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_not_understood_costs_no_set() {
+    let world = World::pushed().await;
+    for (jti, payload) in [
+        ("no change_type", json!({"credential_type": "password"})),
+        (
+            "a time in words",
+            json!({"credential_type": "password", "change_type": "update", "event_timestamp": "now"}),
+        ),
+    ] {
+        let token = token(&world, |claims| {
+            claims["jti"] = json!(jti);
+            claims["events"] = json!({ CREDENTIAL_CHANGE: payload });
+        });
+        assert_eq!(world.push(token).await.status(), 202, "{jti}");
+    }
+}
+
 // spec: PUSH-39, SSF-31
 #[tokio::test(start_paused = true)]
 async fn what_is_unknown_does_no_harm() {
