@@ -104,15 +104,14 @@ impl Transmitter {
             tokio::pin!(changed);
             changed.as_mut().enable();
 
-            // What was answered while the store was waited for decides about what is sent next.
-            while let Ok(back) = returned.try_recv() {
-                settlements.extend(self.take_back(&entry, back));
-            }
-
             // A store that takes nothing may still be read. What is sent then is only remembered here, and sent once more
             // by the next process: there is a bound to it.
             let takes_more = settlements.len() + under_way < Settling::WAITING_MAX;
             let failed = takes_more && self.may_push_to(&entry) && self.read_ahead(&entry).await.is_err();
+            // What was answered while the store was waited for decides about what is sent next.
+            while let Ok(back) = returned.try_recv() {
+                settlements.extend(self.take_back(&entry, back));
+            }
             let now = self.steady_now();
             let granted = permit.take();
             let lacking =
