@@ -135,6 +135,7 @@ impl From<RecoverError> for Problem {
         match error {
             RecoverError::NoSuchStream => Self::not_found("there is no such stream"),
             RecoverError::NoSuchSet(_) => Self::not_found("the stream has no such SET, or has forgotten it"),
+            RecoverError::Name(error) => error.into(),
             RecoverError::NoSuchReplay => Self::not_found("there is no such replay"),
             RecoverError::Disabled | RecoverError::TooManyReplays(_) => Self::conflict(error.to_string()),
             RecoverError::Ours(error) => Self::ours(&error),

@@ -6,7 +6,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X
 use http::{HeaderValue, StatusCode};
 use secevent::{Invalid, escape_json, escape_message};
 use secevent_store::StoreError;
-use secevent_transmitter::{AcceptError, ManageError, PollError, TransmitterError};
+use secevent_transmitter::{AcceptError, ManageError, NameError, PollError, RetryError, TransmitterError};
 use serde::Serialize;
 use std::time::Duration;
 use tracing::{debug, error, warn};
@@ -84,7 +84,7 @@ impl Problem {
     }
 
     /// There is nothing there, as far as this caller may know.
-    pub(crate) fn not_found(detail: &'static str) -> Self {
+    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", detail)
     }
 
@@ -268,6 +268,27 @@ impl From<ManageError> for Problem {
             }
             ManageError::TooOften(wait) => Self::too_often(wait, error.to_string()),
             ManageError::Ours(error) => Self::ours(&error),
+        }
+    }
+}
+
+impl From<NameError> for Problem {
+    fn from(error: NameError) -> Self {
+        match error {
+            NameError::Unknown(_) | NameError::TooShort(_) => Self::not_found(error.to_string()),
+            NameError::Ambiguous { .. } => Self::conflict(error.to_string()),
+        }
+    }
+}
+
+impl From<RetryError> for Problem {
+    fn from(error: RetryError) -> Self {
+        match error {
+            RetryError::NoSuchStream => Self::not_found(error.to_string()),
+            RetryError::Polled | RetryError::NotEnabled(_) | RetryError::ClientDisabled => {
+                Self::conflict(error.to_string())
+            }
+            RetryError::Ours(error) => Self::ours(&error),
         }
     }
 }

@@ -196,14 +196,16 @@ impl<P: Ord + Copy, D: Ord + Copy, T> Lanes<P, D, T> {
         }
     }
 
-    /// An entry that waits for its time waits no longer.
-    pub fn hasten(&mut self, place: P) {
-        let Some(entry) = self.entries.get_mut(&place) else { return };
-        let Some(due) = entry.due else { return };
-        if self.later.remove(&(due, place)) {
+    /// An entry that waits for its time waits no longer. Returns whether it did.
+    pub fn hasten(&mut self, place: P) -> bool {
+        let Some(entry) = self.entries.get_mut(&place) else { return false };
+        let Some(due) = entry.due else { return false };
+        let waited = self.later.remove(&(due, place));
+        if waited {
             entry.due = None;
             self.ready.insert(place);
         }
+        waited
     }
 
     /// An entry is done: it leaves, and those that waited for it move up.

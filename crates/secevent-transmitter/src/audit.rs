@@ -8,6 +8,7 @@ use bytes::Bytes;
 use secevent_ssf::Status;
 use secevent_store::{Change, ChangeFilter, Entered, StoreError, Version};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -231,13 +232,11 @@ fn told(stream: &Stream) -> Value {
             delivery
         }
         Target::Push { endpoint_url, authorization, .. } => {
-            // What is behind the question mark may be a key. The credential is told by what it is sealed as, which is
-            // another thing whenever it is set.
-            let url = endpoint_url.split_once('?').map(|(url, _)| format!("{url}?{HIDDEN}"));
+            // The credential is told by what it is sealed as, which is another thing whenever it is set.
             let credential = authorization.as_ref().map(|sealed| format!("{HIDDEN} {}", trace_of(sealed)));
             json!({
                 "method": "push",
-                "endpoint_url": url.as_ref().unwrap_or(endpoint_url),
+                "endpoint_url": shown_url(endpoint_url),
                 "authorization_header": credential,
             })
         }
@@ -254,6 +253,15 @@ fn told(stream: &Stream) -> Value {
         "held": stream.held,
         "ending": stream.ending,
     })
+}
+
+/// A receiver's URL as it is shown to operators. What is behind the question mark may be a key; a user name or a password
+/// is in none (`Endpoint`).
+pub(crate) fn shown_url(url: &str) -> Cow<'_, str> {
+    match url.split_once('?') {
+        Some((url, _)) => format!("{url}?{HIDDEN}").into(),
+        None => url.into(),
+    }
 }
 
 const HIDDEN: &str = "(hidden)";

@@ -106,7 +106,7 @@ impl TransmitterConfig {
 }
 
 /// How much one stream may be owed (SEM-9). How old a delivery may get is [`RetryPolicy::age_max`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BacklogLimits {
     /// Deliveries. Default: 1 000 000.
     pub deliveries_max: u64,

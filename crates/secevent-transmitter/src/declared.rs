@@ -270,6 +270,11 @@ impl Transmitter {
 }
 
 impl Stream {
+    /// The name by which configuration declares it, and whether it does so no more.
+    pub(crate) fn declared_name(&self) -> Option<(&str, bool)> {
+        self.declared.as_ref().map(|declared| (declared.name.as_str(), declared.withdrawn))
+    }
+
     /// Whether its receiver may change and delete it.
     pub(crate) fn is_its_receivers(&self) -> Result<(), ManageError> {
         match &self.declared {

@@ -1,12 +1,15 @@
 //! How it goes: figures of the whole and of each stream, and whether the engine is ready (SEM-10).
 
-use crate::config::PollRules;
+use crate::audit::{Actor, shown_url};
+use crate::config::{BacklogLimits, PollRules};
+use crate::manage::endpoint_of;
 use crate::retry::TroubleKind;
+use crate::stream::Target;
 use crate::table::Entry;
 use crate::transmitter::Transmitter;
-use secevent::{Span, Timestamp};
-use secevent_ssf::{Status, StreamId};
-use secevent_store::{Backlog, CommitFigures, StoreError};
+use secevent::{Audience, Span, Timestamp};
+use secevent_ssf::{DefaultSubjects, Method, Status, StreamId};
+use secevent_store::{Backlog, ChangeFilter, CommitFigures, StoreError};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -51,6 +54,12 @@ pub struct StreamFigures {
     pub client: String,
     /// The issuer whose events it carries.
     pub issuer: String,
+    /// The name by which configuration declares it, or did.
+    pub name: Option<String>,
+    /// Whether it is pushed or polled.
+    pub method: Method,
+    /// Where: the receiver's URL or ours. What is behind a question mark is hidden.
+    pub endpoint_url: String,
     /// How many event types it carries. One that carries none can be verified, and sends nothing else.
     pub event_types: usize,
     /// Its status.
@@ -88,6 +97,54 @@ pub struct StreamFigures {
     pub version: u64,
 }
 
+/// What a stream is, beside how it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamDetails {
+    /// What its receiver is called in `aud`.
+    pub audience: Audience,
+    /// Whether configuration declares it now.
+    pub declared: bool,
+    /// Whether pushes carry a credential, which is never shown.
+    pub has_credential: bool,
+    /// The event types that its receiver asked for, as it asked. None if it carries all that its client may have.
+    pub events_requested: Option<Vec<String>>,
+    /// Those that it carries, by URI.
+    pub events_delivered: Vec<String>,
+    /// Those that it may carry, by URI: what its issuer supports and its client may have.
+    pub events_supported: Vec<String>,
+    /// Words about it: its receiver's, or configuration's.
+    pub description: Option<String>,
+    /// The subject format that a receiver of SSE ID1 wants (LEGACY-10).
+    pub format: Option<String>,
+    /// Which subjects it has of which nothing was said.
+    pub default_subjects: DefaultSubjects,
+    /// How many subjects its receiver added or removed, as far as that is kept.
+    pub subjects: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was changed last, and by whom. None if that is not in the log of changes.
+    pub updated: Option<LastChange>,
+    /// When its status was set last, and by whom. None if it never was, or that is not in the log of changes.
+    pub status_set: Option<LastChange>,
+    /// What a stream may hold (SEM-9).
+    pub limits: BacklogLimits,
+    /// How long a delivery is attempted before it is given up.
+    pub age_max: Duration,
+    /// How long dead deliveries are kept.
+    pub dead_kept: Duration,
+    /// How far back its history can be replayed.
+    pub history: Duration,
+}
+
+/// When something was changed last, and by whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastChange {
+    /// When.
+    pub at: Timestamp,
+    /// By whom.
+    pub actor: Actor,
+}
+
 /// A receiver's trouble.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspension {
@@ -95,7 +152,8 @@ pub struct Suspension {
     pub kind: TroubleKind,
     /// What the last failure was: the receiver's answer, or an error of the network.
     pub reason: String,
-    /// How often in a row nothing could be delivered: the failures that led to the suspension count as one.
+    /// How often in a row nothing could be delivered: the failures that led to the suspension count as one, and attempts
+    /// that an operator asked for do not count.
     pub failures: u32,
     /// Since when.
     pub since: Timestamp,
@@ -160,7 +218,7 @@ impl Transmitter {
     }
 
     /// The figures of each stream that are in memory, in the order in which the streams were made: those behind `after`,
-    /// `limit` at most. Behind a stream that is gone there are none. Behind a stream that is gone there are none.
+    /// `limit` at most. Behind a stream that is gone there are none.
     pub fn all_stream_figures(&self, after: Option<&StreamId>, limit: usize) -> Vec<StreamFigures> {
         let entries = self.table.all();
         let first = match after {
@@ -178,6 +236,54 @@ impl Transmitter {
         let Some(entry) = self.table.by_id(id.as_str()) else { return Ok(None) };
         let backlog = self.store.backlog(entry.settings().stream.number()).await?;
         Ok(Some(StreamFigures { backlog: Some(backlog), ..figures_of(&entry) }))
+    }
+
+    /// What one stream is. None if there is no such stream.
+    pub async fn stream_details(&self, id: &StreamId) -> Result<Option<StreamDetails>, StoreError> {
+        /// Changes that are looked through for the one that set the status.
+        const CHANGES_MAX: usize = 100;
+        let Some(entry) = self.table.by_id(id.as_str()) else { return Ok(None) };
+        let settings = entry.settings();
+        let stream = &settings.stream;
+        let filter = ChangeFilter {
+            stream: Some(stream.id.clone()),
+            action: Some("stream.".to_owned()),
+            ..ChangeFilter::default()
+        };
+        let changes = self.store.changes(filter, None, CHANGES_MAX).await?;
+        let last = |actions: &[&str]| {
+            let change = changes.iter().map(|entered| &entered.change);
+            let last = change.into_iter().find(|change| actions.contains(&change.action.as_str()))?;
+            Some(LastChange { at: last.at, actor: Actor::named(&last.actor, last.actor_id.as_deref()) })
+        };
+        let configuration = self.configuration(&settings);
+        Ok(Some(StreamDetails {
+            audience: configuration.aud,
+            declared: stream.declared_name().is_some_and(|(_, is_withdrawn)| !is_withdrawn),
+            has_credential: matches!(&stream.target, Target::Push { authorization: Some(_), .. }),
+            events_requested: configuration.events_requested,
+            events_delivered: configuration.events_delivered,
+            events_supported: configuration.events_supported.unwrap_or_default(),
+            description: configuration.description,
+            format: configuration.format,
+            default_subjects: stream.default_subjects,
+            subjects: entry.subjects.entries(),
+            created_at: stream.created_at,
+            updated: last(&[
+                "stream.create",
+                "stream.update",
+                "stream.enable",
+                "stream.pause",
+                "stream.disable",
+                "stream.status",
+            ]),
+            // Releases before had one name for all of them.
+            status_set: last(&["stream.enable", "stream.pause", "stream.disable", "stream.status"]),
+            limits: self.config.backlog,
+            age_max: self.config.retry.age_max,
+            dead_kept: self.config.dead_kept,
+            history: self.config.history,
+        }))
     }
 
     /// Whether the store answers and the engine moves. A stream whose receiver is in trouble, or that is paused, is no
@@ -229,11 +335,15 @@ impl Transmitter {
 fn figures_of(entry: &Arc<Entry>) -> StreamFigures {
     let settings = entry.settings();
     let stream = &settings.stream;
+    let (method, endpoint_url) = endpoint_of(stream);
     let outgoing = entry.outgoing();
     StreamFigures {
         stream: stream.stream_id(),
         client: stream.client.clone(),
         issuer: stream.issuer.clone(),
+        name: stream.declared_name().map(|(name, _)| name.to_owned()),
+        method,
+        endpoint_url: shown_url(&endpoint_url).into_owned(),
         event_types: settings.events_delivered.len(),
         status: stream.status,
         reason: stream.reason.clone(),

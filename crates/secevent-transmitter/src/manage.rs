@@ -256,8 +256,20 @@ impl Transmitter {
     }
 
     pub(crate) async fn end_stream(&self, entry: &Arc<Entry>) -> Result<(), ManageError> {
+        self.end_stream_if(entry, None).await
+    }
+
+    /// The same, if the stream still has the version that is expected.
+    pub(crate) async fn end_stream_if(
+        &self,
+        entry: &Arc<Entry>,
+        expected: Option<u64>,
+    ) -> Result<(), ManageError> {
         let _alone = entry.changing.lock().await;
         let settings = entry.settings();
+        if expected.is_some_and(|expected| expected != settings.version.0) {
+            return Err(ManageError::Changed);
+        }
         let changed = Changed::of_stream(Some(&settings.stream), None);
         self.put_and_enter(&Stream::document(&settings.stream.id), settings.version, None, changed).await?;
         self.table.remove(entry);
@@ -478,7 +490,7 @@ impl Transmitter {
         }
     }
 
-    fn configuration(&self, settings: &Settings) -> StreamConfiguration {
+    pub(crate) fn configuration(&self, settings: &Settings) -> StreamConfiguration {
         let stream = &settings.stream;
         let rendered_as = stream.rendered_as(stream.rendering()).expect("a stream has its current rendering");
         let supported = self.issuer(&stream.issuer).map(|issuer| {
@@ -502,14 +514,18 @@ impl Transmitter {
     }
 
     fn delivery(&self, stream: &Stream) -> Delivery {
-        let (method, url, words) = match &stream.target {
-            Target::Push { endpoint_url, words, .. } => (Method::Push, endpoint_url.clone(), *words),
-            Target::Poll { words } => {
-                (Method::Poll, poll_url(&issuer_of(&stream.issuer), &stream.id), *words)
-            }
-        };
+        let (method, url) = endpoint_of(stream);
+        let (Target::Push { words, .. } | Target::Poll { words }) = &stream.target;
         let endpoint_url = Endpoint::parse_insecure(&url).expect("it was checked when the stream was made");
-        Delivery { method, endpoint_url, spelling: Spelling::from(words) }
+        Delivery { method, endpoint_url, spelling: Spelling::from(*words) }
+    }
+}
+
+/// How a stream is delivered, and the URL: where it is pushed to, or where it is polled.
+pub(crate) fn endpoint_of(stream: &Stream) -> (Method, String) {
+    match &stream.target {
+        Target::Push { endpoint_url, .. } => (Method::Push, endpoint_url.clone()),
+        Target::Poll { .. } => (Method::Poll, poll_url(&issuer_of(&stream.issuer), &stream.id)),
     }
 }
 

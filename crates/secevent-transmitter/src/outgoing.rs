@@ -96,7 +96,8 @@ pub(crate) struct Suspended {
     pub(crate) kind: TroubleKind,
     /// What the last failure was, for the operator.
     pub(crate) detail: Arc<str>,
-    /// How often in a row nothing could be delivered: the failures that led to it are one.
+    /// How often in a row nothing could be delivered: the failures that led to it are one, and attempts that an operator
+    /// asked for do not count.
     pub(crate) failures: u32,
     /// When the first of those failures was.
     pub(crate) since: Timestamp,
@@ -104,6 +105,8 @@ pub(crate) struct Suspended {
     /// Whether nothing at all is attempted before `until`. Otherwise too few deliveries failed to tell the receiver's
     /// trouble from theirs: those wait until then, and others are tried, one at a time.
     pub(crate) rests: bool,
+    /// Whether an operator asked for the next attempt.
+    asked: bool,
     /// The delivery that is on its way to find out whether the trouble is over.
     probe: Option<Place>,
 }
@@ -389,7 +392,9 @@ impl Outgoing {
         let rested = self.suspended.is_some();
         // One that was on its way when another met trouble says nothing about now: the probe does.
         if self.suspended.as_ref().is_none_or(|suspended| suspended.probe == Some(place)) {
-            self.suspended = None;
+            if self.suspended.take().is_some_and(|suspended| suspended.asked) {
+                self.hasten_delayed(usize::MAX, now);
+            }
             self.row.ended();
             self.window.accepted(on_their_way, now);
         }
@@ -432,9 +437,10 @@ impl Outgoing {
                     length => {
                         let rests =
                             before.as_ref().is_some_and(|before| before.rests) || length == RowLength::Full;
+                        let counts = before.as_ref().is_none_or(|before| !before.asked);
                         let (failures, since) =
                             before.map_or((0, self.row.since()), |before| (before.failures, before.since));
-                        let failures = failures.saturating_add(1);
+                        let failures = failures.saturating_add(counts.into());
                         let until = at.plus(policy.delay(failures, trouble.retry_after, chance));
                         if rests {
                             self.window.closed();
@@ -443,8 +449,16 @@ impl Outgoing {
                         }
                         self.put_back(place, attempts, signed, (!rests).then_some(until));
                         let (kind, detail) = (trouble.kind, trouble.detail.into());
-                        let suspended =
-                            Suspended { kind, detail, failures, since, until, rests, probe: None };
+                        let suspended = Suspended {
+                            kind,
+                            detail,
+                            failures,
+                            since,
+                            until,
+                            rests,
+                            asked: false,
+                            probe: None,
+                        };
                         self.suspended = Some(suspended.clone());
                         Consequence::Suspended(suspended)
                     }
@@ -478,6 +492,33 @@ impl Outgoing {
         for place in &self.delayed {
             self.lanes.hasten(*place);
         }
+    }
+
+    /// An operator asks for the next attempt now. A suspended stream sends its next probe without waiting; otherwise
+    /// delayed deliveries are due. What is known of the failures stays, so that another one brings back the delay that
+    /// there was. Returns how many delayed deliveries are due now.
+    pub(crate) fn try_now(&mut self, now: Timestamp) -> usize {
+        let most = match &mut self.suspended {
+            None => usize::MAX,
+            Some(suspended) => {
+                suspended.until = suspended.until.min(now);
+                // A probe that is under way was not asked for.
+                suspended.asked |= suspended.probe.is_none();
+                // Where the stream as a whole does not rest, each delivery that is due is attempted: one is enough.
+                if suspended.rests { usize::MAX } else { 1 }
+            }
+        };
+        self.hasten_delayed(most, now)
+    }
+
+    /// The first of the deliveries that wait alone need not wait any more. Returns how many did.
+    fn hasten_delayed(&mut self, most: usize, now: Timestamp) -> usize {
+        let lanes = &mut self.lanes;
+        let hastened = self.delayed.iter().filter(|place| lanes.hasten(**place)).take(most).count();
+        if hastened > 0 {
+            self.moved_at = now;
+        }
+        hastened
     }
 
     /// The rest that the receiver is given, if it is.

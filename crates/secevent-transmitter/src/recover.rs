@@ -3,6 +3,7 @@
 use crate::accept::lanes;
 use crate::audit::Changed;
 use crate::manage::ManageError;
+use crate::names::NameError;
 use crate::render;
 use crate::stream::Stream;
 use crate::table::Entry;
@@ -124,6 +125,9 @@ pub enum RecoverError {
     /// There is no such replay.
     #[error("there is no such replay")]
     NoSuchReplay,
+    /// A text names no replay, or several.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// As many replays are under way as there may be.
     #[error("{0} replays are under way, and there may not be more")]
     TooManyReplays(usize),
@@ -217,7 +221,7 @@ impl Transmitter {
         self.each_dead("dead.discard", stream, jtis, |this, _, places| this.store.discard(places)).await
     }
 
-    fn recovery(&self, action: &str, stream: &str, after: Value) -> Changed {
+    pub(crate) fn recovery(&self, action: &str, stream: &str, after: Value) -> Changed {
         let entry = self.table.by_id(stream);
         Changed {
             action: action.to_owned(),

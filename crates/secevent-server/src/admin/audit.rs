@@ -3,7 +3,7 @@
 //! What the transmitter changes it enters itself, with what was there before, and so do clients. What nobody else knows of
 //! is entered here: before and after are what a GET of the same path tells, or what is answered.
 
-use super::request::{Query, RULE};
+use super::request::{Query, RULE, is_id, path_stream};
 use super::route::{Operation, Route, text};
 use super::{Admin, answer, time};
 use crate::problem::Problem;
@@ -15,8 +15,9 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use http::{Method, StatusCode};
 use secevent::Invalid;
+use secevent_ssf::StreamId;
 use secevent_store::{ChangeFilter, Entered};
-use secevent_transmitter::{Acting, Actor, Changed};
+use secevent_transmitter::{Acting, Actor, Changed, NameError};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -29,7 +30,11 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 pub(crate) fn routes() -> Vec<Route> {
     let list = Operation::get("listChanges", "The log of changes, newest first")
         .query("client", "Changes that concern this client", &text())
-        .query("stream", "Changes that concern this stream", &text())
+        .query(
+            "stream",
+            "Changes that concern this stream, named as in a path. One that is gone: its identifier",
+            &text(),
+        )
         .query(
             "action",
             "Changes of this kind, such as `stream.pause`; `stream.` means all that begin so",
@@ -41,7 +46,9 @@ pub(crate) fn routes() -> Vec<Route> {
             &serde_json::json!({"type": "string", "format": "date-time"}),
         )
         .paged()
-        .answers::<ChangeList>(StatusCode::OK, "A page of the log");
+        .answers::<ChangeList>(StatusCode::OK, "A page of the log")
+        .problem(StatusCode::NOT_FOUND, "There is no such stream")
+        .problem(StatusCode::CONFLICT, "Several streams are named so; the detail lists some");
     vec![Route::new("/admin/v1/audit", get(read), [list])]
 }
 
@@ -80,11 +87,11 @@ struct ChangeTold {
 
 /// Who made a change.
 #[derive(Serialize, ToSchema)]
-struct ActorTold {
+pub(crate) struct ActorTold {
     /// `client`, `operator`, `command-line`, `configuration` or `transmitter`.
-    kind: String,
+    pub(crate) kind: String,
     /// Which of that kind. For `command-line`: the user of the operating system, as the command line claims it.
-    id: Option<String>,
+    pub(crate) id: Option<String>,
 }
 
 /// `GET /admin/v1/audit`
@@ -97,7 +104,7 @@ async fn read(State(admin): State<Arc<Admin>>, RawQuery(query): RawQuery) -> Res
     let owned = |name: &str| query.text(name).map(str::to_owned);
     let filter = ChangeFilter {
         client: owned("client"),
-        stream: owned("stream"),
+        stream: query.text("stream").map(|named| admin.stream_of_log(named)).transpose()?,
         action: owned("action"),
         since: query.time("since")?,
     };
@@ -106,6 +113,16 @@ async fn read(State(admin): State<Arc<Admin>>, RawQuery(query): RawQuery) -> Res
     let next = changes.last().filter(|_| changes.len() == limit).map(|last| last.place.to_string());
     let told = ChangeList { changes: changes.into_iter().map(tell).collect(), next };
     Ok(answer(StatusCode::OK, serde_json::to_vec(&told).expect("a log is JSON")))
+}
+
+impl Admin {
+    /// The stream whose changes are asked for. Those of a stream that is gone are kept under its whole identifier.
+    fn stream_of_log(&self, named: &str) -> Result<String, NameError> {
+        match self.transmitter.find_stream(named) {
+            Err(NameError::Unknown(_)) if is_id(named) => Ok(named.to_owned()),
+            found => found.map(|id| id.to_string()),
+        }
+    }
 }
 
 fn tell(Entered { change, .. }: Entered) -> ChangeTold {
@@ -148,6 +165,13 @@ pub(crate) async fn enter(State(admin): State<Arc<Admin>>, request: Request, nex
 
 impl Admin {
     async fn change(self: Arc<Self>, request: Request, next: Next) -> Response {
+        let (mut parts, body) = request.into_parts();
+        // Before it may be deleted.
+        let stream = match path_stream(&mut parts).await {
+            Some(named) => self.transmitter.find_stream(&named).ok(),
+            None => None,
+        };
+        let request = Request::from_parts(parts, body);
         let actor = request.extensions().get::<Actor>().cloned().unwrap_or(Actor::CommandLine(None));
         let id = RequestId::of(request.headers());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -165,7 +189,7 @@ impl Admin {
             false => response,
             true => {
                 let (response, after) = told(response).await;
-                let changed = what(&method, &path, before, after);
+                let changed = what(&method, &path, stream.as_ref(), before, after);
                 match acting.run(self.transmitter.enter_change(changed)).await {
                     Ok(()) => response,
                     // It is done, and whoever asked must not believe that it is in the log.
@@ -177,18 +201,25 @@ impl Admin {
     }
 }
 
-fn what(method: &Method, path: &str, before: Option<Value>, after: Option<Value>) -> Changed {
+fn what(
+    method: &Method,
+    path: &str,
+    stream: Option<&StreamId>,
+    before: Option<Value>,
+    after: Option<Value>,
+) -> Changed {
     let object = path.strip_prefix("/admin/v1/").unwrap_or(path);
-    let parts: Vec<&str> = object.split('/').collect();
-    let stream = match parts[..] {
-        ["streams", stream, ..] => Some(stream.to_owned()),
-        _ => None,
-    };
+    let mut parts: Vec<&str> = object.split('/').collect();
+    if let (["streams", named, ..], Some(stream)) = (&mut parts[..], stream) {
+        // The log has one name for a stream, whatever it was called.
+        *named = stream.as_str();
+    }
+    let (object, stream) = (parts.join("/"), stream.map(StreamId::to_string));
     let action = match action(method, &parts, after.as_ref()) {
         Some(action) => action.to_owned(),
         None => format!("{}.{}", parts[0], method.as_str().to_ascii_lowercase()),
     };
-    Changed { action, object: object.to_owned(), client: None, stream, before, after }
+    Changed { action, object, client: None, stream, before, after }
 }
 
 /// What a request does, in the words of the domain, for every request whose change nobody else may have entered.

@@ -1,7 +1,7 @@
 //! Dead letters: what receivers refused, and what was given up. Lists tell what happened; whom it was about is told
 //! only of one that is asked for by its name.
 
-use super::request::{Members, Query, RULE, no_such_stream, stream_of};
+use super::request::{Members, OfStream, Query, RULE, no_such_stream};
 use super::route::{Operation, Route, text};
 use super::{Admin, answer, time};
 use crate::problem::Problem;
@@ -27,12 +27,13 @@ const JTIS_MAX: usize = 1_000;
 pub(crate) fn routes() -> Vec<Route> {
     let list =
         Operation::get("listDeadLetters", "Dead letters: what receivers refused, and what was given up")
-            .query("stream", "Of this stream only", &text())
+            .query("stream", "Of this stream only, named as in a path", &text())
             .paged()
             .answers::<DeadList>(StatusCode::OK, "A page of them, without telling whom they are about")
-            .problem(StatusCode::NOT_FOUND, "There is no such stream");
+            .problem(StatusCode::NOT_FOUND, "There is no such stream")
+            .problem(StatusCode::CONFLICT, "Several streams are named so; the detail lists some");
     let read = Operation::get("readDeadLetter", "One dead letter, with its claims")
-        .path("stream", "The stream")
+        .stream()
         .path("jti", "The `jti` of the SET")
         .answers::<DeadWhole>(StatusCode::OK, "The dead letter")
         .problem(StatusCode::BAD_REQUEST, "A parameter is wrong")
@@ -45,7 +46,7 @@ pub(crate) fn routes() -> Vec<Route> {
         let all =
             json!({ "type": ["boolean", "null"], "description": "All of the stream; instead of `jti`" });
         operation
-            .path("stream", "The stream")
+            .stream()
             .body(&[], &json!({ "jti": jtis, "all": all }))
             .problem(StatusCode::NOT_FOUND, "There is no such stream, or the stream has no such SET")
     };
@@ -130,7 +131,8 @@ pub(crate) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = Query::read(query.as_deref(), &["stream", "after", "limit"])?;
-    let (stream, limit) = (query.stream("stream")?, query.limit()?);
+    let stream = query.text("stream").map(|named| admin.transmitter.find_stream(named)).transpose()?;
+    let limit = query.limit()?;
     let after = query.text("after").map(read_place).transpose()?;
     let dead = admin.transmitter.dead_letters(stream.as_ref(), after, limit).await?;
     let next = dead.last().filter(|_| dead.len() == limit).map(|last| write_place(last.place));
@@ -141,12 +143,12 @@ pub(crate) async fn list(
 /// `GET /admin/v1/streams/{stream}/dead/{jti}`: one, with its claims, and whether there is later news of its subject.
 pub(crate) async fn read(
     State(admin): State<Arc<Admin>>,
+    OfStream(stream): OfStream,
     path: Result<Path<(String, String)>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::read(query.as_deref(), &[])?;
-    let Path((stream, jti)) = path.map_err(|_| no_such_stream())?;
-    let stream: StreamId = stream.parse().map_err(|_| no_such_stream())?;
+    let Path((_, jti)) = path.map_err(|_| no_such_stream())?;
     let dead = admin.transmitter.dead_letter_of(&stream, &jti).await?;
     let DeadTold { jti, stream_id, event_id, cause, reason, accepted_at, died_at, attempts } = tell(&dead);
     let claims = dead.claims.and_then(|claims| RawValue::from_string(claims).ok());
@@ -159,11 +161,10 @@ pub(crate) async fn read(
 /// `POST /admin/v1/streams/{stream}/dead/redrive`: delivers them again, as the same SETs.
 pub(crate) async fn redrive(
     State(admin): State<Arc<Admin>>,
-    path: Result<Path<String>, PathRejection>,
+    OfStream(stream): OfStream,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let stream = stream_of(path)?;
     let jtis = which(&headers, &body)?;
     let count = admin.transmitter.redrive(&stream, jtis.as_deref()).await?;
     Ok(answer(StatusCode::OK, written(&Redriven { redriven: count })))
@@ -172,11 +173,10 @@ pub(crate) async fn redrive(
 /// `POST /admin/v1/streams/{stream}/dead/discard`: forgets them.
 pub(crate) async fn discard(
     State(admin): State<Arc<Admin>>,
-    path: Result<Path<String>, PathRejection>,
+    OfStream(stream): OfStream,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let stream = stream_of(path)?;
     let jtis = which(&headers, &body)?;
     let count = admin.transmitter.discard(&stream, jtis.as_deref()).await?;
     Ok(answer(StatusCode::OK, written(&Discarded { discarded: count })))

@@ -1,7 +1,7 @@
 //! Replays: a part of a stream's history is delivered again.
 
 use super::audit::NothingChanged;
-use super::request::{Members, Query, RULE, hex_id, stream_of};
+use super::request::{Members, OfStream, Query, RULE};
 use super::route::{Operation, Route, optional_flag, optional_text, optional_time, subject};
 use super::{Admin, answer, time};
 use crate::problem::Problem;
@@ -35,7 +35,7 @@ pub(crate) fn routes() -> Vec<Route> {
         "startReplay",
         "Deliver a part of a stream's history again, or tell what that would be",
     )
-    .path("stream", "The stream")
+    .stream()
     .body(&[], &members)
     .answers::<PreviewTold>(StatusCode::OK, "With `preview`: what would be delivered. Nothing is")
     .answers::<ReplayTold>(StatusCode::CREATED, "It has begun, and goes on by itself")
@@ -46,9 +46,10 @@ pub(crate) fn routes() -> Vec<Route> {
         .problem(StatusCode::BAD_REQUEST, "A parameter is wrong");
     let one = |operation: Operation| {
         operation
-            .path("replay", "Its identifier")
+            .path("replay", "Its identifier, or 4 and more characters with which it alone begins")
             .answers::<ReplayTold>(StatusCode::OK, "The replay")
             .problem(StatusCode::NOT_FOUND, "There is no such replay")
+            .problem(StatusCode::CONFLICT, "Several replays are named so; the detail lists some")
     };
     let read = one(Operation::get("readReplay", "How far a replay has come"))
         .problem(StatusCode::BAD_REQUEST, "A parameter is wrong");
@@ -95,11 +96,10 @@ struct PreviewTold {
 /// `POST /admin/v1/streams/{stream}/replays`: begins one, or with `preview` tells what it would deliver.
 pub(crate) async fn start(
     State(admin): State<Arc<Admin>>,
-    path: Result<Path<String>, PathRejection>,
+    OfStream(stream): OfStream,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let stream = stream_of(path)?;
     let known = ["since", "from_jti", "subject", "fresh_jti", "per_second", "preview"];
     let mut members = Members::read(&headers, &body, &known)?;
     let about = members.value("subject").map(|value| Subject::from_value(value, Strictness::Strict));
@@ -142,7 +142,7 @@ pub(crate) async fn read(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::read(query.as_deref(), &[])?;
-    let id = replay_of(path)?;
+    let id = admin.replay_of(path).await?;
     let replays = admin.transmitter.replays().await?;
     let replay = replays.iter().find(|replay| replay.id == id).ok_or_else(no_such_replay)?;
     Ok(answer(StatusCode::OK, written(&tell(replay))))
@@ -153,7 +153,7 @@ pub(crate) async fn cancel(
     State(admin): State<Arc<Admin>>,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
-    let replay = admin.transmitter.cancel_replay(&replay_of(path)?).await?;
+    let replay = admin.transmitter.cancel_replay(&admin.replay_of(path).await?).await?;
     Ok(answer(StatusCode::OK, written(&tell(&replay))))
 }
 
@@ -162,8 +162,11 @@ fn per_second(asked: u64) -> Result<u32, Invalid> {
     fits.ok_or_else(|| Invalid::new("per_second", RULE, format!("must be 1 to {PER_SECOND_MAX}")))
 }
 
-fn replay_of(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
-    hex_id(path).ok_or_else(no_such_replay)
+impl Admin {
+    async fn replay_of(&self, path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+        let Path(named) = path.map_err(|_| no_such_replay())?;
+        Ok(self.transmitter.find_replay(&named).await?)
+    }
 }
 
 fn no_such_replay() -> Problem {

@@ -1,19 +1,21 @@
 //! What operators send: queries, bodies and the names in a path. What is not known is refused by its name, because a
 //! slip must not widen what a request does.
 
-use super::time;
+use super::{Admin, time};
 use crate::context::{form_pairs, json_body};
 use crate::problem::Problem;
-use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, Path, RawPathParams};
 use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{ETAG, IF_MATCH};
+use http::request::Parts;
 use secevent::json::{Limits, check};
 use secevent::{Invalid, Timestamp};
 use secevent_ssf::StreamId;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// The rule that such a request breaks. It is ours: no standard knows the interface.
 pub(crate) const RULE: &str = "admin";
@@ -58,12 +60,6 @@ impl Query {
     pub(crate) fn time(&self, name: &str) -> Result<Option<Timestamp>, Invalid> {
         let must_be = || Invalid::new(name, RULE, "must be a time as in 2026-01-31T12:00:00Z");
         self.text(name).map(|text| time::read(text).ok_or_else(must_be)).transpose()
-    }
-
-    /// The stream that a parameter names.
-    pub(crate) fn stream(&self, name: &str) -> Result<Option<StreamId>, Problem> {
-        let Some(text) = self.text(name) else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| no_such_stream())
     }
 
     /// How many entries the page is to have.
@@ -130,15 +126,34 @@ impl Members {
     }
 }
 
-/// The stream that the path names.
-pub(crate) fn stream_of(path: Result<Path<String>, PathRejection>) -> Result<StreamId, Problem> {
-    path.ok().and_then(|Path(stream)| stream.parse().ok()).ok_or_else(no_such_stream)
+/// The stream that the part `{stream}` of the path names, in any way that [`Transmitter::find_stream`] knows.
+///
+/// [`Transmitter::find_stream`]: secevent_transmitter::Transmitter::find_stream
+pub(crate) struct OfStream(pub(crate) StreamId);
+
+impl FromRequestParts<Arc<Admin>> for OfStream {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, admin: &Arc<Admin>) -> Result<Self, Problem> {
+        let named = path_stream(parts).await.ok_or_else(no_such_stream)?;
+        Ok(Self(admin.transmitter.find_stream(&named)?))
+    }
+}
+
+/// The part `{stream}` of the path, if it has one that can be read.
+pub(crate) async fn path_stream(parts: &mut Parts) -> Option<String> {
+    let path = RawPathParams::from_request_parts(parts, &()).await.ok()?;
+    path.iter().find(|(name, _)| *name == "stream").map(|(_, named)| named.to_owned())
 }
 
 /// The identifier of ours that the path names: 32 hexadecimal digits, and nothing else names anything.
 pub(crate) fn hex_id(path: Result<Path<String>, PathRejection>) -> Option<String> {
-    let plain = |id: &String| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    path.ok().map(|Path(id)| id).filter(plain)
+    path.ok().map(|Path(id)| id).filter(|id| is_id(id))
+}
+
+/// Whether a text has the form of an identifier of ours.
+pub(crate) fn is_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// The version that a change is about (RFC 9110 section 13.1.1). None if it is about any.

@@ -65,6 +65,15 @@ impl Operation {
         self.parameter("path", name, what, &json!({ "type": "string" }))
     }
 
+    /// The part `{stream}` of the path.
+    pub(crate) fn stream(self) -> Self {
+        let what = "The stream: its identifier, the name that configuration gives it, or 4 and more characters with \
+                    which its identifier alone begins. An identifier wins over a name, and a name over a beginning";
+        self.path("stream", what)
+            .problem(StatusCode::NOT_FOUND, "There is no such stream")
+            .problem(StatusCode::CONFLICT, "Several streams are named so; the detail lists some")
+    }
+
     /// A parameter of the query, which may be left out.
     pub(crate) fn query(self, name: &str, what: &str, schema: &Value) -> Self {
         self.parameter("query", name, what, schema)

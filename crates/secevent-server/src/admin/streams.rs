@@ -1,21 +1,24 @@
 //! Streams as operators see them: how it goes, and whether it goes at all.
 
-use super::request::{Members, Query, RULE, if_match, no_such_stream, stream_of, with_etag};
+use super::audit::ActorTold;
+use super::request::{Members, OfStream, Query, RULE, if_match, no_such_stream, with_etag};
 use super::route::{Operation, Route};
 use super::{Admin, answer, time};
 use crate::problem::Problem;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, RawQuery, State};
+use crate::ssf::done;
+use axum::extract::{RawQuery, State};
 use axum::response::Response;
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use secevent::Invalid;
-use secevent_ssf::{Status, StreamId, UpdateStatus};
+use secevent_ssf::{DefaultSubjects, Status, StreamId, UpdateStatus};
 use secevent_store::Backlog;
-use secevent_transmitter::{StreamFigures, Suspension, TroubleKind};
+use secevent_transmitter::{
+    LastChange, ManageError, Overflow, StreamDetails, StreamFigures, Suspension, TroubleKind,
+};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use utoipa::ToSchema;
 
@@ -25,12 +28,27 @@ pub(crate) fn routes() -> Vec<Route> {
         .query("backlog", "With what the store knows of each", &backlog)
         .paged()
         .answers::<StreamList>(StatusCode::OK, "A page of them");
-    let read = Operation::get("readStream", "One stream: how it goes, and what is owed to it")
-        .path("stream", "The stream")
+    let read = Operation::get("readStream", "One stream: what it is, its state, and what is pending")
+        .stream()
         .answers::<StreamTold>(StatusCode::OK, "The stream")
         .with_etag()
-        .problem(StatusCode::BAD_REQUEST, "A parameter is wrong")
-        .problem(StatusCode::NOT_FOUND, "There is no such stream");
+        .problem(StatusCode::BAD_REQUEST, "A parameter is wrong");
+    let delete = Operation::new(
+        Method::DELETE,
+        "deleteStream",
+        "Delete a stream. What is pending for it is dropped, and its receiver is not told",
+    )
+    .stream()
+    .if_match()
+    .answers_nothing(StatusCode::NO_CONTENT, "It is deleted")
+    .problem(StatusCode::CONFLICT, "Configuration declares the stream");
+    let retry = Operation::post(
+        "retryStream",
+        "Attempt now what waits for its next attempt: one delivery of a suspended stream, all delayed ones of another",
+    )
+    .stream()
+    .answers::<RetryTold>(StatusCode::OK, "What was waiting, and is attempted now")
+    .problem(StatusCode::CONFLICT, "Nothing is sent: the stream is polled or not enabled, or its client is disabled");
     let reason = json!({ "type": ["string", "null"], "maxLength": UpdateStatus::REASON_CHARS_MAX });
     let status = json!({ "type": "string", "enum": ["enabled", "paused", "disabled"] });
     let set_status = Operation::new(
@@ -38,16 +56,16 @@ pub(crate) fn routes() -> Vec<Route> {
         "setStreamStatus",
         "Pause, disable or enable a stream. Its receiver is told",
     )
-    .path("stream", "The stream")
+    .stream()
     .if_match()
     .body(&["status"], &json!({ "status": status, "reason": reason }))
     .answers::<StreamTold>(StatusCode::OK, "The stream, as it is now")
-    .with_etag()
-    .problem(StatusCode::NOT_FOUND, "There is no such stream");
+    .with_etag();
     vec![
         Route::new("/admin/v1/streams", get(self::list), [list]),
-        Route::new("/admin/v1/streams/{stream}", get(self::read), [read]),
+        Route::new("/admin/v1/streams/{stream}", get(self::read).delete(self::delete), [read, delete]),
         Route::new("/admin/v1/streams/{stream}/status", put(self::set_status), [set_status]),
+        Route::new("/admin/v1/streams/{stream}/retry", post(self::retry), [retry]),
     ]
 }
 
@@ -64,8 +82,14 @@ struct StreamList {
 #[derive(Serialize, ToSchema)]
 struct StreamTold {
     stream_id: String,
+    /// The name by which configuration declares it, or did.
+    name: Option<String>,
     client: String,
     issuer: String,
+    /// `push` or `poll`.
+    method: &'static str,
+    /// Where it is pushed to, or polled. What is behind a question mark is hidden.
+    endpoint_url: String,
     /// How many event types it carries: with none of them it sends nothing but verification and status events.
     event_types: usize,
     /// `enabled`, `paused` or `disabled`.
@@ -96,6 +120,82 @@ struct StreamTold {
     again: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     backlog: Option<BacklogTold>,
+    /// What the stream is. Not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<DetailsTold>,
+}
+
+/// What a stream is.
+#[derive(Serialize, ToSchema)]
+struct DetailsTold {
+    /// The name of its receiver in the `aud` of SETs: a string, or an array of them.
+    audience: Value,
+    /// Whether configuration declares it now: then configuration alone changes and deletes it.
+    declared: bool,
+    /// Whether pushes carry an `Authorization` header, which is never shown.
+    has_credential: bool,
+    /// The event types that its receiver asked for. Null if it carries all that its client may have.
+    events_requested: Option<Vec<String>>,
+    /// The event types that it carries.
+    events_delivered: Vec<String>,
+    /// The event types that it may carry.
+    events_supported: Vec<String>,
+    description: Option<String>,
+    /// The subject format that a receiver of SSE ID1 asked for.
+    format: Option<String>,
+    /// `all` or `none`: the subjects that it is about unless its receiver says otherwise.
+    default_subjects: &'static str,
+    /// How many subjects its receiver added or removed.
+    subjects: u64,
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// The last change of it, as far as the log of changes goes back.
+    updated: Option<LastChangeTold>,
+    /// Who set its status. Null if nobody did, as far as the log of changes goes back.
+    status_set: Option<LastChangeTold>,
+    limits: LimitsTold,
+    retention: RetentionTold,
+}
+
+/// When something was changed last, and by whom.
+#[derive(Serialize, ToSchema)]
+struct LastChangeTold {
+    #[schema(format = DateTime)]
+    at: String,
+    actor: ActorTold,
+}
+
+/// How much may be pending for a stream.
+#[derive(Serialize, ToSchema)]
+struct LimitsTold {
+    deliveries: u64,
+    bytes: u64,
+    /// What happens there: `pause` or `drop`.
+    overflow: &'static str,
+}
+
+/// How long things are kept.
+#[derive(Serialize, ToSchema)]
+struct RetentionTold {
+    /// After so long a SET that is not delivered becomes a dead letter.
+    age_max_seconds: u64,
+    dead_kept_seconds: u64,
+    /// How far back events can be replayed.
+    history_seconds: u64,
+}
+
+/// What was waiting for its next attempt, and is attempted now.
+#[derive(Serialize, ToSchema)]
+struct RetryTold {
+    stream_id: String,
+    /// Whether the stream was suspended: then one delivery is attempted now, and the others follow if it is accepted.
+    was_suspended: bool,
+    /// If so: how often in a row nothing could be delivered.
+    failures: u32,
+    /// Deliveries that waited alone for their next attempt and are due now.
+    delayed: usize,
+    /// Attempts that were under way already.
+    in_flight: usize,
 }
 
 /// A receiver's trouble.
@@ -162,22 +262,54 @@ pub(crate) async fn list(
 /// `GET /admin/v1/streams/{stream}`: one, with what the store knows of it.
 pub(crate) async fn read(
     State(admin): State<Arc<Admin>>,
-    path: Result<Path<String>, PathRejection>,
+    OfStream(id): OfStream,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::read(query.as_deref(), &[])?;
-    admin.tell_stream(&stream_of(path)?).await
+    admin.tell_stream(&id).await
+}
+
+/// `DELETE /admin/v1/streams/{stream}`: deletes it, and drops what is pending for it.
+pub(crate) async fn delete(
+    State(admin): State<Arc<Admin>>,
+    OfStream(id): OfStream,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let expected = if_match(&headers)?;
+    admin.transmitter.remove_stream(&id, expected).await.map_err(|error| match error {
+        ManageError::Declared(name) => Problem::conflict(format!(
+            "the stream is declared as {name:?} in the configuration: take it out of the file and restart the server, \
+             then it can be deleted"
+        )),
+        error => error.into(),
+    })?;
+    Ok(done(StatusCode::NO_CONTENT))
+}
+
+/// `POST /admin/v1/streams/{stream}/retry`: has the next attempt made now.
+pub(crate) async fn retry(
+    State(admin): State<Arc<Admin>>,
+    OfStream(id): OfStream,
+) -> Result<Response, Problem> {
+    let retried = admin.transmitter.retry_stream(&id).await?;
+    let told = RetryTold {
+        stream_id: id.to_string(),
+        was_suspended: retried.suspended_after.is_some(),
+        failures: retried.suspended_after.unwrap_or(0),
+        delayed: retried.delayed,
+        in_flight: retried.in_flight,
+    };
+    Ok(answer(StatusCode::OK, serde_json::to_vec(&told).expect("it is text and numbers")))
 }
 
 /// `PUT /admin/v1/streams/{stream}/status`: pauses, disables or enables it for its operator. Its receiver is told, and
 /// cannot enable what an operator paused or disabled (SEM-8).
 pub(crate) async fn set_status(
     State(admin): State<Arc<Admin>>,
-    path: Result<Path<String>, PathRejection>,
+    OfStream(id): OfStream,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let id = stream_of(path)?;
     let mut members = Members::read(&headers, &body, &["status", "reason"])?;
     let status =
         members.text("status")?.ok_or_else(|| Invalid::new("status", RULE, "is required and missing"))?;
@@ -196,7 +328,10 @@ pub(crate) async fn set_status(
 impl Admin {
     async fn tell_stream(&self, id: &StreamId) -> Result<Response, Problem> {
         let figures = self.figures(id).await?.ok_or_else(no_such_stream)?;
-        let told = serde_json::to_vec(&tell(&figures)).expect("a stream is text and numbers");
+        let details = self.transmitter.stream_details(id).await;
+        let details = details.map_err(|error| Problem::ours(&error.into()))?.ok_or_else(no_such_stream)?;
+        let told = StreamTold { details: Some(tell_details(details)), ..tell(&figures) };
+        let told = serde_json::to_vec(&told).expect("a stream is text and numbers");
         Ok(with_etag(answer(StatusCode::OK, told), figures.version))
     }
 
@@ -205,11 +340,56 @@ impl Admin {
     }
 }
 
+fn tell_details(details: StreamDetails) -> DetailsTold {
+    DetailsTold {
+        audience: serde_json::to_value(details.audience).expect("an audience is text"),
+        declared: details.declared,
+        has_credential: details.has_credential,
+        events_requested: details.events_requested,
+        events_delivered: details.events_delivered,
+        events_supported: details.events_supported,
+        description: details.description,
+        format: details.format,
+        default_subjects: match details.default_subjects {
+            DefaultSubjects::All => "all",
+            DefaultSubjects::None => "none",
+        },
+        subjects: details.subjects,
+        created_at: time::told(details.created_at),
+        updated: details.updated.map(tell_last_change),
+        status_set: details.status_set.map(tell_last_change),
+        limits: LimitsTold {
+            deliveries: details.limits.deliveries_max,
+            bytes: details.limits.bytes_max,
+            overflow: match details.limits.overflow {
+                Overflow::Pause => "pause",
+                Overflow::Drop => "drop",
+            },
+        },
+        retention: RetentionTold {
+            age_max_seconds: details.age_max.as_secs(),
+            dead_kept_seconds: details.dead_kept.as_secs(),
+            history_seconds: details.history.as_secs(),
+        },
+    }
+}
+
+fn tell_last_change(LastChange { at, actor }: LastChange) -> LastChangeTold {
+    let (kind, id) = (actor.kind().to_owned(), actor.id().map(str::to_owned));
+    LastChangeTold { at: time::told(at), actor: ActorTold { kind, id } }
+}
+
 fn tell(figures: &StreamFigures) -> StreamTold {
     StreamTold {
         stream_id: figures.stream.to_string(),
+        name: figures.name.clone(),
         client: figures.client.clone(),
         issuer: figures.issuer.clone(),
+        method: match figures.method {
+            secevent_ssf::Method::Push => "push",
+            secevent_ssf::Method::Poll => "poll",
+        },
+        endpoint_url: figures.endpoint_url.clone(),
         event_types: figures.event_types,
         status: figures.status.as_str(),
         reason: figures.reason.clone(),
@@ -226,6 +406,7 @@ fn tell(figures: &StreamFigures) -> StreamTold {
         retries: figures.retries,
         again: figures.again,
         backlog: figures.backlog.map(tell_backlog),
+        details: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The admin listener: who gets in, and what each endpoint does.
 
-use crate::world::{Answer, LOCAL, SESSION_REVOKED, World};
+use crate::world::{Answer, CREDENTIAL, LOCAL, PUSH, SESSION_REVOKED, World};
 use axum::body::Body;
 use http::{Method, Request};
 use secevent_server::MetricsAccess;
@@ -51,6 +51,8 @@ pub(crate) fn endpoints(stream: &str) -> Vec<(Method, String, Value)> {
         (Method::GET, format!("/admin/v1/erasures/{:032x}", 1), Value::Null),
         (Method::GET, "/metrics".to_owned(), Value::Null),
         (Method::GET, "/admin/v1/nothing".to_owned(), Value::Null),
+        (Method::POST, of("/retry"), Value::Null),
+        (Method::DELETE, of(""), Value::Null),
     ]
 }
 
@@ -64,7 +66,10 @@ struct Refused {
 
 impl Refused {
     async fn new(users: &[&str]) -> Self {
-        let world = World::new().await;
+        Self::in_world(World::new().await, users).await
+    }
+
+    async fn in_world(world: World, users: &[&str]) -> Self {
         let (receiver, producer) = (world.token("rp").await, world.token("producer").await);
         let stream = world.stream(&receiver, "/tenant-a").await;
         let refused = Self { world, receiver, producer, stream };
@@ -158,7 +163,9 @@ async fn a_client_with_the_scope_may_do_everything_here_and_nothing_elsewhere() 
     let stream = world.stream(&receiver, "/tenant-a").await["stream_id"].as_str().unwrap().to_owned();
     for (method, path, body) in endpoints(&stream) {
         let answer = world.admin(method, &operator, &path, &body).await;
-        assert!([200, 201, 404].contains(&answer.status), "{path}: {answer:?}");
+        // The stream is polled, so there is nothing to retry.
+        let expected = if path.ends_with("/retry") { vec![409] } else { vec![200, 201, 204, 404] };
+        assert!(expected.contains(&answer.status), "{path}: {answer:?}");
     }
     world.get(&operator, "/tenant-a/ssf/stream").await.is_problem(403, "access_denied");
     world.later(600);
@@ -305,17 +312,33 @@ async fn streams_are_told_in_pages_and_one_by_one() {
     }
     assert_eq!(told, made);
 
-    let whole = refused.get(&refused.of("")).await;
+    let mut whole = refused.get(&refused.of("")).await;
+    let details = whole.as_object_mut().unwrap().remove("details").unwrap();
     assert_eq!(
         whole,
         json!({
-            "stream_id": refused.id(), "client": "rp", "issuer": "https://tr.example/tenant-a", "event_types": 1,
+            "stream_id": refused.id(), "name": null, "client": "rp", "issuer": "https://tr.example/tenant-a",
+            "method": "poll", "endpoint_url": format!("https://tr.example/tenant-a/poll/{}", refused.id()), "event_types": 1,
             "status": "enabled", "reason": null, "held": false, "client_disabled": false,
             "poll_visibility_seconds": 60, "poll_order": "per-subject", "suspended": null,
             "delayed": 0, "pending": 0, "in_flight": 0, "window": whole["window"], "delivered": 1, "retries": 0, "again": 0,
             "backlog": {"pending": 0, "bytes": 0, "oldest": null, "rejected": 1, "abandoned": 0, "dropped": 0, "dead": 1},
         })
     );
+    // finding: C2
+    let created = json!({"at": "2026-11-18T11:06:40Z", "actor": {"kind": "client", "id": "rp"}});
+    assert_eq!(
+        details,
+        json!({
+            "audience": "https://rp.example", "declared": false, "has_credential": false,
+            "events_requested": [SESSION_REVOKED], "events_delivered": [SESSION_REVOKED],
+            "events_supported": details["events_supported"], "description": null, "format": null,
+            "default_subjects": "all", "subjects": 0, "created_at": "2026-11-18T11:06:40Z", "updated": created,
+            "status_set": null, "limits": {"deliveries": 1_000_000, "bytes": 1_073_741_824, "overflow": "pause"},
+            "retention": {"age_max_seconds": 604_800, "dead_kept_seconds": 2_592_000, "history_seconds": 86_400},
+        })
+    );
+    assert!(details["events_supported"].as_array().unwrap().len() > 1, "{details}");
     let listed = refused.get("/admin/v1/streams?limit=1&backlog=true").await;
     assert_eq!(listed["streams"], json!([whole]));
     refused.emit("bob").await;
@@ -326,6 +349,99 @@ async fn streams_are_told_in_pages_and_one_by_one() {
     {
         assert_eq!(figures[name], value, "{name}: {figures}");
     }
+}
+
+// finding: C2
+#[tokio::test]
+async fn a_stream_is_named_by_how_its_identifier_begins_everywhere() {
+    // Here a client may have many streams.
+    let refused = Refused::in_world(World::with_clients(|_| {}).await, &["alice"]).await;
+    let (world, id) = (&refused.world, refused.id().to_owned());
+    let short = &id[..6];
+    let of = |path: &str| format!("/admin/v1/streams/{short}{path}");
+    let jti = refused.dead().await.remove(0);
+    assert_eq!(refused.get(&of("")).await["stream_id"], id);
+    assert_eq!(refused.get(&of(&format!("/dead/{jti}"))).await["stream_id"], id);
+    let dead = refused.get(&format!("/admin/v1/dead?stream={short}")).await;
+    assert_eq!(dead["dead"].as_array().unwrap().len(), 1);
+    let redriven = refused.admin(Method::POST, &of("/dead/redrive"), json!({"jti": [jti]})).await;
+    assert_eq!(redriven.is_answer(200)["redriven"], 1);
+    let preview = json!({"since": "2026-01-01T00:00:00Z", "preview": true});
+    refused.admin(Method::POST, &of("/replays"), preview).await.is_answer(200);
+    // The status is what it was, so the listener enters it, under the whole identifier.
+    refused.admin(Method::PUT, &of("/status"), json!({"status": "enabled"})).await.is_answer(200);
+    let changes = refused.get(&format!("/admin/v1/audit?stream={short}")).await;
+    let told: Vec<_> = changes["changes"].as_array().unwrap().iter().map(|one| &one["action"]).collect();
+    assert_eq!(told, ["stream.enable", "dead.redrive", "stream.create"]);
+    let objects: Vec<_> = changes["changes"].as_array().unwrap().iter().map(|one| &one["object"]).collect();
+    let [whole, of_stream] = [format!("streams/{id}/status"), format!("stream/{id}")];
+    assert_eq!(objects, [&whole, &of_stream, &of_stream]);
+
+    for (named, told) in [
+        (&id[..3], "give 4 characters or more"),
+        ("no%20such", "there is no such stream"),
+        ("%ff", "there is no such stream"),
+    ] {
+        let path = format!("/admin/v1/streams/{named}");
+        let problem = refused.admin(Method::GET, &path, Value::Null).await.is_problem(404, "not_found");
+        assert!(problem["detail"].as_str().unwrap().contains(told), "{problem}");
+    }
+    // With so many streams two begin alike.
+    let mut ids = vec![id.clone()];
+    while !ids.iter().enumerate().any(|(place, one)| ids[..place].iter().any(|other| one[..4] == other[..4]))
+    {
+        assert!(ids.len() < 2_000);
+        let stream = world.post(&refused.receiver, "/tenant-a/ssf/stream", &json!({})).await.is_answer(201);
+        ids.push(stream["stream_id"].as_str().unwrap().to_owned());
+    }
+    let last = &ids[ids.len() - 1];
+    let path = format!("/admin/v1/streams/{}", &last[..4]);
+    for method in [Method::GET, Method::DELETE] {
+        let problem = refused.admin(method, &path, Value::Null).await.is_problem(409, "conflict");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.starts_with("this names 2 streams") && detail.contains(last.as_str()), "{detail}");
+    }
+    let problem =
+        refused.admin(Method::GET, &format!("/admin/v1/dead?stream={}", &last[..4]), Value::Null).await;
+    problem.is_problem(409, "conflict");
+}
+
+// finding: C2, C8
+#[tokio::test]
+async fn a_stream_is_tried_at_once_and_deleted_when_an_operator_asks() {
+    let world = World::new().await;
+    let receiver = world.token("rp").await;
+    let url = "https://rp.example/e?key=hidden-key";
+    let delivery = json!({"method": PUSH, "endpoint_url": url, "authorization_header": CREDENTIAL});
+    let made = world.post(&receiver, "/tenant-a/ssf/stream", &json!({"delivery": delivery})).await;
+    let id = made.is_answer(201)["stream_id"].as_str().unwrap().to_owned();
+    let call = async |method: Method, path: &str| {
+        let path = format!("/admin/v1/streams/{}{path}", &id[..8]);
+        world.admin(method, LOCAL, &path, &Value::Null).await
+    };
+    let shown = call(Method::GET, "").await.is_answer(200);
+    assert_eq!(shown["endpoint_url"], "https://rp.example/e?(hidden)");
+    assert_eq!((&shown["method"], &shown["details"]["has_credential"]), (&json!("push"), &json!(true)));
+    assert!(!shown.to_string().contains("hidden-key"), "{shown}");
+    let retried = call(Method::POST, "/retry").await.is_answer(200);
+    assert_eq!((&retried["stream_id"], &retried["delayed"]), (&json!(id), &json!(0)));
+    let polled = world.stream(&receiver, "/tenant-a").await["stream_id"].as_str().unwrap().to_owned();
+    let problem =
+        world.admin(Method::POST, LOCAL, &format!("/admin/v1/streams/{polled}/retry"), &Value::Null).await;
+    let problem = problem.is_problem(409, "conflict");
+    assert!(problem["detail"].as_str().unwrap().contains("is polled"), "{problem}");
+
+    call(Method::DELETE, "").await.is_empty(204);
+    call(Method::DELETE, "").await.is_problem(404, "not_found");
+    world.get(&receiver, &format!("/tenant-a/ssf/stream?stream_id={id}")).await.is_problem(404, "not_found");
+    // What was done to it is found by its whole identifier.
+    let path = format!("/admin/v1/audit?stream={id}");
+    let changes = world.admin(Method::GET, LOCAL, &path, &Value::Null).await.is_answer(200);
+    let told: Vec<_> = changes["changes"].as_array().unwrap().iter().map(|one| &one["action"]).collect();
+    assert_eq!(told, ["stream.delete", "stream.retry", "stream.create"]);
+    assert_eq!(changes["changes"][0]["actor"]["kind"], "command-line");
+    let gone = world.admin(Method::GET, LOCAL, "/admin/v1/audit?stream=gone", &Value::Null).await;
+    gone.is_problem(404, "not_found");
 }
 
 #[tokio::test]

@@ -28,6 +28,8 @@ enum Step {
     Replay { count: usize },
     /// The receiver is to be had somewhere else.
     StartAfresh,
+    /// An operator asks for an attempt now.
+    TryNow,
     /// All goes well for so many turns: so far a lane moves that is served one after the other.
     Drain { turns: usize },
     /// A lane holds more than it may, moves, and gets more while what was left behind it is read.
@@ -62,6 +64,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (-5_000..30_000_i64).prop_map(|millis| Step::Wait { millis }),
         1 => (1..50_usize).prop_map(|count| Step::Replay { count }),
         1 => Just(Step::StartAfresh),
+        2 => Just(Step::TryNow),
         1 => (1..60_usize).prop_map(|turns| Step::Drain { turns }),
         1 => (0..4_u64, 100..200_usize).prop_map(|(lane, turns)| Step::Overfill { lane, turns }),
         2 => Just(Step::Outage),
@@ -163,6 +166,7 @@ impl Model {
                 };
             }
             Step::Replay { count } => self.replay(count),
+            Step::TryNow => self.try_now()?,
             Step::StartAfresh => {
                 self.outgoing.start_afresh();
                 self.waits.clear();
@@ -171,6 +175,27 @@ impl Model {
             }
         }
         self.check_bounds()
+    }
+
+    fn try_now(&mut self) -> Result<(), TestCaseError> {
+        let before = self.outgoing.suspended().map(|suspended| (suspended.failures, suspended.rests));
+        let hastened = self.outgoing.try_now(self.now);
+        let after = self.outgoing.suspended().map(|suspended| (suspended.failures, suspended.rests));
+        prop_assert_eq!(before, after, "what is known of the failures stays");
+        match before {
+            // One delivery is enough to find out.
+            Some((_, false)) => {
+                prop_assert!(hastened <= 1);
+                if let Some(first) = self.waits.keys().min().copied().filter(|_| hastened == 1) {
+                    self.waits.remove(&first);
+                }
+            }
+            _ => self.waits.clear(),
+        }
+        if before.is_some() && self.on_their_way.is_empty() && self.outgoing.held() > 0 {
+            prop_assert!(self.outgoing.may_push(self.now), "an attempt is possible at once");
+        }
+        Ok(())
     }
 
     fn drain(&mut self, turns: usize) -> Result<(), TestCaseError> {
@@ -267,9 +292,14 @@ impl Model {
     /// One is answered: it fails, perhaps for all, or is accepted.
     fn answer(&mut self, fails: Option<bool>) -> Result<(), TestCaseError> {
         let place = self.on_their_way.remove(0);
-        let before = self.outgoing.suspended().map(|suspended| suspended.failures);
+        let suspended = self.outgoing.suspended();
+        let asked = suspended.is_some_and(|suspended| suspended.asked && suspended.probe == Some(place));
+        let before = suspended.map(|suspended| suspended.failures);
         let Some(speaks_for_all) = fails else {
             self.outgoing.pushed(place, self.now);
+            if asked {
+                self.waits.clear();
+            }
             self.open.remove(&place);
             if place.0 == Queue::Regular {
                 for lane in &self.lanes[&place.1.0] {
@@ -293,7 +323,7 @@ impl Model {
             Consequence::Suspended(suspended) => {
                 let few = before.is_none() && !speaks_for_all && delayed < DELAYED_MAX;
                 prop_assert!(!few || self.failures >= 3, "{} failures suspend it", self.failures);
-                prop_assert_eq!(suspended.failures, before.unwrap_or(0) + 1);
+                prop_assert_eq!(suspended.failures, before.unwrap_or(0) + u32::from(!asked));
                 if suspended.rests {
                     prop_assert_eq!(self.outgoing.window(), 1);
                 } else {

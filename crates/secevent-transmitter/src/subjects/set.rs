@@ -117,6 +117,11 @@ impl SubjectSet {
         })
     }
 
+    /// How many subjects were added or removed, as far as that is kept.
+    pub(crate) fn entries(&self) -> u64 {
+        self.read().as_ref().map_or(0, |said| said.entries)
+    }
+
     pub(super) fn read(&self) -> RwLockReadGuard<'_, Option<Box<Said>>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }

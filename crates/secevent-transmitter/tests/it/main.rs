@@ -16,6 +16,7 @@ mod fairness;
 mod keys;
 mod limits;
 mod network;
+mod operating;
 mod order;
 mod polling;
 mod pushing;
