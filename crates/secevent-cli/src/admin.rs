@@ -1,6 +1,7 @@
 //! How commands find the running server, and talk to its admin listener. None of them opens its store (SEM-28).
 
 pub(crate) mod file;
+pub(crate) mod names;
 
 use crate::config::File;
 use crate::network::{Connect, on_loop, operator_client, reach_fix};
@@ -35,6 +36,28 @@ pub(crate) struct Which {
     admin: Option<String>,
     #[command(flatten)]
     connect: Connect,
+}
+
+/// What every command for operators takes: how it prints its result, and which server is meant.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+impl Common {
+    /// Runs a command against the server that is meant.
+    pub(crate) fn run(&self, command: impl AsyncFnOnce(Server) -> Result<(), Failure>) -> ExitCode {
+        run(&self.which, self.json, command)
+    }
+
+    /// Whether the server may be on another machine, whose files have other names.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.which.admin.is_some()
+    }
 }
 
 /// What all these commands say in their help.
@@ -72,11 +95,6 @@ pub(crate) fn run(
 }
 
 impl Which {
-    /// Whether the server may be on another machine, whose files have other names.
-    pub(crate) fn is_elsewhere(&self) -> bool {
-        self.admin.is_some()
-    }
-
     fn find(&self) -> Result<Server, Failure> {
         let token = std::env::var(TOKEN).ok().filter(|token| !token.is_empty());
         if let Some(url) = &self.admin {
@@ -84,7 +102,7 @@ impl Which {
             let missing = || Failure::misuse(format!("--admin needs a token, and {TOKEN} is not set"));
             let token = token
                 .ok_or_else(|| missing().fix("set it to an access token of a client with the scope admin"))?;
-            return Server::open(url, token, None, false, None, self.connect.of(url)?);
+            return Server::open(url, token, None, false, TlsConfig::default(), self.connect.of(url)?);
         }
         let database = self.database()?;
         let found = AdminFile::read(&database).map_err(|error| {
@@ -96,7 +114,9 @@ impl Which {
             Some(Entrance { url, token: local, certificate }) => {
                 let is_local = token.is_none();
                 let connect_to = self.connect.of(&url)?;
-                Server::open(&url, token.unwrap_or(local), Some(database), is_local, certificate, connect_to)
+                // A certificate for the name of the server does not hold for its address: the file says which one it is.
+                let tls = TlsConfig { only_pem: certificate.unwrap_or_default(), ..TlsConfig::default() };
+                Server::open(&url, token.unwrap_or(local), Some(database), is_local, tls, connect_to)
             }
             None => Err(nobody_there(&database)),
         }
@@ -144,14 +164,12 @@ impl Server {
         token: String,
         store: Option<PathBuf>,
         is_local: bool,
-        certificate: Option<String>,
+        tls: TlsConfig,
         connect_to: Option<ConnectTo>,
     ) -> Result<Self, Failure> {
         let misuse = |error: String| Failure::misuse(format!("--admin: {error}"));
         let parsed = Url::parse(url).ok().filter(|url| !url.cannot_be_a_base());
         let parsed = parsed.ok_or_else(|| misuse(format!("{url:?} is not a URL")))?;
-        // A certificate for the name of the server does not hold for its address: the file says which one it is.
-        let tls = TlsConfig { only_pem: certificate.unwrap_or_default(), ..TlsConfig::default() };
         let client = operator_client(url.trim_end_matches('/'), tls, connect_to)
             .map_err(|error| misuse(format!("{error:#}")))?;
         Ok(Self { client, url: parsed, token, store, is_local })
@@ -204,14 +222,15 @@ impl Server {
         self.read(&self.ask(request, PATIENCE).await?)
     }
 
-    /// Replaces what is at a path, if it is still what was seen.
-    pub(crate) async fn replace(
+    /// The same, if what is at the path is still what was seen.
+    pub(crate) async fn send_if(
         &self,
+        method: Method,
         path: &[&str],
         body: &Value,
         seen: Option<&HeaderValue>,
     ) -> Result<Value, Failure> {
-        let mut request = self.request(Method::PUT, path, &[], Some(body))?;
+        let mut request = self.request(method, path, &[], Some(body))?;
         if let Some(seen) = seen {
             request.headers_mut().insert(IF_MATCH, seen.clone());
         }

@@ -1,6 +1,6 @@
 //! `secevent audit`: who changed what.
 
-use crate::admin::{self, EXIT_CODES, Server, WHICH, Which, text};
+use crate::admin::{Common, EXIT_CODES, Server, WHICH, text};
 use crate::output::{Failure, print, table};
 use crate::replay::{Since, parse_since};
 use clap::Args;
@@ -25,8 +25,8 @@ pub(crate) struct Audit {
     /// What concerns this client
     #[arg(long, value_name = "ID")]
     client: Option<String>,
-    /// What concerns this stream
-    #[arg(long, value_name = "ID")]
+    /// What concerns this stream, as `secevent streams` names it; of one that is gone, its whole identifier
+    #[arg(long, value_name = "STREAM")]
     stream: Option<String>,
     /// What did this, such as stream.update; with a dot at the end, all that begin so
     #[arg(long, value_name = "ACTION")]
@@ -40,16 +40,13 @@ pub(crate) struct Audit {
     /// Go on behind an earlier answer: its `next`
     #[arg(long, value_name = "NEXT")]
     after: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    which: Which,
+    common: Common,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &Audit) -> ExitCode {
-    admin::run(&args.which, args.json, async |server| list(args, &server).await)
+    args.common.run(async |server| list(args, &server).await)
 }
 
 async fn list(args: &Audit, server: &Server) -> Result<(), Failure> {
@@ -62,7 +59,7 @@ async fn list(args: &Audit, server: &Server) -> Result<(), Failure> {
     ];
     let wanted = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let changes = server.list("audit", "changes", &filters, args.after.as_deref(), wanted).await?;
-    if args.json {
+    if args.common.json {
         return changes.print_json("changes");
     }
     if changes.found.is_empty() {

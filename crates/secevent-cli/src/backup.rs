@@ -1,6 +1,6 @@
 //! `secevent backup`: a copy of a running server's store.
 
-use crate::admin::{self, Which};
+use crate::admin::Common;
 use crate::output::{Failure, print, print_json};
 use clap::Args;
 use serde_json::json;
@@ -30,17 +30,14 @@ pub(crate) struct Backup {
     /// The file to write
     #[arg(value_name = "TO.db")]
     to: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    which: Which,
+    common: Common,
 }
 
 /// Has it written.
 pub(crate) fn run(args: &Backup) -> ExitCode {
-    admin::run(&args.which, args.json, async |server| {
-        if args.which.is_elsewhere() && !args.to.is_absolute() {
+    args.common.run(async |server| {
+        if args.common.is_elsewhere() && !args.to.is_absolute() {
             return Err(Failure::misuse(
                 "with --admin the path must be absolute: it is one of the server's machine",
             ));
@@ -48,7 +45,7 @@ pub(crate) fn run(args: &Backup) -> ExitCode {
         let to = std::path::absolute(&args.to).map_err(|error| Failure::misuse(format!("TO.db: {error}")))?;
         let path = to.to_str().ok_or_else(|| Failure::misuse("TO.db must be a name in UTF-8"))?;
         let told = server.send_patiently(&["backup"], &json!({ "path": path })).await?;
-        if args.json {
+        if args.common.json {
             return print_json(&told);
         }
         print(&format!("the store is copied to {}\n", crate::output::message(path)))

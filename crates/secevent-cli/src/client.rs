@@ -1,6 +1,6 @@
 //! `secevent client`: who may call a running server.
 
-use crate::admin::{self, EXIT_CODES, Server, WHICH, Which, number, text};
+use crate::admin::{Common, EXIT_CODES, Server, WHICH, number, text};
 use crate::confirm::Confirm;
 use crate::output::{BOLD, Failure, message, note, print, print_json, safe, table};
 use clap::{Args, Subcommand};
@@ -34,11 +34,8 @@ issuers?, events?, subjects?, token_lifetime_seconds?, jwks?, jwks_uri?, algorit
 {WHICH}
 {EXIT_CODES}"))]
 pub(crate) struct List {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    which: Which,
+    common: Common,
 }
 
 /// Show one client.
@@ -175,11 +172,8 @@ pub(crate) struct Delete {
 struct Named {
     /// The client
     client: String,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    which: Which,
+    common: Common,
 }
 
 /// What a client may do.
@@ -230,7 +224,7 @@ const CLEARABLE: [&str; 8] =
 /// Runs one subcommand.
 pub(crate) fn run(command: &Command) -> ExitCode {
     match command {
-        Command::List(args) => admin::run(&args.which, args.json, async |server| list(args, &server).await),
+        Command::List(args) => args.common.run(async |server| list(args, &server).await),
         Command::Show(args) => args.named.run(async |server| show(&args.named, &server).await),
         Command::Create(args) => args.named.run(async |server| create(args, &server).await),
         Command::Update(args) => args.named.run(async |server| update(args, &server).await),
@@ -245,7 +239,7 @@ pub(crate) fn run(command: &Command) -> ExitCode {
 
 async fn list(args: &List, server: &Server) -> Result<(), Failure> {
     let clients = server.list("clients", "clients", &[], None, usize::MAX).await?.found;
-    if args.json {
+    if args.common.json {
         return print_json(&json!({ "clients": clients }));
     }
     if clients.is_empty() {
@@ -307,14 +301,14 @@ async fn update(args: &Update, server: &Server) -> Result<(), Failure> {
             body.insert(several.to_owned(), Value::Object(all));
         }
     }
-    let updated =
-        server.replace(&["clients", &args.named.client], &Value::Object(body), seen.as_ref()).await?;
+    let (path, body) = (["clients", &args.named.client], Value::Object(body));
+    let updated = server.send_if(Method::PUT, &path, &body, seen.as_ref()).await?;
     args.named.tell(&updated)
 }
 
 async fn switch(named: &Named, verb: &str, server: &Server) -> Result<(), Failure> {
     let client = server.send(Method::POST, &["clients", &named.client, verb], &json!({})).await?;
-    if named.json {
+    if named.common.json {
         return print_json(&client);
     }
     print(&format!("client {} is {}\n", safe(text(&client, "id")), state(&client)))
@@ -325,7 +319,7 @@ async fn rotate(args: &Rotate, server: &Server) -> Result<(), Failure> {
     let told = server.send(Method::POST, &["clients", &args.named.client, "secret"], &body).await?;
     args.named.tell_secret(&told, "new secret of client")?;
     match told["secrets"][1]["until"].as_str() {
-        Some(until) if !args.named.json => note(&format!("the old one is good until {}", safe(until))),
+        Some(until) if !args.named.common.json => note(&format!("the old one is good until {}", safe(until))),
         _ => {}
     }
     Ok(())
@@ -338,7 +332,7 @@ async fn delete(args: &Delete, server: &Server) -> Result<(), Failure> {
         named.client
     ))?;
     server.send(Method::DELETE, &["clients", &named.client], &json!({})).await?;
-    if named.json {
+    if named.common.json {
         return print_json(&json!({ "deleted": named.client }));
     }
     print(&format!("client {} is deleted, with its streams\n", safe(&named.client)))
@@ -346,11 +340,11 @@ async fn delete(args: &Delete, server: &Server) -> Result<(), Failure> {
 
 impl Named {
     fn run(&self, work: impl AsyncFnOnce(Server) -> Result<(), Failure>) -> ExitCode {
-        admin::run(&self.which, self.json, work)
+        self.common.run(work)
     }
 
     fn tell(&self, client: &Value) -> Result<(), Failure> {
-        if self.json {
+        if self.common.json {
             return print_json(client);
         }
         let mut shown = String::new();
@@ -380,7 +374,7 @@ impl Named {
 
     /// Prints a secret by itself, so that it can be piped to where it is to be kept.
     fn tell_secret(&self, client: &Value, what: &str) -> Result<(), Failure> {
-        if self.json {
+        if self.common.json {
             return print_json(client);
         }
         let id = safe(text(client, "id")).to_string();

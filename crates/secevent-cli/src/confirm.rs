@@ -21,15 +21,21 @@ impl Confirm {
         self.yes
     }
 
+    /// Refuses where the question is not answered and nobody can be asked, before anything is looked up for it.
+    pub(crate) fn check(&self, what: &str) -> Result<(), Failure> {
+        if self.yes || std::io::stdin().is_terminal() {
+            return Ok(());
+        }
+        let problem = format!("{what}: this cannot be undone, and there is no terminal to confirm on");
+        Err(Failure::misuse(problem).fix("pass --yes"))
+    }
+
     /// Goes on if that is meant. `what` says what happens, as in "this deletes the stream x".
     pub(crate) fn ask(&self, what: &str) -> Result<(), Failure> {
         if self.yes {
             return Ok(());
         }
-        if !std::io::stdin().is_terminal() {
-            let problem = format!("{what}: this cannot be undone, and there is no terminal to confirm on");
-            return Err(Failure::misuse(problem).fix("pass --yes"));
-        }
+        self.check(what)?;
         let failed = |error: std::io::Error| Failure::failed(format!("the terminal cannot be read: {error}"));
         let mut terminal = std::io::stderr().lock();
         write!(terminal, "{}. This cannot be undone. Continue? [y/N] ", message(what))

@@ -136,6 +136,11 @@ impl Failure {
         text
     }
 
+    /// What is wrong, in words.
+    pub(crate) fn text(&self) -> &str {
+        &self.message
+    }
+
     /// The exit code that goes with it.
     pub(crate) fn exit(&self) -> ExitCode {
         self.exit.into()

@@ -1,6 +1,7 @@
 //! `secevent replay`: a part of a stream's history is delivered again.
 
-use crate::admin::{self, EXIT_CODES, Server, WHICH, Which, many, number, text};
+use crate::admin::names::Names;
+use crate::admin::{Common, EXIT_CODES, Server, WHICH, many, number, text};
 use crate::clock::SystemClock;
 use crate::output::{Failure, note, parse_time, print, print_json, progress, safe, table, utc};
 use crate::set::subject::parse_known;
@@ -39,7 +40,7 @@ per_second}}.
 
 Exit codes: 0 begun, or with --wait ended; 1 not begun, or called off; 2 misuse."))]
 pub(crate) struct Start {
-    /// The stream, as `secevent streams` names it
+    /// The stream, as `secevent streams` names it: its name, or its identifier or the beginning of that
     stream: String,
     /// Events that were accepted since then: a time as in 2026-01-31T12:00:00Z, or a span such as 90s, 30m, 2h, 7d
     #[arg(long, value_name = "TIME|SPAN", group = "what", value_parser = parse_since)]
@@ -62,11 +63,8 @@ pub(crate) struct Start {
     /// Wait until everything is owed again
     #[arg(long)]
     wait: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    which: Which,
+    common: Common,
 }
 
 /// List the replays, and how far they have come.
@@ -76,11 +74,8 @@ JSON: {{replays: [{{id, stream_id, state, total, count, per_second}}]}}.
 {WHICH}
 {EXIT_CODES}"))]
 pub(crate) struct List {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    which: Which,
+    common: Common,
 }
 
 /// Call a replay off. What is owed again by then stays owed.
@@ -90,13 +85,10 @@ JSON: {{id, stream_id, state, total, count, per_second}}.
 {WHICH}
 {EXIT_CODES}"))]
 pub(crate) struct Cancel {
-    /// The replay, as `secevent replay list` names it
+    /// The replay, as `secevent replay list` names it: its identifier, or 4 or more characters with which it alone begins
     id: String,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    which: Which,
+    common: Common,
 }
 
 /// From when on.
@@ -109,11 +101,9 @@ pub(crate) enum Since {
 /// Runs one subcommand.
 pub(crate) fn run(command: &Command) -> ExitCode {
     match command {
-        Command::Start(args) => admin::run(&args.which, args.json, async |server| start(args, &server).await),
-        Command::List(args) => admin::run(&args.which, args.json, async |server| list(args, &server).await),
-        Command::Cancel(args) => {
-            admin::run(&args.which, args.json, async |server| cancel(args, &server).await)
-        }
+        Command::Start(args) => args.common.run(async |server| start(args, &server).await),
+        Command::List(args) => args.common.run(async |server| list(args, &server).await),
+        Command::Cancel(args) => args.common.run(async |server| cancel(args, &server).await),
     }
 }
 
@@ -122,7 +112,7 @@ async fn start(args: &Start, server: &Server) -> Result<(), Failure> {
     let mut body = args.body()?;
     body["preview"] = true.into();
     let preview = server.send_patiently(&path, &body).await?;
-    if args.preview && args.json {
+    if args.preview && args.common.json {
         return print_json(&preview);
     }
     if args.preview {
@@ -137,7 +127,7 @@ async fn start(args: &Start, server: &Server) -> Result<(), Failure> {
     if args.wait {
         replay = ended(server, replay).await?;
     }
-    if args.json {
+    if args.common.json {
         print_json(&replay)?;
     } else {
         print(&line(&replay))?;
@@ -165,13 +155,14 @@ async fn ended(server: &Server, mut replay: Value) -> Result<Value, Failure> {
 
 async fn list(args: &List, server: &Server) -> Result<(), Failure> {
     let told = server.get(&["replays"], &[]).await?;
-    if args.json {
+    if args.common.json {
         return print_json(&told);
     }
+    let names = Names::of(server).await;
     let row = |replay: &Value| {
         let count = |name| number(replay, name).to_string();
         let of = |name| text(replay, name).to_owned();
-        vec![of("id"), of("stream_id"), of("state"), count("count"), count("total"), count("per_second")]
+        vec![of("id"), names.shown(replay), of("state"), count("count"), count("total"), count("per_second")]
     };
     let rows: Vec<Vec<String>> = told["replays"].as_array().into_iter().flatten().map(row).collect();
     if rows.is_empty() {
@@ -182,7 +173,7 @@ async fn list(args: &List, server: &Server) -> Result<(), Failure> {
 
 async fn cancel(args: &Cancel, server: &Server) -> Result<(), Failure> {
     let told = server.send(Method::DELETE, &["replays", &args.id], &json!({})).await?;
-    if args.json { print_json(&told) } else { print(&line(&told)) }
+    if args.common.json { print_json(&told) } else { print(&line(&told)) }
 }
 
 impl Since {

@@ -17,7 +17,12 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let place = Place::new().with("secevent.toml", CONFIG);
+        Self::with("")
+    }
+
+    /// The same, with more configuration.
+    pub(crate) fn with(more: &str) -> Self {
+        let place = Place::new().with("secevent.toml", format!("{CONFIG}{more}"));
         let server = Server::start(&place, "127.0.0.1:0");
         let sink = Sink::open();
         let credential = Secret::new("Bearer credential-of-shop".parse().unwrap());
@@ -33,16 +38,16 @@ impl World {
         Self { place, server, sink, stream: stream.stream_id.to_string() }
     }
 
-    fn emit(&self, subject: &str) {
+    pub(crate) fn emit(&self, subject: &str) {
         let ran = self.server.emit(&self.place, &["caep:session-revoked", "--subject", subject]);
         assert_eq!(ran.code, 0, "{ran:?}");
     }
 
-    fn run(&self, args: &[&str]) -> Ran {
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
         self.place.run(args)
     }
 
-    fn json(&self, args: &[&str]) -> Value {
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
         let ran = self.run(&[args, &["--json"]].concat());
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
         ran.json()
@@ -96,7 +101,8 @@ fn what_was_refused_is_seen_and_delivered_once_the_receiver_is_mended() {
 
     let table = world.run(&["streams"]).ok();
     let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
-    assert_eq!(row[..6], [stream, "shop", "enabled", "0", "-", "1"], "{table}");
+    assert_eq!(row[..3], [&stream[..8], "shop", "push"], "{table}");
+    assert_eq!(row[4..8], ["enabled", "0", "-", "1"], "{table}");
 
     world.sink.refuse(false);
     let again = world.run(&["dead", "redrive", stream, jti]).ok();
@@ -141,6 +147,8 @@ fn what_cannot_be_undone_is_done_on_a_terminal_or_with_yes() {
         &["stream", "delete", "x"][..],
         &["stream", "disable", "x"],
         &["streams", "disable", "x", "--admin", "http://127.0.0.1:1"],
+        &["streams", "delete", "x", "--admin", "http://127.0.0.1:1"],
+        &["clock", "confirm", "--admin", "http://127.0.0.1:1"],
         &["dead", "discard", "x", "--all", "--admin", "http://127.0.0.1:1"],
         &["client", "delete", "x", "--admin", "http://127.0.0.1:1"],
         &["key", "withdraw", "https://events.example.com", "x", "--admin", "http://127.0.0.1:1"],
@@ -383,6 +391,9 @@ fn help() {
         "streams",
         "streams pause",
         "streams disable",
+        "streams show",
+        "streams retry",
+        "streams delete",
         "dead",
         "dead list",
         "dead show",

@@ -19,4 +19,5 @@ mod set;
 mod sources;
 mod story;
 mod stream;
+mod streams;
 mod tls;
