@@ -1,11 +1,11 @@
 //! The clock of the machine, and `secevent clock`: whether a running server deletes records by it.
 
-use crate::admin::{self, EXIT_CODES, Server, WHICH, Which, number, text};
+use crate::admin::{Common, EXIT_CODES, Server, WHICH, number, text};
+use crate::confirm::Confirm;
 use crate::output::{Failure, print, print_json};
 use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 pub(crate) use secevent_server::SystemClock;
@@ -13,7 +13,7 @@ pub(crate) use secevent_server::SystemClock;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Show(Show),
-    Confirm(Confirm),
+    Confirm(ConfirmClock),
 }
 
 /// Show the server's clock, and the time by which it deletes records.
@@ -27,11 +27,8 @@ JSON: {{now, expiry_now, ahead_seconds, needs_confirmation}}.
 {WHICH}
 {EXIT_CODES}"))]
 pub(crate) struct Show {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    which: Which,
+    common: Common,
 }
 
 /// Confirm that the server's clock is right: records are deleted by it from now on.
@@ -42,50 +39,31 @@ Compare the time with that of another machine first: what is deleted does not co
 JSON: {{now, expiry_now, ahead_seconds, needs_confirmation}}.
 {WHICH}
 {EXIT_CODES}"))]
-pub(crate) struct Confirm {
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+pub(crate) struct ConfirmClock {
     #[command(flatten)]
-    which: Which,
+    confirm: Confirm,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// Runs a command.
 pub(crate) fn run(command: &Command) -> ExitCode {
     match command {
-        Command::Show(args) => admin::run(&args.which, args.json, async |server| {
-            tell(&server.get(&["clock"], &[]).await?, args.json)
-        }),
-        Command::Confirm(args) => {
-            admin::run(&args.which, args.json, async |server| confirm(args, &server).await)
+        Command::Show(args) => {
+            args.common.run(async |server| tell(&server.get(&["clock"], &[]).await?, args.common.json))
         }
+        Command::Confirm(args) => args.common.run(async |server| confirm(args, &server).await),
     }
 }
 
-async fn confirm(args: &Confirm, server: &Server) -> Result<(), Failure> {
-    if !args.yes {
+async fn confirm(args: &ConfirmClock, server: &Server) -> Result<(), Failure> {
+    args.confirm.check("this deletes records by the server's clock")?;
+    if !args.confirm.is_given() {
         let state = server.get(&["clock"], &[]).await?;
-        ask(&format!("the server's clock says {}: is that right?", text(&state, "now")))?;
+        let now = text(&state, "now");
+        args.confirm.ask(&format!("this deletes records by the server's clock, which says {now}"))?;
     }
-    tell(&server.send(Method::POST, &["clock", "confirm"], &json!({})).await?, args.json)
-}
-
-fn ask(question: &str) -> Result<(), Failure> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::misuse("there is no terminal to confirm on").fix("pass --yes"));
-    }
-    let failed = |error: std::io::Error| Failure::failed(format!("cannot ask: {error}"));
-    eprint!("{question} [y/N] ");
-    std::io::stderr().flush().map_err(failed)?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).map_err(failed)?;
-    match answer.trim().eq_ignore_ascii_case("y") {
-        true => Ok(()),
-        false => Err(Failure::failed("the clock is not confirmed")),
-    }
+    tell(&server.send(Method::POST, &["clock", "confirm"], &json!({})).await?, args.common.json)
 }
 
 fn tell(state: &Value, json: bool) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! `secevent erase`: a person's data is erased, and it is shown that nothing is left.
 
-use crate::admin::{self, Server, WHICH, Which, many, number, text};
+use crate::admin::{Common, Server, WHICH, many, number, text};
 use crate::confirm::Confirm;
 use crate::output::{Failure, message, note, print, print_json, progress, safe};
 use crate::set::subject::parse_known;
@@ -40,23 +40,20 @@ pub(crate) struct Erase {
     /// Write the files of the store anew at the end: nothing is accepted meanwhile
     #[arg(long)]
     rewrite: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    which: Which,
+    common: Common,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &Erase) -> ExitCode {
-    admin::run(&args.which, args.json, async |server| erase(args, &server).await)
+    args.common.run(async |server| erase(args, &server).await)
 }
 
 async fn erase(args: &Erase, server: &Server) -> Result<(), Failure> {
     let mut body = json!({ "subject": args.subject, "dry_run": true });
     if args.dry_run || !args.confirm.is_given() {
         let foreseen = server.send_patiently(&["erasures"], &body).await?;
-        if args.dry_run && args.json {
+        if args.dry_run && args.common.json {
             return print_json(&foreseen);
         }
         if args.dry_run {
@@ -72,7 +69,7 @@ async fn erase(args: &Erase, server: &Server) -> Result<(), Failure> {
     let begun = server.send(Method::POST, &["erasures"], &body).await?;
     let ended = ended(server, begun).await?;
     let left = &ended["left"];
-    if args.json {
+    if args.common.json {
         print_json(&ended)?;
     } else {
         print(&format!("erased: {}\n", amounts(&ended["erased"])))?;

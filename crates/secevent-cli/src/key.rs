@@ -1,6 +1,6 @@
 //! `secevent key`: the keys that issuers sign with, and the master key.
 
-use crate::admin::{self, EXIT_CODES, Server, WHICH, Which, many, number, text};
+use crate::admin::{Common, EXIT_CODES, Server, WHICH, many, number, text};
 use crate::confirm::Confirm;
 use crate::input;
 use crate::output::{BOLD, Failure, note, parse_time, pretty, print, print_json, safe, table, utc};
@@ -180,21 +180,6 @@ JSON: {{sealed_anew, master_key}}; the master key by its fingerprint.
 pub(crate) struct Rewrap {
     #[command(flatten)]
     common: Common,
-}
-
-#[derive(Debug, Args)]
-struct Common {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    which: Which,
-}
-
-impl Common {
-    fn run(&self, command: impl AsyncFnOnce(Server) -> Result<(), Failure>) -> ExitCode {
-        admin::run(&self.which, self.json, command)
-    }
 }
 
 /// Runs one subcommand.
