@@ -4,7 +4,7 @@ pub(crate) mod file;
 pub(crate) mod names;
 
 use crate::config::File;
-use crate::network::{Connect, on_loop, operator_client, reach_fix};
+use crate::network::{Trust, on_loop, operator_client, reach_fix};
 use crate::output::{Failure, note, print_json};
 use bytes::Bytes;
 use clap::Args;
@@ -35,7 +35,7 @@ pub(crate) struct Which {
     #[arg(long, value_name = "URL", env = "SECEVENT_ADMIN", hide_env_values = true)]
     admin: Option<String>,
     #[command(flatten)]
-    connect: Connect,
+    trust: Trust,
 }
 
 /// What every command for operators takes: how it prints its result, and which server is meant.
@@ -102,7 +102,7 @@ impl Which {
             let missing = || Failure::misuse(format!("--admin needs a token, and {TOKEN} is not set"));
             let token = token
                 .ok_or_else(|| missing().fix("set it to an access token of a client with the scope admin"))?;
-            return Server::open(url, token, None, false, TlsConfig::default(), self.connect.of(url)?);
+            return Server::open(url, token, None, false, self.trust.tls()?, self.trust.connect.of(url)?);
         }
         let database = self.database()?;
         let found = AdminFile::read(&database).map_err(|error| {
@@ -113,7 +113,7 @@ impl Which {
         match found {
             Some(Entrance { url, token: local, certificate }) => {
                 let is_local = token.is_none();
-                let connect_to = self.connect.of(&url)?;
+                let connect_to = self.trust.connect.of(&url)?;
                 // A certificate for the name of the server does not hold for its address: the file says which one it is.
                 let tls = TlsConfig { only_pem: certificate.unwrap_or_default(), ..TlsConfig::default() };
                 Server::open(&url, token.unwrap_or(local), Some(database), is_local, tls, connect_to)

@@ -167,6 +167,29 @@ fn a_server_is_tried_before_its_name_resolves() {
 }
 
 #[test]
+fn an_operator_elsewhere_names_the_authority_of_the_admin_listener() {
+    let names = "[server]\nadmin_names = [\"secevent.internal\"]";
+    let place = Place::new().with("secevent.toml", TLS.replacen("[server]", names, 1) + CONFIG);
+    write_certificate(&place, "public", "127.0.0.1");
+    write_certificate(&place, "admin", "secevent.internal");
+    let _server = Server::start(&place);
+    let (url, token) = crate::admin::entrance(&place);
+    let address = url.strip_prefix("https://").unwrap();
+    let url = format!("https://secevent.internal:{}", address.rsplit(':').next().unwrap());
+    let run = |more: &[&str]| {
+        let args = [&["streams", "--admin", &url, "--connect-to", address], more].concat();
+        place.run_in(&[("SECEVENT_ADMIN_TOKEN", &token)], &args)
+    };
+    assert_eq!(run(&["--ca", "admin.pem"]).ok(), "there are no streams\n");
+    let ran = run(&[]);
+    assert!(ran.code == 1 && ran.stderr.contains("--ca"), "{ran:?}");
+    let ran = run(&["--ca", "public.pem"]);
+    assert!(ran.code == 1 && ran.stderr.contains("TLS failed"), "{ran:?}");
+    let ran = run(&["--ca", "absent.pem"]);
+    assert!(ran.code == 2 && ran.stderr.contains("absent.pem"), "{ran:?}");
+}
+
+#[test]
 fn a_server_without_its_certificate_does_not_start() {
     let place = Place::new().with("secevent.toml", format!("{TLS}{CONFIG}"));
     write_certificate(&place, "admin", "secevent.internal");
