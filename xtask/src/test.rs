@@ -61,7 +61,7 @@ pub(crate) fn all(options: &Options) -> Result<Counts> {
 /// What the tests need besides cargo. The OpenSSL headers count only while a test oracle links them.
 pub(crate) fn check_build_tools() -> Result<()> {
     let lock = fs::read_to_string(root()?.join("Cargo.lock")).context("Cargo.lock")?;
-    let mut needs = vec![Need::CCompiler];
+    let mut needs = vec![Need::CCompiler, Need::Make];
     if lock.contains("name = \"openssl-sys\"") {
         needs.push(Need::OpenSsl);
     }

@@ -60,6 +60,8 @@ pub(crate) fn shown(command: &Command) -> String {
 pub(crate) enum Need {
     /// For the cryptography and for SQLite.
     CCompiler,
+    /// For the allocator.
+    Make,
     /// For the fuzzing engine.
     CxxCompiler,
     /// For josekit alone, a second opinion in the tests of signatures.
@@ -70,6 +72,7 @@ impl Need {
     fn name(self) -> &'static str {
         match self {
             Self::CCompiler => "a C compiler",
+            Self::Make => "make",
             Self::CxxCompiler => "a C++ compiler",
             Self::OpenSsl => "the OpenSSL headers and pkg-config (for a test oracle only)",
         }
@@ -83,6 +86,7 @@ impl Need {
             Self::CxxCompiler => {
                 ["c++", "g++", "clang++"].iter().any(|compiler| answers(compiler, &["--version"]))
             }
+            Self::Make => answers("make", &["--version"]),
             Self::OpenSsl => answers("pkg-config", &["--exists", "openssl"]),
         }
     }
@@ -90,6 +94,7 @@ impl Need {
     fn debian_packages(self) -> &'static [&'static str] {
         match self {
             Self::CCompiler => &["gcc", "libc6-dev"],
+            Self::Make => &["make"],
             Self::CxxCompiler => &["g++"],
             Self::OpenSsl => &["libssl-dev", "pkg-config"],
         }

@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use std::convert::Infallible;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context as Polling, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -63,6 +64,8 @@ enum Attack {
     H2Bodies,
     /// The same with a token.
     H2BodiesWithToken,
+    /// 10 000 guesses at the secret of a client, all at once.
+    Guesses,
 }
 
 /// One line of the table.
@@ -98,6 +101,7 @@ fn main() -> Result<()> {
             Attack::H2BodiesWithToken => {
                 runtime.block_on(h2_bodies(&bench, attackers.handle(), time, true))?
             }
+            Attack::Guesses => runtime.block_on(guesses(&bench, attackers.handle()))?,
         };
         let name = attack.to_possible_value().map_or_else(String::new, |name| name.get_name().to_owned());
         for Line { what, measured, promised, holds } in lines {
@@ -118,6 +122,8 @@ impl Attack {
             Self::HalfHeads => 60,
             Self::SilentTls => 20,
             Self::H2Bodies | Self::H2BodiesWithToken => 30,
+            // It is over when all guesses are answered.
+            Self::Guesses => 0,
         }
     }
 }
@@ -199,7 +205,7 @@ async fn silent_tls(bench: &Bench, attackers: &Handle, time: Duration) -> Result
     let slowest = times.iter().max().copied().unwrap_or_default();
     Ok(vec![Line {
         what: format!("slowest of {HANDSHAKES} honest handshakes"),
-        measured: told(slowest),
+        measured: milliseconds(slowest),
         promised: "1 s".to_owned(),
         holds: slowest <= Duration::from_secs(1),
     }])
@@ -360,6 +366,125 @@ impl Body for Unfinished {
     }
 }
 
+const GUESSES_PER_CONNECTION: usize = 100;
+const GUESSING_CONNECTIONS: usize = 100;
+const GUESSED: &str = "receiver";
+
+/// Guesses at the secret of a client, while its owner asks for a token: from an address of its own, then from the
+/// address of the guesses.
+async fn guesses(bench: &Bench, attackers: &Handle) -> Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    for (whose, owner) in [("another address", [127, 0, 0, 3]), ("the same address", GUESSERS)] {
+        let product = blocking(|| Product::start(bench, &Setup::new(1).default_limits()))?;
+        let port = product.port();
+        let (start, _) = tokio::sync::watch::channel(false);
+        let mut crowd = JoinSet::new();
+        for connection in 0..GUESSING_CONNECTIONS {
+            crowd.spawn_on(guess(port, connection, start.subscribe()), attackers);
+        }
+        sleep(Duration::from_secs(1)).await;
+        let before = product.usage()?;
+        let begun = Instant::now();
+        start.send_replace(true);
+        let form = product.token_form(GUESSED);
+        let asking = timeout(Duration::from_secs(30), token_of_owner(port, owner.into(), &form));
+        let (tries, until_token) = asking.await.context("the owner gets no token")??;
+        let mut judged = 0;
+        while let Some(guessed) = crowd.join_next().await {
+            judged += guessed??;
+        }
+        let (took, spent) = (begun.elapsed(), product.usage()?);
+        let cpu = Duration::from_secs_f64(spent.cpu_seconds - before.cpu_seconds);
+        let count = GUESSING_CONNECTIONS * GUESSES_PER_CONNECTION;
+        lines.push(Line {
+            what: format!("token of the owner at {whose}, in {tries} requests"),
+            measured: milliseconds(until_token),
+            promised: "2 s".to_owned(),
+            holds: until_token <= Duration::from_secs(2),
+        });
+        lines.push(Line {
+            what: format!("CPU time of {count} guesses, answered in {}", milliseconds(took)),
+            measured: milliseconds(cpu),
+            promised: "1 s".to_owned(),
+            holds: cpu <= Duration::from_secs(1),
+        });
+        lines.push(Line {
+            what: "guesses that were compared with the secret".to_owned(),
+            measured: judged.to_string(),
+            promised: String::new(),
+            holds: true,
+        });
+    }
+    Ok(lines)
+}
+
+const GUESSERS: [u8; 4] = [127, 0, 0, 2];
+
+/// Sends many guesses at once over one connection. Returns how many were judged.
+async fn guess(port: u16, connection: usize, mut start: tokio::sync::watch::Receiver<bool>) -> Result<u64> {
+    let tcp = connect_from(GUESSERS.into(), port).await?;
+    let (sender, connecting) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tcp)).await?;
+    let connecting = tokio::spawn(connecting);
+    start.wait_for(|started| *started).await?;
+    let mut guesses = JoinSet::new();
+    for number in 0..GUESSES_PER_CONNECTION {
+        let secret = format!("{connection}-{number}");
+        let form = format!("grant_type=client_credentials&client_id={GUESSED}&client_secret={secret}");
+        let request = Request::post(format!("http://127.0.0.1:{port}/oauth/token"))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Full::new(Bytes::from(form)))?;
+        let mut sender = sender.clone();
+        guesses.spawn(async move {
+            sender.ready().await?;
+            anyhow::Ok(sender.send_request(request).await?.status())
+        });
+    }
+    let mut judged = 0;
+    while let Some(answered) = guesses.join_next().await {
+        match answered??.as_u16() {
+            400 | 401 => judged += 1,
+            429 => {}
+            other => bail!("a guess was answered with {other}"),
+        }
+    }
+    connecting.abort();
+    Ok(judged)
+}
+
+/// Asks for a token as a client does: again after `Retry-After`. Returns the number of requests and the time it took.
+async fn token_of_owner(port: u16, owner: Ipv4Addr, form: &str) -> Result<(u64, Duration)> {
+    let begun = Instant::now();
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let tcp = connect_from(owner, port).await?;
+        let (mut sender, connecting) = hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await?;
+        let connecting = tokio::spawn(connecting);
+        let request = Request::post("/oauth/token")
+            .header("host", format!("127.0.0.1:{port}"))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Full::new(Bytes::from(form.to_owned())))?;
+        let answer = sender.send_request(request).await?;
+        connecting.abort();
+        match answer.status().as_u16() {
+            200 => return Ok((tries, begun.elapsed())),
+            429 => {
+                let seconds = answer.headers().get("retry-after").and_then(|value| value.to_str().ok());
+                let seconds = seconds.and_then(|value| value.parse().ok()).context("429 has Retry-After")?;
+                sleep(Duration::from_secs(seconds)).await;
+            }
+            other => bail!("the owner was answered with {other}"),
+        }
+    }
+}
+
+async fn connect_from(address: Ipv4Addr, port: u16) -> Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((address, 0).into())?;
+    Ok(socket.connect((Ipv4Addr::LOCALHOST, port).into()).await?)
+}
+
 // ---- Honest clients.
 
 /// A receiver of pushes that counts them.
@@ -395,7 +520,7 @@ impl Receiver {
     }
 }
 
-/// A producer that connects anew for each event, and a probe of health.
+/// A producer that opens a connection for each event, and a probe of health.
 struct Honest<'a> {
     product: &'a Product,
     receiver: Option<&'a Receiver>,
@@ -405,7 +530,7 @@ struct Honest<'a> {
 /// What honest clients have seen.
 struct Seen {
     accepted: Vec<Duration>,
-    failed: u64,
+    failed: Vec<String>,
     ready: u64,
     not_ready: u64,
     pushed: u64,
@@ -432,7 +557,7 @@ impl<'a> Honest<'a> {
         let pushed_before = pushed();
         let mut seen = Seen {
             accepted: Vec::new(),
-            failed: 0,
+            failed: Vec::new(),
             ready: 0,
             not_ready: 0,
             pushed: 0,
@@ -444,7 +569,8 @@ impl<'a> Honest<'a> {
             let asked = Instant::now();
             match timeout(Duration::from_secs(10), self.emit(number)).await {
                 Ok(Ok(())) => seen.accepted.push(asked.elapsed()),
-                Ok(Err(_)) | Err(_) => seen.failed += 1,
+                Ok(Err(error)) => seen.failed.push(format!("{error:#}")),
+                Err(_) => seen.failed.push("no answer within 10 s".to_owned()),
             }
             if number.is_multiple_of(20) {
                 let ready = blocking(|| self.product.is_ready());
@@ -495,15 +621,18 @@ impl Seen {
         let mut lines = vec![
             Line {
                 what: format!("p99 of {} accepts on new connections", self.accepted.len()),
-                measured: told(p99),
-                promised: format!("5 times quiet ({})", told(quiet_p99)),
+                measured: milliseconds(p99),
+                promised: format!("5 times quiet ({})", milliseconds(quiet_p99)),
                 holds: p99 <= quiet_p99 * 5 && !self.accepted.is_empty(),
             },
             Line {
                 what: "accepts that failed".to_owned(),
-                measured: self.failed.to_string(),
+                measured: match self.failed.first() {
+                    None => "0".to_owned(),
+                    Some(first) => format!("{}: {first}", self.failed.len()),
+                },
                 promised: "0".to_owned(),
-                holds: self.failed == 0,
+                holds: self.failed.is_empty(),
             },
             Line {
                 what: "health checks that failed".to_owned(),
@@ -524,7 +653,7 @@ impl Seen {
     }
 }
 
-fn told(time: Duration) -> String {
+fn milliseconds(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1_000.0)
 }
 

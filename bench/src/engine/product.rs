@@ -31,6 +31,8 @@ pub struct Setup {
     pub server: Vec<String>,
     /// How many files the process may have open, if not as many as this one.
     pub files_max: Option<u32>,
+    /// Whether clients are limited as they are by default.
+    pub default_limits: bool,
 }
 
 impl Setup {
@@ -43,6 +45,7 @@ impl Setup {
             default_subjects: "ALL",
             server: Vec::new(),
             files_max: None,
+            default_limits: false,
         }
     }
 
@@ -68,6 +71,11 @@ impl Setup {
         Self { files_max: Some(files_max), ..self }
     }
 
+    /// Limits clients as the defaults do.
+    pub fn default_limits(self) -> Self {
+        Self { default_limits: true, ..self }
+    }
+
     fn to_toml(&self, port: u16, database: &str) -> String {
         let mut text = format!(
             r#"[server]
@@ -82,12 +90,7 @@ key = {{ env = "{KEY_VARIABLE}" }}
 allow_networks = ["127.0.0.0/8"]
 allow_ports = {receivers:?}
 allow_plain_http = true
-[limits]
-# Whoever makes ten thousand streams at once is not held up, and each row asks for tokens of its own.
-requests_per_second = 1000000
-requests_burst = 1000000
-tokens_per_second = 1000
-tokens_burst = 1000
+{limits}
 [[issuer]]
 url = "http://127.0.0.1:{port}"
 algorithm = "{algorithm}"
@@ -104,6 +107,7 @@ scopes = ["events.write"]
 "#,
             server = self.server.join("\n"),
             receivers = self.receivers,
+            limits = if self.default_limits { "" } else { LIMITS },
             algorithm = self.algorithm,
             default_subjects = self.default_subjects,
         );
@@ -116,6 +120,14 @@ scopes = ["events.write"]
         text
     }
 }
+
+const LIMITS: &str = "\
+[limits]
+# Whoever makes ten thousand streams at once is not held up, and each row asks for tokens of its own.
+requests_per_second = 1000000
+requests_burst = 1000000
+tokens_per_second = 1000
+tokens_burst = 1000";
 
 const KEY_VARIABLE: &str = "SECEVENT_BENCH_KEY";
 /// The master key and the clients' secret: nothing here is worth hiding.
@@ -230,10 +242,15 @@ impl Product {
 
     /// An access token. They are good for some minutes: each row asks for its own.
     pub fn token(&self, client: &str) -> Result<String> {
-        let form = format!("grant_type=client_credentials&client_id={client}&client_secret={SECRET}");
+        let form = self.token_form(client);
         let headers = [("Content-Type", "application/x-www-form-urlencoded")];
         let answer = http::json(self.port, "POST", "/oauth/token", &headers, &form)?;
         Ok(answer["access_token"].as_str().context("there is no access token")?.to_owned())
+    }
+
+    /// What a client sends to ask for an access token.
+    pub fn token_form(&self, client: &str) -> String {
+        format!("grant_type=client_credentials&client_id={client}&client_secret={SECRET}")
     }
 
     /// A load of this event for it.

@@ -336,10 +336,10 @@ impl Server {
     }
 }
 
-/// The header in which the server's log of changes is told who runs a command.
+/// The header that says in the server's audit log who runs a command.
 const USER: &str = "secevent-user";
 
-/// The user of the operating system; with `sudo`, whoever asked for it too. In the form of a header: ASCII.
+/// The user of the operating system; with `sudo`, the user who called it too. In the form of a header: ASCII.
 fn os_user() -> String {
     let of_environment = |name| std::env::var(name).ok().filter(|user| !user.is_empty());
     #[cfg(unix)]

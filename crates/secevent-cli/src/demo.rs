@@ -105,7 +105,7 @@ pub(crate) async fn run(args: Demo) -> anyhow::Result<()> {
     lines.keep_but(PRODUCER_SHOWN);
     let emitted = emit(&issuer, &secrets, &event, &lines).await;
     if emitted.is_ok() {
-        done("it is on disk, with one delivery for each stream; only now is the producer told");
+        done("it is on disk, with one delivery for each stream; only now does the producer get its answer");
     }
 
     if emitted.is_ok() {

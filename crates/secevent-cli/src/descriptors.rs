@@ -58,7 +58,7 @@ pub(crate) fn share(limit: Option<u64>, public: u32, outgoing: u32) -> Shares {
     let narrow = |count: u64, wanted: u32| u32::try_from(count).unwrap_or(u32::MAX).min(wanted);
     let admin = (limit / 32).clamp(ADMIN_MIN, ADMIN_MAX);
     let left = limit.saturating_sub(RESERVED + admin);
-    // Deliveries are what the server is for: they have their third whoever connects.
+    // Deliveries are what the server is for: they keep their third however many peers connect.
     let pushes = narrow((left / 3).max(CONNECTIONS_MIN), outgoing);
     let others = left.saturating_sub(u64::from(pushes)).max(CONNECTIONS_MIN);
     Shares {

@@ -74,7 +74,7 @@ async fn erase(args: &Erase, server: &Server) -> Result<(), Failure> {
     } else {
         print(&format!("erased: {}\n", amounts(&ended["erased"])))?;
         if let Some(reason) = ended["not_rewritten"].as_str() {
-            note(&format!("the files are not written anew: {}", message(reason)));
+            note(&format!("the files are not rewritten: {}", message(reason)));
         }
         match left["nothing"] == true {
             true => print("looked for again, in what is kept and in the files: 0 left\n")?,

@@ -1,11 +1,11 @@
-//! About whom a source or a producer may speak (SEM-20, SEM-32).
+//! Which subjects a source or a producer may speak about (SEM-20, SEM-32).
 
 use secevent::risc::IdentifierChanged;
 use secevent::ssf::{StreamUpdated, Verification};
 use secevent::{EventType, Identifier, Set, Subject, Vocabulary};
 use serde_json::{Map, Value};
 
-/// About whom a source may speak (SEM-20). What it says about others is recorded and not acted on.
+/// Which subjects a source may speak about (SEM-20). What it says about others is recorded and not acted on.
 ///
 /// ```
 /// use secevent::Subject;
@@ -22,7 +22,7 @@ pub enum Authority {
     /// About everybody.
     #[default]
     Anybody,
-    /// About those whom these lists name, and nobody else.
+    /// The subjects in these lists, and no others.
     Over {
         /// The domains of e-mail addresses (`email`) and the hosts of accounts (`account`). Letter case does not
         /// matter; a subdomain is another domain.
@@ -56,7 +56,7 @@ impl Authority {
         }
     }
 
-    /// Whether it extends to everybody whom the payload of an event names beside the event's subject: a receiver may
+    /// Whether it extends to every subject that the payload of an event names beside the event's subject: a receiver may
     /// read the subject there (LEGACY-14), and a new identifier of the subject is a further name of it. A payload
     /// that names nobody is covered.
     pub fn covers_payload(&self, event_type: &str, payload: &str) -> bool {
@@ -75,7 +75,7 @@ impl Authority {
         })
     }
 
-    /// Whether it extends to everybody whom a SET names, in its claims and in its events. A SET that names nobody is
+    /// Whether it extends to every subject that a SET names, in its claims and in its events. A SET that names nobody is
     /// not covered, unless it is about its stream.
     pub(crate) fn covers_set(&self, set: &Set) -> bool {
         let Self::Over { issuers, .. } = self else { return true };

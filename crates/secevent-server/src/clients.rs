@@ -146,7 +146,7 @@ pub struct Clients {
     ports: ClientPorts,
 }
 
-/// How many names that are no client's are told apart.
+/// How many names that belong to no client are counted one by one.
 const STRANGERS: usize = 256;
 /// Clients whose failures are figures of their own.
 const FIGURES_MAX: usize = 100;

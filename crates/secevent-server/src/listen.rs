@@ -86,7 +86,7 @@ pub struct ListenLimits {
     /// answer may lie there without a byte of it being taken: then the connection is cut. Default: 30 s.
     pub body_timeout: Duration,
     /// Bytes of request bodies that are held, of all connections together. At the limit the request that has waited
-    /// longest for the rest of its body is answered with 503. Default: 64 MiB.
+    /// longest for the rest of its body is answered with 503. Default: 32 MiB.
     pub bodies_bytes_max: u64,
     /// The same for requests that have not brought an accepted token, within the other limit. Default: 16 MiB.
     pub unproven_bodies_bytes_max: u64,
@@ -113,8 +113,8 @@ impl Default for ListenLimits {
             first_head_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
-            bodies_bytes_max: 64 * 1024 * 1024,
-            unproven_bodies_bytes_max: 16 * 1024 * 1024,
+            bodies_bytes_max: 32 * 1024 * 1024,
+            unproven_bodies_bytes_max: 8 * 1024 * 1024,
             head_bytes_max: 32 * 1024,
             headers_max: 100,
             streams_per_connection_max: 100,

@@ -34,7 +34,7 @@ struct Turn {
     rest: bool,
     /// Somebody cut the log's file off.
     cut_off: bool,
-    /// It was reported that the log cannot begin anew.
+    /// It was reported that the log cannot be restarted.
     reported: bool,
     closing: bool,
 }
@@ -117,7 +117,7 @@ impl Checkpoints {
         std::mem::take(&mut self.turn().cut_off)
     }
 
-    /// The pages of a log that is much longer than it should be, once until it begins anew: another program, or a backup,
+    /// The pages of a log that is much longer than it should be, once until it is restarted: another program, or a backup,
     /// reads an older state of the store, and the log grows for as long.
     fn take_overlong(&self) -> Option<usize> {
         let mut turn = self.turn();
@@ -143,7 +143,7 @@ impl Checkpoints {
             drop(turn);
             // A failure leaves everything in the log. If the disk is full, the writer gives up its reserve for it.
             if let Some(log_pages) = self.take_overlong() {
-                warn!(log_pages, "Write-ahead log cannot begin anew, a reader holds it");
+                warn!(log_pages, "Write-ahead log cannot restart, a reader holds it");
             }
             match self.carry_most(connection) {
                 Err(failure) if !failure.is_of_the_disk() => {}

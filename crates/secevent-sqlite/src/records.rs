@@ -163,7 +163,7 @@ fn read(row: &Row<'_>) -> Result<Kept, Failure> {
 pub(crate) struct Search {
     path: PathBuf,
     database: Arc<Held>,
-    /// Held by whoever reads the files: a handle has one place at which it reads.
+    /// Held while the files are read: a handle has one read position.
     reading: Arc<Mutex<()>>,
     checkpoints: Arc<Checkpoints>,
 }

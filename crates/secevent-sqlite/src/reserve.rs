@@ -86,7 +86,7 @@ impl Reserve {
         self.state().short.is_some()
     }
 
-    /// Gives the space to whoever needs it now.
+    /// Gives the space back to the file system.
     pub(crate) fn release(&self) {
         let mut state = self.state();
         if state.short.replace(Instant::now()).is_none() {

@@ -98,7 +98,7 @@ impl Writer {
         self.commit_once(writes, &Refusals { of_intake: Some(failure.refuses_intake()), ..refusals })
     }
 
-    /// Carries over what the thread has left: other than in its turns nobody writes now, so that the log can begin anew
+    /// Carries over what the thread has left: other than in its turns nobody writes now, so that the log can restart
     /// after it.
     fn carry_rest(&mut self) -> Result<(), Failure> {
         match crate::checkpoint::passive(&self.connection) {
@@ -108,7 +108,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The disk is full. With the reserve the log can be carried over, begin anew, and take outcomes, which free space.
+    /// The disk is full. With the reserve the log can be carried over, restart, and take outcomes, which free space.
     fn use_reserve(&mut self) {
         self.reserve.release();
         self.log.is_short();

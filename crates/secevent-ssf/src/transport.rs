@@ -58,7 +58,7 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
     }
 }
 
-/// Why no request is ever sent to a URL. The text is for whoever gave the URL, and reads on after "cannot be reached: ".
+/// Why no request is ever sent to a URL. The text is for the one who gave the URL, and continues "cannot be reached: ".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct UrlRefused(pub String);

@@ -211,7 +211,7 @@ pub trait Records: Send + Sync {
     fn erase(&self, erase: Vec<Erase>) -> BoxFuture<'_, Result<Erased, StoreError>>;
 
     /// Clears what is left of anything that was erased in the files of the store, beside what they are read by, and
-    /// finds where the texts are still in there, perhaps within other words. With `rewrite` all of it is written anew, which takes its time,
+    /// finds where the texts are still in there, perhaps within other words. With `rewrite` all of it is rewritten, which takes time,
     /// and other writers wait meanwhile.
     fn clear_traces(&self, texts: Texts, rewrite: bool) -> BoxFuture<'_, Result<Traces, StoreError>>;
 }

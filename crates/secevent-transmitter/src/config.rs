@@ -199,7 +199,7 @@ impl PollOptions {
     }
 }
 
-/// How a stream is polled, whoever said so.
+/// How a stream is polled, by the client's settings or by the defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PollRules {
     /// How long a poller has to acknowledge before a SET is handed out again.

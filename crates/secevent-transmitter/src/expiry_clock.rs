@@ -15,9 +15,9 @@ use tracing::{info, warn};
 #[derive(Debug)]
 pub(crate) struct Expiry {
     clock: Mutex<ExpiryClock>,
-    /// [`ExpiryClock::steady_offset`] in microseconds: nearly always the time is told without the lock.
+    /// [`ExpiryClock::steady_offset`] in microseconds: nearly always the time is read without the lock.
     steady_offset: AtomicI64,
-    /// Held by whoever stores the time.
+    /// Held while the time is stored.
     stored: tokio::sync::Mutex<Stored>,
 }
 

@@ -286,7 +286,7 @@ impl Transmitter {
         Ok(())
     }
 
-    /// Refuses a stream that the client does not have. Whether somebody else has it is not told.
+    /// Refuses a stream that the client does not have. The error does not say whether another client has it.
     pub fn require_stream(&self, issuer: &str, client: &str, id: &StreamId) -> Result<(), ManageError> {
         self.stream_of(issuer, client, id).map(drop)
     }

@@ -176,7 +176,7 @@ impl Transmitter {
                     settled.extend(found.next().map(|place| (place, jti, verdict, names)));
                 }
             }
-            // Nothing is waited for in between: what is settled in memory must be stored, whoever hangs up.
+            // Nothing is waited for in between: what is settled in memory must be stored, even if the peer hangs up.
             for (place, jti, verdict, names) in settled {
                 reported.add(place, jti, verdict, names);
             }

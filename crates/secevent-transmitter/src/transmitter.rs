@@ -418,7 +418,7 @@ impl Transmitter {
         self.spawn(async move {
             let Some(this) = this.upgrade() else { return };
             if let Err(error) = this.drop_what_nobody_keeps(number).await {
-                tracing::warn!(stream.number = %number, %error, "What is owed to nobody is not dropped yet");
+                tracing::warn!(stream.number = %number, %error, "Orphaned deliveries not dropped, will retry");
             }
         });
     }

@@ -137,7 +137,7 @@ const SERVER: &[Setting] = &[
         "Request bodies that one listener holds in memory. Requests without an accepted token may take a quarter of it. At \
          the limit, the request that has waited longest for the rest of its body is answered with 503.",
     )
-    .default("67108864"),
+    .default("33554432"),
     Setting::new(
         "public_health",
         Kind::Switch,

@@ -16,7 +16,7 @@ fn the_story_is_told_to_its_end() {
         // The producer's answer comes before what is delivered because of it (finding: C16).
         "POST /events",
         "owed to 2 streams",
-        "only now is the producer told",
+        "only now does the producer get its answer",
         "SET: caep:session-revoked",
         "shop by push",
         "shop by poll",

@@ -63,7 +63,7 @@ fn a_refusal_forges_neither_log_lines_nor_lines_of_commands() {
     let body =
         json!({ "err": format!("bad {EVIL}"), "description": format!("{EVIL} {}", "long ".repeat(1000)) });
     world.sink.refuse_with(&body.to_string());
-    // What an event says, and whom it is about, is foreign too.
+    // The claims and the subject of an event are foreign text too.
     let subject = json!({ "format": "opaque", "id": EVIL }).to_string();
     let data = json!({ "reason_admin": { "en": EVIL } }).to_string();
     let ran = world

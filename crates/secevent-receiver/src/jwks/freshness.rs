@@ -23,9 +23,9 @@ pub(super) fn fresh_for(headers: &HeaderMap, now: Timestamp) -> Duration {
             expires.map_or(Duration::ZERO, |expires| expires.since(date.unwrap_or(now)))
         })
     });
-    let told = text(headers, AGE).and_then(seconds).unwrap_or_default();
+    let age = text(headers, AGE).and_then(seconds).unwrap_or_default();
     let apparent = date.map_or(Duration::ZERO, |date| now.since(date));
-    lifetime.saturating_sub(told.max(apparent)).clamp(JwksCache::AGE_MIN, JwksCache::AGE_MAX)
+    lifetime.saturating_sub(age.max(apparent)).clamp(JwksCache::AGE_MIN, JwksCache::AGE_MAX)
 }
 
 #[derive(Default)]

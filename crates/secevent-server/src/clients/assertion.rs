@@ -122,7 +122,7 @@ impl Clients {
                 Err(Judgement::Wrong { reason: reason.to_owned(), told: Some(reason) })
             }
             Err(error) => {
-                warn!(client.id = id, %error, "Whether an assertion was shown before cannot be told");
+                warn!(client.id = id, %error, "Assertion replay check failed");
                 Err(Judgement::Open(TokenError::Unavailable(Duration::from_secs(1))))
             }
         }
@@ -150,7 +150,7 @@ impl Clients {
 
 /// Why an assertion is not taken.
 enum Judgement {
-    /// It is not good. The reason is for the log; what is told does not help a stranger.
+    /// It is not good. The reason is for the log; the text in the answer does not help a stranger.
     Wrong { reason: String, told: Option<&'static str> },
     /// Nobody can say.
     Open(TokenError),

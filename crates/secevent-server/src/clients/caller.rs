@@ -162,7 +162,7 @@ impl Clients {
     }
 }
 
-/// The `Authorization` of a request, if it has one. Two are an error: whoever looks at the other one sees another
+/// The `Authorization` of a request, if it has one. Two are an error: a proxy that reads the other one sees another
 /// caller (RFC 9110 section 5.3, RFC 6750 section 3.1).
 pub(crate) fn authorization(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Problem> {
     let mut values = headers.get_all(AUTHORIZATION).iter();

@@ -96,7 +96,7 @@ impl ClientSettings {
     }
 }
 
-/// About whom a client may send events (SEM-20): about those whom these lists name, and nobody else. Every alias, and
+/// Which subjects a client may send events about (SEM-20): those in these lists, and no others. Every alias, and
 /// every member of a complex subject that names a person, an account or a session, must be named here (SEM-32).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

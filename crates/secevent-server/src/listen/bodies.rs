@@ -23,9 +23,6 @@ use tokio::time::{Sleep, sleep};
 const REQUEST_BYTES: usize = 4 * 1024;
 /// What a piece of a body is counted with, beside its bytes.
 const PIECE_BYTES: usize = 128;
-/// Pieces up to this length are copied if more is to come: otherwise each could keep the whole buffer that it was read
-/// into.
-const COPIED_BYTES_MAX: usize = 8 * 1024;
 
 /// The bodies that a listener holds.
 pub(super) struct Bodies {
@@ -269,7 +266,8 @@ impl hyper::body::Body for Counted {
         if !self.standing.count(bytes) {
             return Poll::Ready(Some(Err("there is no room for the body".into())));
         }
-        Poll::Ready(Some(Ok(match is_last || length > COPIED_BYTES_MAX {
+        // Kept as it is, a piece would keep the whole buffer that it was read into while the rest is waited for.
+        Poll::Ready(Some(Ok(match is_last {
             true => frame,
             false => frame.map_data(|piece| Bytes::copy_from_slice(&piece)),
         })))

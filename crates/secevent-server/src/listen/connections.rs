@@ -22,8 +22,8 @@ const UNPROVEN_WORK_MS_MAX: u64 = 5_000;
 
 /// How long making room ahead rests after it found nothing to close.
 const LOOK_AGAIN_MS: u64 = 50;
-/// For how long a new connection is not counted among those without a head: the handshake and the head of an honest client
-/// are on their way, and it must not give way to the next one while idle connections are there.
+/// For how long a new connection is not counted among those without a head, and an answered one not among the idle ones:
+/// the handshake and the head of an honest client are on their way, or the answer to it.
 const NEW_MS_MAX: u64 = 1_000;
 
 /// The open connections of a listener.
@@ -78,7 +78,7 @@ enum Rank {
     UnprovenIdle,
     /// It is idle.
     Idle,
-    /// It is new, and no complete head has arrived yet.
+    /// It is new, and no complete head has arrived yet; or its last answer may still be on its way.
     New,
     /// A request without an accepted token has been worked on for long.
     UnprovenWork,
@@ -290,6 +290,7 @@ impl Connection {
         let (rank, since) = match (self.had_head.load(Relaxed), requests, proven) {
             (false, ..) if now.saturating_sub(self.opened) < NEW_MS_MAX => (Rank::New, self.opened),
             (false, ..) => (Rank::WithoutHead, self.opened),
+            (true, 0, _) if now.saturating_sub(since) < NEW_MS_MAX => (Rank::New, since),
             (true, 0, false) => (Rank::UnprovenIdle, since),
             (true, 0, true) => (Rank::Idle, since),
             // What a peer without a token does on its connection does not make it younger.
@@ -419,6 +420,8 @@ mod tests {
         assert_eq!(rank(), None, "another request of it is worked on");
         connection.end_waiting_for_body();
         drop((request, other));
+        assert_eq!(rank(), Some(Rank::New), "the answer may be on its way");
+        tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(rank(), Some(Rank::Idle));
         drop(seat);
         assert_eq!(figures(), (0, 0));

@@ -1,4 +1,4 @@
-//! To whom a request is addressed: exactly one valid host (RFC 9112 section 3.2, RFC 9113 section 8.3.1).
+//! The host that a request is addressed to: exactly one valid host (RFC 9112 section 3.2, RFC 9113 section 8.3.1).
 
 use crate::problem::Problem;
 use http::header::HOST;

@@ -109,7 +109,7 @@ async fn many_addresses_guess_no_faster_and_a_known_one_has_its_turn() {
 }
 
 // finding: B8
-/// A secret that was generated here cannot be guessed: whoever has it gets in, wherever the flood comes from.
+/// A secret that was generated here cannot be guessed: its owner gets in, wherever the flood comes from.
 #[tokio::test(start_paused = true)]
 async fn a_generated_secret_passes_any_flood() {
     let world = Arc::new(World::new().await);

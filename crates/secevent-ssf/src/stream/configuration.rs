@@ -43,7 +43,7 @@ pub struct StreamConfiguration {
     /// Who issues the stream's SETs.
     #[serde(serialize_with = "as_text")]
     pub iss: Issuer,
-    /// For whom the stream's SETs are. Nobody is named only where an older transmitter leaves the member out.
+    /// The receivers of the stream's SETs. It is empty only where an older transmitter leaves the member out.
     #[serde(skip_serializing_if = "is_nobody")]
     pub aud: Audience,
     /// How the SETs reach the receiver.
