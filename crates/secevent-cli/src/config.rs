@@ -405,11 +405,11 @@ impl File {
         };
         let streams = streams::settle(self.streams, &around)?;
         for client in &clients {
-            let uri = client.settings.jwks_uri.as_ref().and_then(|uri| uri.parse().ok());
-            let checked = uri.map_or(Ok(()), |uri| outgoing.check_url(&uri));
-            checked.map_err(|refused| {
-                let id = &client.id;
-                anyhow::anyhow!("client {id:?}: jwks_uri cannot be reached: {refused} (see [outgoing])")
+            let uri = client.settings.jwks_uri.as_ref().and_then(|uri| uri.parse::<http::Uri>().ok());
+            let Some(uri) = uri else { continue };
+            outgoing.check_url(&uri).map_err(|refused| {
+                let (id, fix) = (&client.id, warn::admitting(&outgoing, &uri));
+                anyhow::anyhow!("client {id:?}: jwks_uri cannot be reached: {refused}: {fix}")
             })?;
         }
         let credential = |entry: outgoing::Entry| entry.settle(&outgoing);

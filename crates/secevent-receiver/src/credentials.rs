@@ -100,7 +100,8 @@ struct Proof {
 
 struct Token {
     header: Proof,
-    fresh_until: Timestamp,
+    /// By [`Clock::elapsed`], so that a wall clock that is set ends no token early and keeps none too long (SEM-30).
+    fresh_until: Duration,
     /// What it allows, if the server says so.
     scope: Option<String>,
 }
@@ -147,7 +148,7 @@ impl Caller {
             | Credentials::ClientAssertion { .. } => {
                 // The lock is held while the token is fetched, so that many callers fetch one.
                 let mut kept = self.token.lock().await;
-                if let Some(token) = kept.as_ref().filter(|token| self.clock.now() < token.fresh_until) {
+                if let Some(token) = kept.as_ref().filter(|token| self.clock.elapsed() < token.fresh_until) {
                     return Ok(Some(token.header.clone()));
                 }
                 let token = self.fetch(self.token_request()?).await?;
@@ -191,7 +192,7 @@ impl Caller {
             expires_in: Option<u64>,
             scope: Option<String>,
         }
-        let now = self.clock.now();
+        let asked_at = self.clock.elapsed();
         let response = self.transport.send(request).await?;
         if !response.status().is_success() {
             let why = error_code(response.body()).map(|code| format!(": {code}")).unwrap_or_default();
@@ -212,7 +213,7 @@ impl Caller {
         let life_seconds = answer.expires_in.unwrap_or(TOKEN_SECONDS_DEFAULT).min(TOKEN_SECONDS_MAX);
         // A token that ends while the request is on its way costs a round trip.
         let margin_seconds = (life_seconds / 10).min(TOKEN_MARGIN_SECONDS_MAX);
-        let fresh_until = now.plus(Duration::from_secs(life_seconds - margin_seconds));
+        let fresh_until = asked_at.saturating_add(Duration::from_secs(life_seconds - margin_seconds));
         let asked = self.credentials.scope().unwrap_or_default();
         if let Some(granted) = answer.scope.as_deref().filter(|granted| has_ssf(asked) && !has_ssf(granted)) {
             warn!(asked, granted, "Access token carries no ssf scope");

@@ -2,6 +2,7 @@
 
 use crate::counts::Counters;
 use crate::jwks::Arrival;
+use crate::log_limit::LogLimit;
 use crate::source::Source;
 use crate::verification::{PendingVerification, verification_of};
 use crate::verify::{ReceiveError, SetVerifier, Verified};
@@ -28,8 +29,31 @@ pub(crate) struct Intake {
     pub(crate) inbox: Arc<dyn Inbox>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) log: RejectionLog,
     /// Tells the dispatcher that there is something to do.
     pub(crate) arrived: Arc<Notify>,
+}
+
+/// Bounds the log lines about SETs that are not taken.
+#[derive(Debug)]
+pub(crate) struct RejectionLog {
+    /// Pushes without the agreed credential: what is to be said of one of them holds for all.
+    pub(crate) unauthenticated: LogLimit,
+    /// Anybody who reaches the endpoint can cause these, where no credential is agreed.
+    unproved: LogLimit,
+    /// These are signed by the transmitter: a flood of the others must not hide them.
+    changed: LogLimit,
+    /// The same for SETs that are taken and not handed on.
+    pub(crate) ignored: LogLimit,
+}
+
+impl Default for RejectionLog {
+    fn default() -> Self {
+        const LINES_MAX: u32 = 20;
+        let limit = || LogLimit::new(LINES_MAX);
+        let unauthenticated = LogLimit::new(1);
+        Self { unauthenticated, unproved: limit(), changed: limit(), ignored: limit() }
+    }
 }
 
 /// What became of the SETs of one poll.
@@ -158,23 +182,34 @@ impl Intake {
     }
 
     fn report(&self, error: &ReceiveError, token: &[u8]) {
+        match error {
+            ReceiveError::Changed => self.counters.changed.count(),
+            ReceiveError::Keys(_) => self.counters.open.count(),
+            error if error.fault().is_none() => {}
+            _ => self.counters.refused.count(),
+        }
+        let log = if *error == ReceiveError::Changed { &self.log.changed } else { &self.log.unproved };
+        let (source, example) = (self.source.name.clone(), error.clone());
+        let report = move |count: u64| {
+            warn!(source.id = source, count, error = %example, "Further SETs not taken, not logged one by one");
+        };
+        if !log.admits(report) {
+            return;
+        }
         let source = &self.source.name;
         let Unverified { jti, txn, event_type } = Unverified::of(token);
         match error {
             ReceiveError::Changed => {
-                self.counters.changed.count();
                 warn!(source.id = source, %jti, %txn, event.type = %event_type, "Rejected SET: its jti was used before");
             }
             // The key cache warns, once for each fetch.
             ReceiveError::Keys(error) => {
-                self.counters.open.count();
                 info!(source.id = source, %jti, %txn, event.type = %event_type, %error, "SET cannot be judged yet");
             }
             error if error.fault().is_none() => {
                 warn!(source.id = source, %jti, %txn, event.type = %event_type, %error, "SET cannot be judged yet");
             }
             error => {
-                self.counters.refused.count();
                 warn!(source.id = source, %jti, %txn, event.type = %event_type, %error, "Rejected SET");
             }
         }

@@ -10,7 +10,7 @@ use freshness::fresh_for;
 use http::HeaderValue;
 use http::header::CACHE_CONTROL;
 use schedule::{Cause, FetchedKeys, LastFetch, Standing};
-use secevent::{Clock, Timestamp};
+use secevent::Clock;
 use secevent_jose::{Algorithms, Compact, IssuerKeys, JwkSet, TypRule, VerifyError};
 use secevent_ssf::{BoxFuture, Endpoint, Transport};
 use std::fmt;
@@ -86,6 +86,8 @@ pub struct KeyFigures {
 ///   In between there is no final verdict: [`NotVerified`] says when there can be one.
 /// - A set without a usable key is a failed fetch. After a failure the next fetch waits for
 ///   [`JwksCache::FAILURE_PAUSE`].
+///
+/// All of these times are monotonic (SEM-30): they hold while the wall clock is set.
 pub struct JwksCache {
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
@@ -251,14 +253,14 @@ impl JwksCache {
 
     /// Whether the keys come as they should.
     pub fn figures(&self) -> KeyFigures {
-        let (state, now) = (self.state(), self.clock.now());
+        let (state, now) = (self.state(), self.clock.elapsed());
         let stale_for = state.fetched.as_ref().and_then(|fetched| fetched.stale_for(now));
         KeyFigures { is_failing: state.has_failed(), stale_for: stale_for.unwrap_or_default() }
     }
 
     async fn usable(self: &Arc<Self>) -> Result<FetchedKeys, KeysUnavailable> {
         let running = {
-            let (mut state, now) = (self.state(), self.clock.now());
+            let (mut state, now) = (self.state(), self.clock.elapsed());
             if let Some(fetched) = state.fetched.clone() {
                 match fetched.standing(now, state.has_failed()) {
                     Standing::Fresh => return Ok(fetched),
@@ -276,7 +278,7 @@ impl JwksCache {
             Ok(running) => self.wait_for(running).await,
             Err(unavailable) => Err(unavailable),
         };
-        let (state, now) = (self.state(), self.clock.now());
+        let (state, now) = (self.state(), self.clock.elapsed());
         let may_be_used = |fetched: &&FetchedKeys| fetched.standing(now, true) != Standing::Expired;
         match state.fetched.as_ref().filter(may_be_used) {
             Some(fetched) => Ok(fetched.clone()),
@@ -294,7 +296,7 @@ impl JwksCache {
             state.fetched.as_ref().filter(|fetched| fetched.number > known.number).cloned().map(Newer::Keys)
         };
         let running = {
-            let (mut state, now) = (self.state(), self.clock.now());
+            let (mut state, now) = (self.state(), self.clock.elapsed());
             if let Some(newer) = newer(&state) {
                 return Ok(newer);
             }
@@ -305,7 +307,7 @@ impl JwksCache {
         };
         self.wait_for(running).await?;
         let state = self.state();
-        newer(&state).ok_or_else(|| state.unavailable(self.clock.now()))
+        newer(&state).ok_or_else(|| state.unavailable(self.clock.elapsed()))
     }
 
     /// The fetch that is running, or one that begins now if that may be. It goes on when all callers are gone: a
@@ -314,7 +316,7 @@ impl JwksCache {
         self: &Arc<Self>,
         state: &mut State,
         cause: Cause,
-        now: Timestamp,
+        now: Duration,
     ) -> Result<Running, KeysUnavailable> {
         if let Some(running) = state.running.as_ref().filter(|running| running.is_alive()) {
             return Ok(running.clone());
@@ -350,7 +352,7 @@ impl JwksCache {
     }
 
     fn keep(&self, fetched: Result<(IssuerKeys, Duration), String>, number: u64, cause: Cause) {
-        let now = self.clock.now();
+        let now = self.clock.elapsed();
         let mut state = self.state();
         state.running = None;
         let error = match fetched {
@@ -431,7 +433,7 @@ impl State {
     }
 
     /// Why there are no keys after a fetch.
-    fn unavailable(&self, now: Timestamp) -> KeysUnavailable {
+    fn unavailable(&self, now: Duration) -> KeysUnavailable {
         match &self.last {
             Some(last) => last.unavailable(last.wait(Cause::Age, now).unwrap_or_default()),
             None => KeysUnavailable::new("the fetch was broken off", JwksCache::FAILURE_PAUSE),

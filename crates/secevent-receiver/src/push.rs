@@ -8,9 +8,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use secevent::Fault;
 use secevent_ssf::push;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 use tracing::warn;
 
 /// How a push without the right `Authorization` is answered (E-90).
@@ -30,24 +29,14 @@ pub enum Unauthenticated {
 pub struct PushEndpoint {
     intake: Arc<Intake>,
     unauthenticated: Unauthenticated,
-    rejected: Arc<Mutex<Rejected>>,
 }
-
-/// Pushes without the agreed credential, summed up for the log: strangers decide how many there are.
-#[derive(Debug, Default)]
-struct Rejected {
-    since_warning: u64,
-    warned_at: Option<Instant>,
-}
-
-const WARN_EVERY: Duration = Duration::from_secs(60);
 
 impl PushEndpoint {
     /// How long a transmitter is asked to wait when we cannot take its SET, unless more is known.
     pub const RETRY_AFTER_SECONDS: u64 = 5;
 
     pub(crate) fn new(intake: Arc<Intake>, unauthenticated: Unauthenticated) -> Self {
-        Self { intake, unauthenticated, rejected: Arc::default() }
+        Self { intake, unauthenticated }
     }
 
     /// Answers a push. The body should be read no further than to one byte beyond
@@ -105,15 +94,14 @@ impl PushEndpoint {
 }
 
 impl PushEndpoint {
-    /// Counts a push without the agreed credential, and warns of them once in [`WARN_EVERY`].
     fn report_unauthenticated(&self) {
         self.intake.counters.unauthenticated.count();
-        let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
-        rejected.since_warning += 1;
-        if rejected.warned_at.is_none_or(|warned_at| warned_at.elapsed() >= WARN_EVERY) {
-            rejected.warned_at = Some(Instant::now());
-            let count = std::mem::take(&mut rejected.since_warning);
-            warn!(source.id = self.intake.source.name, count, "Push rejected: wrong or missing credential");
+        let source = self.intake.source.name.clone();
+        let warn = move |count: u64| {
+            warn!(source.id = source, count, "Push rejected: wrong or missing credential");
+        };
+        if self.intake.log.unauthenticated.admits(warn.clone()) {
+            warn(1);
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::counts::{Counters, Counts};
 use crate::credentials::Caller;
 use crate::handle::{Dispatcher, Handler, HandlingSettings};
-use crate::intake::Intake;
+use crate::intake::{Intake, RejectionLog};
 use crate::jwks::JwksCache;
 use crate::one_at_a_time::OneAtATime;
 use crate::poll::{PollSettings, Poller};
@@ -566,6 +566,7 @@ impl Feed {
             inbox: Arc::clone(&ports.inbox),
             clock: Arc::clone(clock),
             counters: Arc::clone(counters),
+            log: RejectionLog::default(),
             arrived: Arc::clone(arrived),
         };
         Self {

@@ -1,6 +1,7 @@
 //! Whether a token is a SET that this source may send us: its form, its key, its claims.
 
 use crate::jwks::{Arrival, JwksCache, KeyFigures, KeysUnavailable, NotVerified};
+use crate::log_limit::LogLimit;
 use crate::source::Source;
 use aws_lc_rs::digest;
 use secevent::{Clock, Fault, Invalid, Set, Strictness, escape, escape_message};
@@ -140,12 +141,17 @@ pub struct SetVerifier {
     keys: Arc<JwksCache>,
     clock: Arc<dyn Clock>,
     learned: RwLock<Arc<Learned>>,
+    payload_log: LogLimit,
 }
+
+/// Log lines about payloads that are not understood, in one window: a transmitter may send every SET so.
+const PAYLOAD_LINES_MAX: u32 = 20;
 
 impl SetVerifier {
     /// A verifier for the tokens of `source`, with the keys in `keys`.
     pub fn new(source: Arc<Source>, keys: Arc<JwksCache>, clock: Arc<dyn Clock>) -> Self {
-        Self { source, keys, clock, learned: RwLock::default() }
+        let payload_log = LogLimit::new(PAYLOAD_LINES_MAX);
+        Self { source, keys, clock, learned: RwLock::default(), payload_log }
     }
 
     /// Checks a compact token. What is cheap comes first, so that a flood of junk costs little (PUSH-37).
@@ -208,16 +214,28 @@ impl SetVerifier {
                 Err(error) if source.payloads == Strictness::Strict => {
                     return Err(ReceiveError::Payload(error));
                 }
-                Err(error) => warn!(
-                    source.id = source.name,
-                    jti = %escape(set.jti(), Excerpt::CHARS_MAX),
-                    event.type = %escape(uri, Excerpt::CHARS_MAX),
-                    %error,
-                    "Event payload not understood"
-                ),
+                Err(error) => self.report_payload(set.jti(), uri, &error),
             }
         }
         Ok(())
+    }
+}
+
+impl SetVerifier {
+    fn report_payload(&self, jti: &str, uri: &str, error: &Invalid) {
+        let (source, example) = (self.source.name.clone(), error.clone());
+        let report = move |count: u64| {
+            warn!(source.id = source, count, error = %example, "Further event payloads not understood");
+        };
+        if self.payload_log.admits(report) {
+            warn!(
+                source.id = self.source.name,
+                jti = %escape(jti, Excerpt::CHARS_MAX),
+                event.type = %escape(uri, Excerpt::CHARS_MAX),
+                %error,
+                "Event payload not understood"
+            );
+        }
     }
 }
 

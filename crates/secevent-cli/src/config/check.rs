@@ -336,7 +336,8 @@ impl Check<'_> {
         value: Option<&Value>,
         reason: &str,
     ) -> Option<String> {
-        const SAID: [&str; 9] = [
+        const SAID: [&str; 10] = [
+            ": add ",
             ": write ",
             ": it must be ",
             ": leave it out",
@@ -711,6 +712,53 @@ a = 1
         assert_eq!(told[0].reason, "client must be written [[client]]");
         let told = findings(&GOOD.replacen("\"0123456789abcdef\"", "12345678901234567", 1));
         assert!(!format!("{told:?}").contains("1234567890"), "what stands there may be the secret: {told:?}");
+    }
+
+    /// Where `[outgoing]` keeps the server from a URL, that is what to change, not the URL.
+    // finding: C9
+    #[test]
+    fn a_url_out_of_reach_is_reported_with_the_setting_that_admits_it() {
+        let stream = |url: &str| {
+            format!(
+                "[[stream]]\nname = \"s\"\nclient = \"billing\"\nevents = [\"caep:*\"]\n\
+                 delivery = {{ method = \"push\", endpoint_url = \"{url}\" }}\n[[issuer]]"
+            )
+        };
+        let push_credential = "[[push_credential]]\nclient = \"billing\"\noauth = { token_url = \
+                               \"https://as.example:8443/t\", client_id = \"a\", secret = \"b\" }\n[[issuer]]";
+        for (from, to, key, fix) in [
+            (
+                "secret = \"0123456789abcdef\"",
+                "jwks_uri = \"https://rp.example:8443/keys\"",
+                "client[0].jwks_uri",
+                "add 8443 to outgoing.allow_ports",
+            ),
+            (
+                "secret = \"0123456789abcdef\"",
+                "jwks_uri = \"https://10.1.2.3/keys\"",
+                "client[0].jwks_uri",
+                "add its network to outgoing.allow_networks",
+            ),
+            (
+                "secret = \"0123456789abcdef\"",
+                "jwks_uri = \"http://rp.example/keys\"",
+                "client[0].jwks_uri",
+                "write an https URL, or set outgoing.allow_plain_http = true",
+            ),
+            (
+                "[[issuer]]",
+                &stream("https://rp.example:8443/"),
+                "stream[0].delivery",
+                "add 8443 to outgoing.allow_ports",
+            ),
+            ("[[issuer]]", push_credential, "push_credential[0].oauth", "add 8443 to outgoing.allow_ports"),
+        ] {
+            let told = findings(&GOOD.replacen(from, to, 1));
+            let found = told.iter().find(|one| one.key == key && one.severity == Severity::Error);
+            let found = found.unwrap_or_else(|| panic!("{key}: {told:?}"));
+            assert!(found.reason.ends_with(fix), "{found:?}");
+            assert_eq!(found.fix, None, "the reason says it");
+        }
     }
 
     // finding: C9

@@ -59,7 +59,8 @@ impl Entry {
             };
             let uri = uri.filter(scheme).with_context(|| at(&format!("{name} must be an https URL")))?;
             let refused = |refused: secevent_ssf::UrlRefused| {
-                at(&format!("{name} cannot be reached: {refused} (see [outgoing])"))
+                let fix = super::warn::admitting(outgoing, &uri);
+                at(&format!("{name} cannot be reached: {refused}: {fix}"))
             };
             outgoing.check_url(&uri).map_err(|error| anyhow::anyhow!(refused(error)))?;
             anyhow::Ok(uri)

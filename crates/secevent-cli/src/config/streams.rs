@@ -156,9 +156,8 @@ impl DeliveryEntry {
                     anyhow::anyhow!("has the endpoint_url {url:?}, which {}", breach.problem())
                 })?;
                 outgoing.check_url(endpoint.uri()).map_err(|refused| {
-                    anyhow::anyhow!(
-                        "has the endpoint_url {url:?}, which cannot be reached: {refused} (see [outgoing])"
-                    )
+                    let fix = super::warn::admitting(outgoing, endpoint.uri());
+                    anyhow::anyhow!("has the endpoint_url {url:?}, which cannot be reached: {refused}: {fix}")
                 })?;
                 let credential = self.authorization.map(|source| {
                     let text = source.read(&format!("stream.delivery of {name:?}: authorization"))?;

@@ -233,16 +233,20 @@ impl Warnings<'_> {
 pub(crate) fn out_of_reach(outgoing: &ClientConfig, url: &str) -> Option<(String, String)> {
     let uri: Uri = url.parse().ok()?;
     let refused = outgoing.check_url(&uri).err()?;
+    Some((format!("which cannot be reached ({refused})"), admitting(outgoing, &uri)))
+}
+
+/// What to change so that `[outgoing]` admits a URL that it does not admit.
+pub(super) fn admitting(outgoing: &ClientConfig, uri: &Uri) -> String {
     let plain = uri.scheme_str() == Some("http");
     let port = uri.port_u16().unwrap_or(if plain { 80 } else { 443 });
-    let fix = if plain && !outgoing.allow_plain_http {
+    if plain && !outgoing.allow_plain_http {
         "write an https URL, or set outgoing.allow_plain_http = true".to_owned()
     } else if outgoing.ports.admits(port) {
         "add its network to outgoing.allow_networks".to_owned()
     } else {
         format!("add {port} to outgoing.allow_ports")
-    };
-    Some((format!("which cannot be reached ({refused})"), fix))
+    }
 }
 
 /// The places of secrets that are written down as they are.

@@ -1,6 +1,6 @@
 //! Keys: fetched when needed, kept while good, fetched anew when they change.
 
-use crate::transmitter::{status, with_body};
+use crate::transmitter::{SESSION_REVOKED, status, with_body};
 use crate::world::{World, claims, err, push_request, push_source};
 use bytes::Bytes;
 use http::Response;
@@ -394,4 +394,60 @@ async fn a_source_may_say_where_the_keys_are() {
     let world = World::with(source).await;
     assert_eq!(world.push_set("a").await.status(), 202);
     assert!(world.transmitter.requests("/.well-known/ssf-configuration").is_empty());
+}
+
+// finding: B6
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_is_set_neither_holds_up_fetches_nor_causes_them() {
+    const DAY: i64 = 24 * 3600;
+    // A clock that is wrong makes every SET look old or new, which is not what this is about: `iat` has no lower bound.
+    for step in [-3_600, 8 * DAY, -8 * DAY] {
+        let world = World::pushed().await;
+        let push = async |jti: &str| world.push(world.transmitter.sign(&old_claims(jti))).await;
+        assert_eq!(push("a").await.status(), 202);
+        for number in 0..50 {
+            world.clock.step(step);
+            assert_eq!(push(&format!("stepped {number}")).await.status(), 202);
+            world.clock.step(-step);
+            assert_eq!(push(&format!("back {number}")).await.status(), 202);
+        }
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(fetches(&world), 1, "no step made the keys stale: {step}");
+
+        // The cool-down is as long as always.
+        advance(JwksCache::COOL_DOWN_FIRST).await;
+        let stranger = Signer::new(
+            SigningKey::generate(Algorithm::EdDsa).unwrap().with_kid("strange").unwrap(),
+            Signer::SECURITY_EVENT,
+        );
+        let strange = || stranger.sign(old_claims("strange").to_string().as_bytes()).unwrap();
+        assert_eq!(world.push(strange()).await.status(), 400);
+        for _ in 0..50 {
+            world.clock.step(step);
+            assert_eq!(wait_of(&world.push(strange()).await), JwksCache::COOL_DOWN.as_secs().to_string());
+        }
+        assert_eq!(fetches(&world), 2, "{step}");
+        advance(JwksCache::COOL_DOWN).await;
+        world.transmitter.rotate("key-2");
+        assert_eq!(push("rotated").await.status(), 202, "a new key is fetched in time: {step}");
+        assert_eq!(fetches(&world), 3, "{step}");
+
+        // And so is the time of the keys.
+        advance(JwksCache::AGE_DEFAULT - Duration::from_secs(1)).await;
+        world.clock.step(step);
+        assert_eq!(push("fresh").await.status(), 202);
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(fetches(&world), 3, "{step}");
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(push("stale").await.status(), 202);
+        world.until(|| fetches(&world) == 4).await;
+    }
+}
+
+/// The claims of a SET that is older than any step of a clock.
+fn old_claims(jti: &str) -> serde_json::Value {
+    let mut claims = claims(jti);
+    claims["iat"] = 1_000_000_000.into();
+    claims["events"][SESSION_REVOKED]["event_timestamp"] = 1_000_000_000.into();
+    claims
 }

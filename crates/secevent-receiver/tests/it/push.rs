@@ -12,6 +12,12 @@ use secevent_jose::{Algorithm, Signer, SigningKey};
 use secevent_receiver::{HandleError, ReceiverConfig, Unauthenticated};
 use secevent_store::Inbox as _;
 use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::sleep;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Metadata, Subscriber, span};
 
 const CREDENTIAL_CHANGE: &str = "https://schemas.openid.net/secevent/caep/event-type/credential-change";
 
@@ -431,7 +437,7 @@ async fn while_the_keys_cannot_be_had_the_transmitter_is_asked_to_come_again() {
     world.transmitter.script("/odd/keys", Ok(status(500)));
     let response = world.push_set("a").await;
     assert_eq!((response.status().as_u16(), &response.headers()[RETRY_AFTER]), (503, &"5".parse().unwrap()));
-    tokio::time::advance(std::time::Duration::from_secs(5)).await;
+    tokio::time::advance(Duration::from_secs(5)).await;
     assert_eq!(world.push_set("a").await.status(), 202);
 }
 
@@ -450,4 +456,68 @@ async fn a_verification_event_has_no_state_or_one_that_was_asked_for() {
     assert_eq!((response.status().as_u16(), err(&response).as_str()), (400, "invalid_state"));
     world.push_set("after").await;
     world.until_handled(&["after"]).await;
+}
+
+/// The messages of this thread's log.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    fn count(&self, message: &str) -> usize {
+        self.0.lock().unwrap().iter().filter(|line| line.contains(message)).count()
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("secevent_receiver")
+    }
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn event(&self, event: &Event<'_>) {
+        struct Text(String);
+        impl Visit for Text {
+            fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+                let _ = write!(self.0, "{}={value:?} ", field.name());
+            }
+        }
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        self.0.lock().unwrap().push(text.0);
+    }
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+// finding: B16
+#[tokio::test(start_paused = true)]
+async fn the_log_sums_up_rejected_sets() {
+    let log = Log::default();
+    // While there is one subscriber alone, the thread that reaches a line first decides for all whether it is wanted.
+    let _other = tracing::Dispatch::new(Log::default());
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let world = World::pushed().await;
+    assert_eq!(world.push_set("a").await.status(), 202);
+    for number in 0..1_000 {
+        assert_eq!(world.push(format!("junk {number}")).await.status(), 400);
+        let mut request = push_request("junk");
+        request.headers_mut().remove(AUTHORIZATION);
+        assert_eq!(world.endpoint().handle(request).await.status(), 400);
+    }
+    assert_eq!((log.count("Rejected SET"), log.count("Further SETs")), (20, 0));
+    // What the transmitter has signed is not hidden by what strangers send.
+    let changed = token(&world, |claims| {
+        claims["jti"] = "a".into();
+        claims["txn"] = "other".into();
+    });
+    assert_eq!(world.push(changed).await.status(), 400);
+    assert_eq!(log.count("its jti was used before"), 1);
+    sleep(Duration::from_secs(61)).await;
+    let sums = log.count("count=980 ");
+    assert_eq!((log.count("Further SETs not taken"), sums), (1, 1), "{:?}", log.0);
+    assert_eq!(log.count("wrong or missing credential"), 2, "the first one, and a sum");
+    assert!(log.count("") < 30, "{:?}", log.0);
 }

@@ -9,7 +9,7 @@ use secevent_ssf::{BoxFuture, DeliveryRequest, push};
 use secevent_store::{Epoch, Inbox, MemoryStore, Receipt, Received, StoreError, Stored};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -17,18 +17,32 @@ use tokio::time::{Instant, sleep, timeout};
 
 pub(crate) const START_SECONDS: i64 = 1_900_000_000;
 
-/// The clock of paused time.
-pub(crate) struct PausedClock(Instant);
+/// The clock of paused time. Its wall clock can be set.
+pub(crate) struct PausedClock {
+    began: Instant,
+    /// How far the wall clock is ahead of the right time, in seconds.
+    ahead_seconds: AtomicI64,
+}
 
 impl PausedClock {
     pub(crate) fn start() -> Arc<Self> {
-        Arc::new(Self(Instant::now()))
+        Arc::new(Self { began: Instant::now(), ahead_seconds: AtomicI64::new(0) })
+    }
+
+    /// Sets the wall clock so far ahead, or back.
+    pub(crate) fn step(&self, seconds: i64) {
+        self.ahead_seconds.fetch_add(seconds, Ordering::SeqCst);
     }
 }
 
 impl Clock for PausedClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_seconds(START_SECONDS).plus(self.0.elapsed())
+        let start = START_SECONDS + self.ahead_seconds.load(Ordering::SeqCst);
+        Timestamp::from_seconds(start).plus(self.elapsed())
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.began.elapsed()
     }
 }
 

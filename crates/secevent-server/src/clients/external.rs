@@ -10,13 +10,13 @@ use http::header::ACCEPT;
 use secevent::json::{Limits, check, without_bom};
 use secevent::{Audience, Clock, Issuer, Timestamp};
 use secevent_jose::{Algorithms, Compact, TypRule};
-use secevent_receiver::{JwksCache, KeyFigures, NotVerified};
+use secevent_receiver::{JwksCache, KeyFigures, LogLimit, NotVerified};
 use secevent_ssf::{BoxFuture, Endpoint, ResponseLimit, Transport};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tracing::{info, warn};
 
@@ -75,21 +75,24 @@ impl AuthorizationServerConfig {
 pub(super) struct ExternalServer {
     config: AuthorizationServerConfig,
     keys: Arc<JwksCache>,
-    /// From when on, in seconds, the log may name the setting for tokens that are not typed again.
-    hint_at: AtomicI64,
+    /// Bounds what the log says of refused tokens: anybody can send some.
+    refused_log: LogLimit,
+    /// The same for tokens that are not typed.
+    untyped_log: LogLimit,
 }
 
 /// How far its clock may be ahead of ours, or behind.
 const SKEW: Duration = Duration::from_secs(60);
 /// How long a token is believed before its signature is looked at again: its key may have been withdrawn.
 const BELIEVED_FOR: Duration = Duration::from_secs(300);
-/// How often the log names the setting for tokens that are not typed: anybody can send such tokens.
-const HINT_EVERY_SECONDS: i64 = 60;
+/// Log lines about refused tokens of one server, in one window.
+const REFUSED_LINES_MAX: u32 = 5;
 
 impl ExternalServer {
     pub(super) fn new(config: AuthorizationServerConfig, ports: &ClientPorts) -> Self {
         let keys = config.keys(Arc::clone(&ports.transport), Arc::clone(&ports.clock));
-        Self { config, keys: Arc::new(keys), hint_at: AtomicI64::new(0) }
+        let (refused_log, untyped_log) = (LogLimit::new(REFUSED_LINES_MAX), LogLimit::new(1));
+        Self { config, keys: Arc::new(keys), refused_log, untyped_log }
     }
 
     pub(super) fn issuer(&self) -> &str {
@@ -105,7 +108,7 @@ impl ExternalServer {
         if !typ.admits(compact.header().typ()) {
             // Before any key is fetched for it.
             if TypRule::AccessTokenOrUntyped.admits(compact.header().typ()) {
-                self.hint_at_untyped_tokens(now);
+                self.report_untyped();
             }
             return Ok(None);
         }
@@ -113,7 +116,7 @@ impl ExternalServer {
             Ok(()) => {}
             // A client can ask for another token: to it this is not final.
             Err(NotVerified::Refused(reason) | NotVerified::Doubtful { error: reason, .. }) => {
-                info!(issuer = self.issuer(), error = %reason, "An access token of another authorization server is refused");
+                self.report_refused(&reason);
                 return Ok(None);
             }
             Err(NotVerified::Unavailable(unavailable)) => {
@@ -123,11 +126,7 @@ impl ExternalServer {
         }
         let said = self.read(compact.unverified_payload(), now);
         if let Err(reason) = &said {
-            info!(
-                issuer = self.issuer(),
-                error = reason,
-                "An access token of another authorization server is refused"
-            );
+            self.report_refused(reason);
         }
         Ok(said.ok())
     }
@@ -137,16 +136,24 @@ impl ExternalServer {
         self.keys.figures()
     }
 
-    fn hint_at_untyped_tokens(&self, now: Timestamp) {
-        let now = now.as_seconds();
-        let is_due =
-            |at: i64| (now >= at || now < at - HINT_EVERY_SECONDS).then_some(now + HINT_EVERY_SECONDS);
-        if self.hint_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due).is_ok() {
-            warn!(
-                issuer = self.issuer(),
-                setting = "authorization_server.untyped_tokens",
-                "Access token refused, its typ is not at+jwt"
-            );
+    fn report_refused(&self, reason: &dyn fmt::Display) {
+        let (issuer, example) = (self.config.issuer.clone(), reason.to_string());
+        let report = move |count: u64| {
+            info!(%issuer, count, error = example, "Further access tokens refused, not logged one by one");
+        };
+        if self.refused_log.admits(report) {
+            info!(issuer = self.issuer(), error = %reason, "Access token of another authorization server refused");
+        }
+    }
+
+    fn report_untyped(&self) {
+        let issuer = self.config.issuer.clone();
+        let warn = move |count: u64| {
+            let setting = "authorization_server.untyped_tokens";
+            warn!(%issuer, setting, count, "Access token refused, its typ is not at+jwt");
+        };
+        if self.untyped_log.admits(warn.clone()) {
+            warn(1);
         }
     }
 
