@@ -258,7 +258,7 @@ impl Dispatcher {
         if let Some(objection) = source.objection(&set, &intake.verifier.learned().critical_members) {
             let name = source.name.clone();
             let report = move |count: u64| {
-                info!(source.id = name, count, "Further SETs not handed on, not logged one by one")
+                info!(source.id = name, count, "Further SETs not handed on, not logged one by one");
             };
             if intake.log.ignored.admits(report) {
                 info!(source.id = source.name, jti = received.jti, error = %objection, "A SET is not handed on");

@@ -18,7 +18,7 @@ mod metrics;
 mod openapi;
 mod replays;
 mod request;
-mod route;
+pub(crate) mod route;
 mod streams;
 mod time;
 

@@ -93,9 +93,7 @@ impl Caller {
         if has && self.registered.as_ref().is_none_or(|client| client.has(wanted)) {
             return Ok(());
         }
-        let name = wanted.name();
-        let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{name}\"");
-        Err(Problem::forbidden(challenge, format!("the access token needs the scope {name}")))
+        Err(insufficient_scope(wanted))
     }
 
     /// Refuses an event that the client may not send, whatever its token says (SEM-20). `place` is where it stands in
@@ -129,6 +127,19 @@ impl Caller {
     fn knows_issuer(&self, issuer: &str) -> bool {
         self.registered.as_ref().is_none_or(|client| client.knows_issuer(issuer))
     }
+}
+
+/// The token, or the client now, does not have this scope.
+pub(crate) fn insufficient_scope(wanted: Scope) -> Problem {
+    let name = wanted.name();
+    let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{name}\"");
+    Problem::forbidden(challenge, format!("the access token needs the scope {name}"))
+}
+
+/// The client may not send events of this issuer.
+pub(crate) fn foreign_issuer() -> Problem {
+    let detail = "the client may not send events of this issuer";
+    Problem::forbidden_by("client.issuers", String::new(), detail)
 }
 
 /// Why a request is not let in.
@@ -181,8 +192,7 @@ impl FromRequestParts<Arc<Context>> for Producer {
         caller.may_be_refused()?;
         caller.may(Scope::Write)?;
         if !caller.knows_issuer(context.iss()) {
-            let detail = "the client may not send events of this issuer";
-            return Err(Problem::forbidden_by("client.issuers", String::new(), detail));
+            return Err(foreign_issuer());
         }
         Ok(Self(caller))
     }

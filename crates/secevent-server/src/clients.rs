@@ -22,7 +22,9 @@ mod settings;
 pub(crate) use access_token::{Shown, TokenError};
 pub(crate) use assertion::ASSERTION_TYPE;
 pub(crate) use attempts::Origin;
-pub(crate) use caller::{Registered, authorization, bearer, invalid_token};
+pub(crate) use caller::{
+    Registered, authorization, bearer, invalid_token, token_missing, two_authorizations,
+};
 pub use external::AuthorizationServerConfig;
 pub use limits::{ClientLimits, Limits, Rate};
 pub(crate) use registry::{Changed, Client, GRACE_MAX, NotChanged};

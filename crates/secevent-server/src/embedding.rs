@@ -1,6 +1,7 @@
 //! A transmitter inside somebody else's server, with that server's listeners, router and logins.
 
 use crate::authenticate::Authenticate;
+use crate::openapi::Shared;
 use crate::router::{self, Door};
 use axum::Router;
 use secevent_ssf::Tolerance;
@@ -25,7 +26,7 @@ pub struct HostConfig {
 ///
 /// What is served, and where, follows from the URLs of the issuers. For the issuer `https://id.example/ssf` it is
 /// `/.well-known/ssf-configuration/ssf`, and below `/ssf`: `/jwks.json`, `/ssf/stream`, `/ssf/status`,
-/// `/ssf/verify`, `/poll/{stream}`. So the host chooses the prefix by the name of its issuer, and mounts the router
+/// `/ssf/verify`, `/poll/{stream}`, `/openapi.json`. So the host chooses the prefix by the name of its issuer, and mounts the router
 /// at the root, where the well-known document has to be. There is no token endpoint and no fallback: both are the
 /// host's.
 ///
@@ -74,5 +75,5 @@ pub fn hosted_transmitter_router(
         tolerance: Tolerance { plain_http: config.allow_plain_http, ..Tolerance::NONE },
         ingest: config.ingest,
     };
-    router::limited(router::issuers(transmitter, &door).into_router())
+    router::limited(router::issuers(transmitter, &door, &Shared::default()).into_router())
 }

@@ -15,6 +15,7 @@ mod embedding;
 mod ingest;
 mod listen;
 mod oauth;
+mod openapi;
 mod peer;
 mod problem;
 mod receive;

@@ -1,8 +1,10 @@
 //! Access tokens for client credentials (RFC 6749 section 4.4).
 
+use crate::admin::route::{Operation, text};
 use crate::clients::{ASSERTION_TYPE, Clients, Origin, Scope, Shown, TokenError, authorization};
 use crate::context::{form_pairs, is_type};
 use crate::listen::prove;
+use crate::openapi::{public as document, schema};
 use crate::peer::Peer;
 use crate::problem::Problem;
 use crate::ssf::{answer, metadata};
@@ -18,6 +20,73 @@ use secevent_jose::{Algorithm, Algorithms};
 use serde_json::json;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) fn configuration_operation() -> Operation {
+    let example = json!({ "issuer": "https://events.example.com", "token_endpoint": "https://events.example.com/oauth/token" });
+    let summary = "The metadata of the authorization server";
+    document("readAuthorizationServer", summary, "Authorization server metadata (RFC 8414)", &example)
+}
+
+pub(crate) fn operation() -> Operation {
+    let form = json!({
+        "type": "object",
+        "properties": {
+            "grant_type": { "const": "client_credentials" },
+            "scope": { "type": "string", "description": "Scopes with spaces between. Default: all of the client" },
+            "client_id": text(),
+            "client_secret": text(),
+            "client_assertion_type": { "const": ASSERTION_TYPE },
+            "client_assertion": { "type": "string", "description": "A signed JWT (RFC 7523)" },
+            "resource": { "type": "string", "format": "uri" },
+        },
+        "required": ["grant_type"],
+    });
+    let granted = json!({
+        "type": "object",
+        "properties": {
+            "access_token": text(),
+            "token_type": { "const": "Bearer" },
+            "expires_in": { "type": "integer", "description": "For how many seconds it is good" },
+            "scope": text(),
+        },
+        "required": ["access_token", "token_type", "expires_in", "scope"],
+    });
+    let error = json!({
+        "type": "object",
+        "properties": { "error": text(), "error_description": text() },
+        "required": ["error"],
+    });
+    let example = json!({ "access_token": "eyJ0eXAi...", "token_type": "Bearer", "expires_in": 600, "scope": "events.write" });
+    let error_example =
+        |error: &str, description: &str| json!({ "error": error, "error_description": description });
+    let often =
+        Problem::too_often(Duration::from_secs(1), "requests for tokens under this name come too often");
+    let unavailable = "the client cannot be authenticated at the moment, try again";
+    Operation::post("requestToken", "Get an access token for client credentials (RFC 6749 section 4.4)")
+        .secured_by(json!([{ "secret": [] }, {}]))
+        .takes("application/x-www-form-urlencoded", &form, &json!({ "grant_type": "client_credentials" }))
+        .component("TokenError", error)
+        .gives(StatusCode::OK, "An access token", &granted, &example)
+        .gives(
+            StatusCode::BAD_REQUEST,
+            "The form is malformed, or asks for what the client does not have",
+            &schema("TokenError"),
+            &error_example("invalid_scope", "the client does not have a scope that it asks for"),
+        )
+        .gives(
+            StatusCode::UNAUTHORIZED,
+            "The client is not known, or its credentials are not valid",
+            &schema("TokenError"),
+            &error_example("invalid_client", "the client is not known, or its credentials are not valid"),
+        )
+        .with_header(StatusCode::UNAUTHORIZED, "WWW-Authenticate", "How to authenticate")
+        .refuses(&Problem::request_timeout(), "The body took too long")
+        .refuses(&Problem::too_large(FORM_BYTES_MAX), "The form is too long")
+        .refuses(&often, "There are too many requests under this name")
+        .refuses(&Problem::bodies_full(), "Too many bodies are unfinished")
+        .refuses(&Problem::unavailable(unavailable), "The credentials cannot be checked at the moment")
+}
 
 /// `GET {host}/.well-known/oauth-authorization-server{path of the public URL}` (RFC 8414)
 pub(crate) async fn configuration(State(clients): State<Arc<Clients>>) -> Response {

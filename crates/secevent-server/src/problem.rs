@@ -36,7 +36,24 @@ impl Problem {
     /// How much of a detail is sent, in characters.
     const DETAIL_CHARS_MAX: usize = 1_000;
 
+    /// The short codes that there are.
+    pub(crate) const ERRS: [&str; 12] = [
+        "access_denied",
+        "authentication_failed",
+        "conflict",
+        "idempotency_key_reused",
+        "invalid_request",
+        "misdirected",
+        "not_found",
+        "not_ready",
+        "precondition_failed",
+        "too_often",
+        "unavailable",
+        "unsupported_content_encoding",
+    ];
+
     fn new(status: StatusCode, err: &'static str, detail: impl Into<String>) -> Self {
+        debug_assert!(Self::ERRS.contains(&err), "{err} is to be added to the list");
         // It may repeat what the request says.
         let detail = escape_message(&detail.into(), Self::DETAIL_CHARS_MAX).to_string();
         Self {
@@ -175,6 +192,25 @@ impl Problem {
     fn for_a_while(seconds: u32, detail: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
         Self { retry_after_seconds: Some(seconds), ..problem }
+    }
+
+    /// The status that it is answered with.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Its short code.
+    pub(crate) fn err(&self) -> &'static str {
+        self.err
+    }
+
+    /// The headers that come with it, and what they say.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
+        let challenge =
+            self.challenge.is_some().then_some(("WWW-Authenticate", "What a token lacks (RFC 6750)"));
+        let retry = self.retry_after_seconds.is_some();
+        let retry = retry.then_some(("Retry-After", "After how many seconds to send the request again"));
+        challenge.into_iter().chain(retry)
     }
 
     /// Whether it is the caller's request that is at fault.

@@ -6,6 +6,7 @@ use crate::clients::Clients;
 use crate::context::Context;
 use crate::ingest;
 use crate::oauth;
+use crate::openapi::{self, Shared};
 use crate::problem::Problem;
 use crate::request_id::RequestId;
 use crate::routes::Routes;
@@ -50,18 +51,20 @@ pub(crate) fn transmitter(
         tolerance,
         ingest: true,
     };
-    let mut routes = issuers(transmitter, &door);
+    let mut routes = Routes::new();
     if clients.gives_tokens() {
         routes = routes.merge(authorization_server(clients));
     }
     if health {
         routes = routes.merge(health::public(transmitter));
     }
-    routes.with(bounded)
+    let origin = Issuer::parse_insecure(clients.server()).map(|url| url.origin().to_owned());
+    let shared = Shared { origin: origin.unwrap_or_default(), documented: routes.documented().to_vec() };
+    issuers(transmitter, &door, &shared).merge(routes).with(bounded)
 }
 
 /// For each issuer the well-known document and everything below the issuer's path.
-pub(crate) fn issuers(transmitter: &Arc<Transmitter>, door: &Door) -> Routes {
+pub(crate) fn issuers(transmitter: &Arc<Transmitter>, door: &Door, shared: &Shared) -> Routes {
     let mut routes = Routes::new();
     for config in transmitter.issuers() {
         let issuer = config.url.clone();
@@ -71,12 +74,12 @@ pub(crate) fn issuers(transmitter: &Arc<Transmitter>, door: &Door) -> Routes {
         let tolerance = Tolerance { legacy: config.legacy, ..door.tolerance };
         let mut old_names = Routes::new();
         if config.legacy {
-            for path in older_spellings(&issuer) {
-                old_names = old_names.route(&path, get(metadata::old_configuration));
+            for (path, operation) in older_spellings(&issuer).iter().zip(metadata::old_operations()) {
+                old_names = old_names.route(path, get(metadata::old_configuration), [operation]);
             }
         }
         let context = Arc::new(Context {
-            issuer,
+            issuer: issuer.clone(),
             transmitter: Arc::clone(transmitter),
             authenticate: Arc::clone(&door.authenticate),
             tolerance,
@@ -91,25 +94,31 @@ pub(crate) fn issuers(transmitter: &Arc<Transmitter>, door: &Door) -> Routes {
                     .patch(stream::update)
                     .put(stream::replace)
                     .delete(stream::delete),
+                stream::operations(),
             )
-            .route(&below("/ssf/status"), get(status::read).post(status::set))
-            .route(&below("/ssf/subjects:add"), post(subjects::add))
-            .route(&below("/ssf/subjects:remove"), post(subjects::remove))
-            .route(&below("/ssf/verify"), post(verification::verify))
+            .route(&below("/ssf/status"), get(status::read).post(status::set), status::operations())
+            .route(&below("/ssf/subjects:add"), post(subjects::add), [subjects::add_operation()])
+            .route(&below("/ssf/subjects:remove"), post(subjects::remove), [subjects::remove_operation()])
+            .route(&below("/ssf/verify"), post(verification::verify), [verification::operation()])
             .with(|router| router.layer(axum::middleware::from_fn(to_its_end)));
         let mut endpoints = Routes::new()
-            .route(&well_known, get(metadata::configuration))
+            .route(&well_known, get(metadata::configuration), [metadata::operation()])
             .merge(old_names)
-            .route(&below("/jwks.json"), get(metadata::jwks))
+            .route(&below("/jwks.json"), get(metadata::jwks), [metadata::jwks_operation()])
             .merge(management)
-            .route(&below("/poll/{stream}"), post(poll::poll));
+            .route(&below("/poll/{stream}"), post(poll::poll), [poll::operation()]);
         if !door.authorization_servers.is_empty() {
-            endpoints = endpoints.route(&resource, get(metadata::protected_resource));
+            endpoints = endpoints.route(
+                &resource,
+                get(metadata::protected_resource),
+                [metadata::protected_resource_operation()],
+            );
         }
         if door.ingest {
-            endpoints = endpoints.route(&below("/events"), post(ingest::ingest));
+            endpoints = endpoints.route(&below("/events"), post(ingest::ingest), [ingest::operation()]);
         }
-        routes = routes.merge(endpoints.with_state(context));
+        let document = openapi::route(&issuer, &below("/openapi.json"), endpoints.documented(), shared);
+        routes = routes.merge(endpoints.with_state(context)).merge(document);
     }
     routes
 }
@@ -122,8 +131,13 @@ fn authorization_server(clients: &Arc<Clients>) -> Routes {
         .route(
             &format!("{path}/oauth/token"),
             post(oauth::token).layer(DefaultBodyLimit::max(oauth::FORM_BYTES_MAX)),
+            [oauth::operation()],
         )
-        .route(&format!("/.well-known/oauth-authorization-server{path}"), get(oauth::configuration))
+        .route(
+            &format!("/.well-known/oauth-authorization-server{path}"),
+            get(oauth::configuration),
+            [oauth::configuration_operation()],
+        )
         .with_state(Arc::clone(clients))
 }
 

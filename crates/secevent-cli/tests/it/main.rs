@@ -14,6 +14,7 @@ mod listeners;
 mod misuse;
 mod program;
 mod secrets;
+mod send_events;
 mod serve;
 mod set;
 mod sources;

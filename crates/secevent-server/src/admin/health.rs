@@ -18,17 +18,18 @@ use tracing::warn;
 use utoipa::ToSchema;
 
 pub(crate) fn routes() -> Vec<Route> {
+    let [alive, ready] = operations();
+    vec![Route::new("/healthz", get(self::alive), [alive]), Route::new("/readyz", get(self::ready), [ready])]
+}
+
+fn operations() -> [Operation; 2] {
     let alive = Operation::get("readHealth", "The process answers").open();
     let ready = Operation::get("readReadiness", "The store answers and the engine moves").open();
-    vec![
-        Route::new("/healthz", get(self::alive), [alive.answers::<Health>(StatusCode::OK, "It lives")]),
-        Route::new(
-            "/readyz",
-            get(self::ready),
-            [ready
-                .answers::<Health>(StatusCode::OK, "It works")
-                .problem(StatusCode::SERVICE_UNAVAILABLE, "It does not, and why")],
-        ),
+    [
+        alive.answers::<Health>(StatusCode::OK, "It lives"),
+        ready
+            .answers::<Health>(StatusCode::OK, "It works")
+            .problem(StatusCode::SERVICE_UNAVAILABLE, "It does not, and why"),
     ]
 }
 
@@ -75,7 +76,11 @@ async fn is_ready(transmitter: &Transmitter) -> Result<(), Problem> {
 /// at most, and the log has no more lines than that.
 pub(crate) fn public(transmitter: &Arc<Transmitter>) -> Routes {
     let public = Arc::new(Public { transmitter: Arc::clone(transmitter), last: Mutex::default() });
-    Routes::new().route("/healthz", get(alive)).route("/readyz", get(ready_lately)).with_state(public)
+    let [alive_operation, ready_operation] = operations();
+    Routes::new()
+        .route("/healthz", get(alive), [alive_operation])
+        .route("/readyz", get(ready_lately), [ready_operation])
+        .with_state(public)
 }
 
 struct Public {

@@ -1,6 +1,8 @@
 //! A route and what it does, said in one place: whoever adds one says what it answers, and the OpenAPI document has it.
 
 use super::Admin;
+use crate::clients::Scope;
+use crate::problem::Problem;
 use axum::routing::MethodRouter;
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -27,23 +29,30 @@ impl Route {
     }
 }
 
-/// One method of a path, as the document tells it.
+/// One method of a path, as the OpenAPI document of its listener shows it.
+#[derive(Clone)]
 pub(crate) struct Operation {
     pub(crate) method: Method,
     pub(crate) id: &'static str,
     summary: &'static str,
     parameters: Vec<Value>,
-    body: Option<Value>,
+    /// The bodies that are read, by media type.
+    body: Option<Map<String, Value>>,
     responses: BTreeMap<u16, Value>,
     /// Whether everybody may ask.
     open: bool,
+    /// What a token must have, where that is not the same for the whole listener.
+    security: Option<Value>,
+    /// Schemas that are written as JSON, by name.
+    pub(crate) components: Vec<(&'static str, Value)>,
     pub(crate) schemas: Vec<(String, RefOr<Schema>)>,
 }
 
 impl Operation {
     pub(crate) fn new(method: Method, id: &'static str, summary: &'static str) -> Self {
         let (parameters, body, responses, schemas) = (Vec::new(), None, BTreeMap::new(), Vec::new());
-        Self { method, id, summary, parameters, body, responses, open: false, schemas }
+        let (open, security, components) = (false, None, Vec::new());
+        Self { method, id, summary, parameters, body, responses, open, security, components, schemas }
     }
 
     pub(crate) fn get(id: &'static str, summary: &'static str) -> Self {
@@ -87,8 +96,18 @@ impl Operation {
             .problem(StatusCode::BAD_REQUEST, "A parameter is wrong")
     }
 
-    fn parameter(mut self, place: &str, name: &str, what: &str, schema: &Value) -> Self {
-        let required = place == "path";
+    pub(crate) fn parameter(self, place: &str, name: &str, what: &str, schema: &Value) -> Self {
+        self.parameter_that(place, name, what, schema, place == "path")
+    }
+
+    pub(crate) fn parameter_that(
+        mut self,
+        place: &str,
+        name: &str,
+        what: &str,
+        schema: &Value,
+        required: bool,
+    ) -> Self {
         let parameter =
             json!({ "name": name, "in": place, "required": required, "description": what, "schema": schema });
         self.parameters.push(parameter);
@@ -104,12 +123,13 @@ impl Operation {
 
     /// The body that is read: an object with these members, of which some must be there.
     pub(crate) fn body(mut self, required: &[&str], members: &Value) -> Self {
-        self.body = Some(json!({
+        let schema = json!({
             "type": "object",
             "properties": members,
             "required": required,
             "additionalProperties": false,
-        }));
+        });
+        self.body = Some(Map::from_iter([("application/json".to_owned(), json!({ "schema": schema }))]));
         self.problem(StatusCode::BAD_REQUEST, "The body is not valid")
             .problem(StatusCode::PAYLOAD_TOO_LARGE, "The body is too long")
             .problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is no JSON")
@@ -145,6 +165,69 @@ impl Operation {
         self
     }
 
+    /// A caller needs a token with this scope.
+    pub(crate) fn needs(mut self, scope: Scope) -> Self {
+        self.security = Some(json!([{ "token": [scope.name()] }]));
+        self
+    }
+
+    /// How callers show who they are, where it is another way.
+    pub(crate) fn secured_by(mut self, security: Value) -> Self {
+        self.security = Some(security);
+        self
+    }
+
+    /// A body of this media type is read.
+    pub(crate) fn takes(mut self, kind: &str, schema: &Value, example: &Value) -> Self {
+        let content = json!({ "schema": schema, "examples": { "usual": { "value": example } } });
+        self.body.get_or_insert_default().insert(kind.to_owned(), content);
+        self
+    }
+
+    /// The schema of this name is part of the document.
+    pub(crate) fn component(mut self, name: &'static str, schema: Value) -> Self {
+        self.components.push((name, schema));
+        self
+    }
+
+    /// What is answered, with an example.
+    pub(crate) fn gives(mut self, status: StatusCode, what: &str, schema: &Value, example: &Value) -> Self {
+        self = self.answers_with(status, what, "application/json", schema);
+        self.responses.entry(status.as_u16()).and_modify(|response| {
+            response["content"]["application/json"]["examples"] = json!({ "usual": { "value": example } });
+        });
+        self
+    }
+
+    /// The answer has this header.
+    pub(crate) fn with_header(mut self, status: StatusCode, name: &str, what: &str) -> Self {
+        self.responses.entry(status.as_u16()).and_modify(|response| {
+            response["headers"][name] = json!({ "description": what, "schema": text() });
+        });
+        self
+    }
+
+    /// A problem that handlers answer with, as they make it, and when they do.
+    pub(crate) fn refuses(mut self, problem: &Problem, when: &str) -> Self {
+        let status = problem.status();
+        self = self.problem(status, when);
+        self.responses.entry(status.as_u16()).and_modify(|response| {
+            let kind = "application/problem+json";
+            let examples = &mut response["content"][kind]["examples"];
+            let count = examples.as_object().map_or(0, Map::len);
+            let name = format!("{}-{}", problem.err(), count + 1);
+            examples[name] = json!({ "summary": when, "value": problem });
+            let known = response["description"].as_str().unwrap_or_default();
+            if !known.contains(when) {
+                response["description"] = format!("{known}. {when}").into();
+            }
+        });
+        for (name, what) in problem.headers() {
+            self = self.with_header(status, name, what);
+        }
+        self
+    }
+
     /// A problem that it may be answered with.
     pub(crate) fn problem(self, status: StatusCode, what: &str) -> Self {
         self.answers_with(status, what, "application/problem+json", &json!(Ref::from_schema_name("Problem")))
@@ -166,7 +249,7 @@ impl Operation {
         self
     }
 
-    /// It, with what every operation may be answered with.
+    /// It, with what every operation of the admin listener may be answered with.
     pub(crate) fn into_value(mut self) -> Value {
         self = self
             .problem(StatusCode::BAD_REQUEST, "The request has no Host header, or has two")
@@ -181,6 +264,11 @@ impl Operation {
                 .problem(StatusCode::CONFLICT, "It was changed by somebody else at this moment")
                 .problem(StatusCode::SERVICE_UNAVAILABLE, "The store does not answer, or has too much to do");
         }
+        self.into_plain_value()
+    }
+
+    /// It, as it stands in a document.
+    pub(crate) fn into_plain_value(self) -> Value {
         let responses: Map<String, Value> =
             self.responses.into_iter().map(|(status, response)| (status.to_string(), response)).collect();
         let mut operation = json!({
@@ -189,9 +277,11 @@ impl Operation {
             "parameters": self.parameters,
             "responses": responses,
         });
-        if let Some(schema) = self.body {
-            let content = json!({ "application/json": { "schema": schema } });
+        if let Some(content) = self.body {
             operation["requestBody"] = json!({ "required": true, "content": content });
+        }
+        if let Some(security) = self.security {
+            operation["security"] = security;
         }
         if self.open {
             operation["security"] = json!([]);

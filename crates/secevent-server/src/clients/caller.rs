@@ -99,13 +99,9 @@ impl fmt::Debug for Registered {
 impl Clients {
     /// The caller that a request's `Authorization` names. Tokens are taken from nowhere else (INTEROP-24).
     pub(crate) async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
-        let nothing = || {
-            // Without credentials no error code is told (RFC 6750 section 3.1).
-            Problem::unauthenticated("Bearer realm=\"secevent\"".to_owned(), "a bearer token is needed")
-        };
-        let value = authorization(headers)?.ok_or_else(nothing)?;
+        let value = authorization(headers)?.ok_or_else(token_missing)?;
         value.to_str().map_err(|_| self.refused_token())?;
-        let token = bearer(headers).ok_or_else(nothing)?;
+        let token = bearer(headers).ok_or_else(token_missing)?;
         let now = self.now();
         let said = match self.checked.get(token, now) {
             Some(said) => said,
@@ -168,10 +164,17 @@ pub(crate) fn authorization(headers: &HeaderMap) -> Result<Option<&HeaderValue>,
     let mut values = headers.get_all(AUTHORIZATION).iter();
     match (values.next(), values.next()) {
         (one, None) => Ok(one),
-        (_, Some(_)) => {
-            Err(Problem::bad_request("the request must not have more than one Authorization header"))
-        }
+        (_, Some(_)) => Err(two_authorizations()),
     }
+}
+
+pub(crate) fn two_authorizations() -> Problem {
+    Problem::bad_request("the request must not have more than one Authorization header")
+}
+
+/// Without credentials no error code is told (RFC 6750 section 3.1).
+pub(crate) fn token_missing() -> Problem {
+    Problem::unauthenticated("Bearer realm=\"secevent\"".to_owned(), "a bearer token is needed")
 }
 
 /// The bearer token of a request, if it has one (RFC 6750 section 2.1).

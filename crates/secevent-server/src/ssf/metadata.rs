@@ -1,7 +1,9 @@
 //! What anybody may know of a transmitter: its metadata and its public keys (SSF 1.0 section 7).
 
+use crate::admin::route::Operation;
 use crate::clients::Scope;
 use crate::context::Context;
+use crate::openapi::public as document;
 use crate::problem::Problem;
 use crate::ssf::conditional::unless_same;
 use axum::extract::State;
@@ -11,6 +13,38 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use secevent_ssf::{AuthorizationScheme, Endpoint, Method, SpecVersion, TransmitterMetadata};
 use serde_json::json;
 use std::sync::Arc;
+
+pub(crate) fn operation() -> Operation {
+    let example = json!({ "spec_version": "1_0", "issuer": "https://events.example.com" });
+    document(
+        "readConfiguration",
+        "The transmitter's metadata",
+        "Transmitter metadata (SSF 1.0 section 7.1)",
+        &example,
+    )
+}
+
+/// Each of the names from before SSF 1.0, of which there are five.
+pub(crate) fn old_operations() -> [Operation; 5] {
+    [
+        "readOldConfiguration1",
+        "readOldConfiguration2",
+        "readOldConfiguration3",
+        "readOldConfiguration4",
+        "readOldConfiguration5",
+    ]
+    .map(|id| operation().named(id))
+}
+
+pub(crate) fn jwks_operation() -> Operation {
+    document("readKeys", "The issuer's public keys", "A JWK Set (RFC 7517)", &json!({ "keys": [] })).cached()
+}
+
+pub(crate) fn protected_resource_operation() -> Operation {
+    let example = json!({ "resource": "https://events.example.com", "scopes_supported": ["events.write"] });
+    let summary = "Which authorization servers give access tokens";
+    document("readProtectedResource", summary, "Protected resource metadata (RFC 9728)", &example)
+}
 
 /// `GET {host}/.well-known/ssf-configuration{issuer path}`
 pub(crate) async fn configuration(State(context): State<Arc<Context>>) -> Response {

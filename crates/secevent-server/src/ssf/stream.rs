@@ -4,18 +4,138 @@
 //! stream is there for this caller (404), whether the caller may (403), and then what is asked for.
 
 use super::{answer, done};
+use crate::admin::route::{Operation, text};
 use crate::authenticate::Caller;
 use crate::clients::Scope;
 use crate::context::{Context, json_body, stream_id};
+use crate::openapi::{schema, stream_id as stream_query};
 use crate::problem::Problem;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use secevent::Invalid;
-use secevent_ssf::{CreateStream, ReplaceStream, StreamConfiguration, StreamId, Supplied, UpdateStream};
+use secevent_ssf::{
+    CreateStream, EVENT_CHARS_MAX, EVENTS_MAX, Method, ReplaceStream, StreamConfiguration, StreamId,
+    Supplied, UpdateStream,
+};
 use secevent_transmitter::Client;
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
+
+pub(crate) fn operations() -> [Operation; 5] {
+    let id = "f67e39a0a4d34d56b3aa1bc4cff0069f";
+    let event = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
+    let wanted = json!({ "delivery": { "method": Method::Poll.urn() }, "events_requested": [event] });
+    let shown = json!({
+        "stream_id": id,
+        "iss": "https://events.example.com",
+        "aud": "https://billing.example.com",
+        "delivery": { "method": Method::Poll.urn(), "endpoint_url": format!("https://events.example.com/poll/{id}") },
+        "events_delivered": [event],
+    });
+    let change = json!({ "stream_id": id, "description": "the web shop" });
+    let one = schema("StreamConfiguration");
+    let one_or_all = json!({ "oneOf": [one, { "type": "array", "items": one }] });
+    let nothing_named = Problem::bad_request("the query must name a `stream_id`");
+    let too_many = Problem::conflict("the client has as many streams as it may have");
+    let declared = Problem::refused("the stream is managed by the server's configuration file");
+    let changing = |operation: Operation| {
+        operation
+            .of_receiver(Scope::Manage)
+            .of_stream()
+            .refuses(&declared, "The operator manages this stream")
+            .changes()
+    };
+    let read = Operation::get("readStreams", "One stream, or all of the client");
+    [
+        stream_query(read, false)
+            .component("StreamConfiguration", configuration_schema())
+            .component("Delivery", delivery_schema())
+            .gives(StatusCode::OK, "The stream that is named, or all", &one_or_all, &json!([shown]))
+            .refuses(&Problem::bad_request("`stream_id` must not be empty"), "The query is malformed")
+            .of_receiver(Scope::Read)
+            .of_stream(),
+        Operation::post("createStream", "Create a stream")
+            .takes_json(&requested_schema(&[]), &wanted)
+            .gives(StatusCode::CREATED, "The new stream", &one, &shown)
+            .of_receiver(Scope::Manage)
+            .refuses(&too_many, "The client has as many streams as it may have")
+            .changes(),
+        changing(
+            Operation::new(http::Method::PATCH, "updateStream", "Change what the request names")
+                .takes_json(&requested_schema(&["stream_id"]), &change)
+                .gives(StatusCode::OK, "The stream", &one, &shown),
+        ),
+        changing(
+            Operation::new(http::Method::PUT, "replaceStream", "Replace what the receiver supplies")
+                .takes_json(&requested_schema(&["stream_id"]), &change)
+                .gives(StatusCode::OK, "The stream", &one, &shown),
+        ),
+        changing(
+            stream_query(Operation::new(http::Method::DELETE, "deleteStream", "Delete a stream"), true)
+                .answers_nothing(StatusCode::NO_CONTENT, "It is gone")
+                .refuses(&nothing_named, "The query names no stream"),
+        ),
+    ]
+}
+
+/// What a receiver says of a stream.
+fn requested_members() -> Map<String, Value> {
+    let events = json!({
+        "type": ["array", "null"],
+        "items": { "type": "string", "maxLength": EVENT_CHARS_MAX },
+        "maxItems": EVENTS_MAX,
+    });
+    Map::from_iter([
+        ("delivery".to_owned(), schema("Delivery")),
+        ("events_requested".to_owned(), events),
+        ("description".to_owned(), json!({ "type": ["string", "null"] })),
+    ])
+}
+
+fn requested_schema(required: &[&str]) -> Value {
+    let mut members = requested_members();
+    if !required.is_empty() {
+        members.insert("stream_id".to_owned(), text());
+    }
+    json!({ "type": "object", "properties": members, "required": required })
+}
+
+fn configuration_schema() -> Value {
+    let names = json!({ "type": "array", "items": text() });
+    let seconds = json!({ "type": "integer", "minimum": 0 });
+    let mut members = requested_members();
+    members.extend([
+        ("stream_id".to_owned(), text()),
+        ("iss".to_owned(), text()),
+        ("aud".to_owned(), json!({ "oneOf": [text(), names] })),
+        ("events_supported".to_owned(), names.clone()),
+        ("events_delivered".to_owned(), names),
+        ("min_verification_interval".to_owned(), seconds.clone()),
+        ("inactivity_timeout".to_owned(), seconds),
+    ]);
+    json!({
+        "type": "object",
+        "description": "The configuration of a stream (SSF 1.0 section 8.1.1)",
+        "properties": members,
+        "required": ["stream_id", "iss", "aud", "delivery", "events_delivered"],
+    })
+}
+
+fn delivery_schema() -> Value {
+    json!({
+        "type": ["object", "null"],
+        "description": "How SETs reach the receiver (SSF 1.0 section 6.1). `endpoint_url` is the receiver's for push, \
+                        and the transmitter's for poll. `authorization_header` is never shown.",
+        "properties": {
+            "method": { "enum": [Method::Push.urn(), Method::Poll.urn()] },
+            "endpoint_url": { "type": "string", "format": "uri" },
+            "authorization_header": { "type": ["string", "null"], "writeOnly": true },
+        },
+        "required": ["method"],
+    })
+}
 
 /// `POST`: create a stream.
 pub(crate) async fn create(

@@ -8,6 +8,7 @@ mod ailing;
 mod assertions;
 mod clients;
 mod documented;
+mod documented_public;
 mod documents;
 mod elsewhere;
 mod embedding;
