@@ -25,11 +25,12 @@ Examples:
 
 PENDING is what is owed and not delivered, OLDEST how long the oldest of it waits, DEAD what was
 refused or given up and is kept, WINDOW how many pushes may be on their way. TROUBLE tells what
-keeps the receiver from being delivered to, how often in a row, and when it is tried again; and of
-a stream that carries no event types, that it never gets events.
+keeps the receiver from being delivered to, how often in a row, and when it is tried again; of
+a stream that carries no event types, that it never gets events; and that the stream's client is
+disabled: nothing is sent to it, it gets no new events, and it can neither poll nor manage it.
 
-JSON: {{streams: [{{stream_id, client, issuer, event_types, status, reason, held, suspended, delayed, pending,
-in_flight, window, delivered, retries, again, backlog: {{pending, bytes, oldest, rejected,
+JSON: {{streams: [{{stream_id, client, issuer, event_types, status, reason, held, client_disabled,
+suspended, delayed, pending, in_flight, window, delivered, retries, again, backlog: {{pending, bytes, oldest, rejected,
 abandoned, dropped, dead}}}}]}}.
 {WHICH}
 {EXIT_CODES}"))]
@@ -127,7 +128,9 @@ fn row(stream: &Value) -> Vec<String> {
         .map_or_else(|| "-".to_owned(), |oldest| Span(whole_seconds(now.since(oldest))).to_string());
     let held = if stream["held"] == true { " by operator" } else { "" };
     let suspended = &stream["suspended"];
-    let trouble = if suspended.is_null() {
+    let trouble = if stream["client_disabled"] == true {
+        "client disabled: no events, polls or changes until `client enable`".to_owned()
+    } else if suspended.is_null() {
         match number(stream, "delayed") {
             0 if stream["event_types"] == 0 => "no event types".to_owned(),
             0 => "-".to_owned(),

@@ -317,6 +317,16 @@ fn what_an_operator_paused_or_disabled_stays_so() {
         told.contains("stream-updated") && told.contains("carol@example.com"),
         "nothing was kept: {told}"
     );
+
+    // finding: C7
+    let is_disabled = || world.json(&["streams"])["streams"][0]["client_disabled"].clone();
+    assert_eq!(is_disabled(), false);
+    world.run(&["client", "disable", "shop"]).ok();
+    let table = world.run(&["streams"]).ok();
+    assert!(table.contains("enabled") && table.contains("client disabled: "), "{table}");
+    assert_eq!(is_disabled(), true);
+    world.run(&["client", "enable", "shop"]).ok();
+    assert!(!world.run(&["streams"]).ok().contains("client disabled"));
     assert_eq!(world.server.stop(), 0);
 }
 
