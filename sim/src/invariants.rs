@@ -328,11 +328,15 @@ pub(crate) fn settled(model: &mut Model, settlements: &[Settlement]) -> Result<V
         let name = model.name(place);
         let Some(owed) = model.now.owed.get(&place).filter(|owed| owed.end.is_none()) else { continue };
         let is_too_old = model.is_too_old(owed);
+        let newer = model.now.owed.range((place.0, place.1 + 1)..=(place.0, u64::MAX));
+        let is_replaced =
+            owed.queue == Queue::Control && newer.into_iter().any(|(_, owed)| owed.queue == Queue::Control);
         let Some(owed) = model.now.owed.get_mut(&place) else { continue };
         let (end, is_known) = match &settlement.verdict {
             Verdict::Acked => (End::Acked, owed.was_taken),
             Verdict::Rejected(_) => (End::Rejected, owed.was_refused),
             Verdict::Abandoned(_) => (End::Abandoned, is_too_old),
+            Verdict::Superseded => (End::Dropped, is_replaced),
             Verdict::Retry { .. } => continue,
         };
         owed.end = Some(end);

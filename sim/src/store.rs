@@ -8,11 +8,11 @@ use crate::sim::{Life, Sim, never};
 use bytes::Bytes;
 use secevent::Timestamp;
 use secevent_store::{
-    Audit, Backlog, BoxFuture, Change, ChangeFilter, CommitFigures, CommitObserver, Dead, Delivery, Document,
-    Documents, Entered, Epoch, Erase, Erased, History, Inbox, Keep, Kept, Listing, MemoryStore, NewEvent,
-    Outbox, Owing, Page, Queue, Receipt, Received, Recorded, Records, Recovery, Sequence, Settlement,
-    Standing, StoreError, Stored, StreamNumber, SubjectEntry, SubjectFingerprint, Subjects, Texts, Traces,
-    UnsettledDelivery, Version, Write, Written,
+    Audit, Backlog, BoxFuture, Change, ChangeFilter, CommitFigures, CommitObserver, Dead, Delivery,
+    DeliveryOutcome, Document, Documents, DropReason, Entered, Epoch, Erase, Erased, History, Inbox, Keep,
+    Kept, Listing, MemoryStore, NewEvent, Outbox, Outcomes, Owing, Page, Queue, Receipt, Received, Recorded,
+    Records, Recovery, Sequence, Settlement, Standing, StoreError, Stored, StreamNumber, SubjectEntry,
+    SubjectFingerprint, Subjects, Texts, Traces, UnsettledDelivery, Version, Write, Written,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -132,8 +132,8 @@ fn carry_out(store: &MemoryStore, write: &Write) -> Result<Written, StoreError> 
     Ok(match write.clone() {
         Write::Record(events) => Written::Recorded(at_once(store.record(events))?),
         Write::Settle(settlements) => done(at_once(store.settle(settlements))?),
-        Write::DropStream(stream) => {
-            Written::Dropped { deliveries: at_once(store.drop_stream(stream))?, more: false }
+        Write::DropStream { stream, reason, at } => {
+            Written::Dropped { deliveries: at_once(store.drop_stream(stream, reason, at))?, more: false }
         }
         Write::Put { name, expected, body, change } => {
             let change = change.map(|change| *change);
@@ -381,7 +381,7 @@ impl Commits {
                 let recorded = recorded.map(|sequence| Recorded::New { epoch: Epoch(1), sequence });
                 Some(Written::Recorded(recorded.collect()))
             }
-            Write::DropStream(_) if mutation == Mutation::DropForgotten => {
+            Write::DropStream { .. } if mutation == Mutation::DropForgotten => {
                 Some(Written::Dropped { deliveries: 0, more: false })
             }
             Write::Receive(sets) if mutation == Mutation::ReceivedTooEarly && self.sim.one_in(10) => {
@@ -416,7 +416,7 @@ impl Commits {
                 self.sim.note(format!("settled {}", names.join(" ")));
                 self.disk.note_ended(ended);
             }
-            (Write::DropStream(stream), _) => {
+            (Write::DropStream { stream, .. }, _) => {
                 self.sim.note(format!("dropped what s{stream} was owed"));
                 self.sim.judge(|model| invariants::dropped(model, stream.0));
             }
@@ -496,8 +496,13 @@ impl Outbox for SimStore {
         self.write(Write::Settle(settlements), nothing)
     }
 
-    fn drop_stream(&self, stream: StreamNumber) -> BoxFuture<'_, Result<u64, StoreError>> {
-        self.write(Write::DropStream(stream), |written| match written {
+    fn drop_stream(
+        &self,
+        stream: StreamNumber,
+        reason: DropReason,
+        at: Timestamp,
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.write(Write::DropStream { stream, reason, at }, |written| match written {
             Written::Dropped { deliveries, .. } => Some(*deliveries),
             _ => None,
         })
@@ -744,6 +749,12 @@ impl Audit for SimStore {
 
     fn forget_changes(&self, before: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
         self.write(Write::ForgetChanges(before), more)
+    }
+}
+
+impl Outcomes for SimStore {
+    fn outcomes(&self, sequence: Sequence) -> BoxFuture<'_, Result<Vec<DeliveryOutcome>, StoreError>> {
+        self.read(move |store| at_once(store.outcomes(sequence)))
     }
 }
 

@@ -2,9 +2,11 @@
 
 use crate::admin::{self, EXIT_CODES, Server, WHICH, Which, many, number, text};
 use crate::confirm::Confirm;
+use crate::explain::attempts;
 use crate::output::{BOLD, Failure, message, note, pretty, print, print_json, table};
 use clap::{Args, Subcommand};
 use http::Method;
+use secevent::{Definition, Vocabulary};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -26,8 +28,8 @@ Examples:
 
 Whom they are about is not shown: see `secevent dead show --claims`.
 
-JSON: {{dead: [{{jti, stream_id, event_id, cause, reason, accepted_at, died_at, attempts}}],
-next?}}.
+JSON: {{dead: [{{jti, stream_id, event_id, event_type, cause, reason, accepted_at, died_at,
+attempts}}], next?}}.
 {WHICH}
 {EXIT_CODES}"))]
 pub(crate) struct List {
@@ -54,8 +56,10 @@ Examples:
   secevent dead show 0f3c… oqrrC0Bh…
   secevent dead show --claims 0f3c… oqrrC0Bh…
 
-JSON: {{jti, stream_id, event_id, cause, reason, accepted_at, died_at, attempts, newer,
-claims?}}.
+The attempts are the last eight, those before it was delivered again included.
+
+JSON: {{jti, stream_id, event_id, event_type, cause, reason, accepted_at, died_at, attempts,
+last_attempts: [{{at, result, status, elapsed_ms}}], newer, claims?}}.
 {WHICH}
 {EXIT_CODES}"))]
 pub(crate) struct Show {
@@ -76,14 +80,15 @@ pub(crate) struct Show {
 /// Deliver dead letters again, as the same SETs.
 ///
 /// They keep their `jti`. They go out of the order of their subjects, so that a receiver may see what is old after
-/// what is new.
+/// what is new. With --all, verification and status events are skipped if the stream has a newer one of the same type:
+/// they are superseded, and dead letters no more.
 #[derive(Debug, Args)]
 #[command(after_long_help = format!("\
 Examples:
   secevent dead redrive 0f3c… oqrrC0Bh… u2fHh9Qc…
   secevent dead redrive 0f3c… --all
 
-JSON: {{redriven}}.
+JSON: {{redriven, superseded}}.
 {WHICH}
 {EXIT_CODES}"))]
 pub(crate) struct Redrive {
@@ -152,10 +157,11 @@ async fn list(args: &List, server: &Server) -> Result<(), Failure> {
     let row = |dead: &Value| {
         let attempts = number(dead, "attempts").to_string();
         let of = |name| text(dead, name).to_owned();
-        vec![of("jti"), of("stream_id"), of("cause"), attempts, of("died_at"), of("reason")]
+        let kind = short(text(dead, "event_type")).to_owned();
+        vec![of("jti"), of("stream_id"), kind, of("cause"), attempts, of("died_at"), of("reason")]
     };
     let rows: Vec<Vec<String>> = dead.found.iter().map(row).collect();
-    print(&table(&["JTI", "STREAM", "CAUSE", "ATTEMPTS", "DIED", "REASON"], &rows))?;
+    print(&table(&["JTI", "STREAM", "TYPE", "CAUSE", "ATTEMPTS", "DIED", "REASON"], &rows))?;
     dead.note_next(args.limit);
     Ok(())
 }
@@ -174,6 +180,7 @@ async fn show(args: &Show, server: &Server) -> Result<(), Failure> {
         ("jti", text(&dead, "jti").to_owned()),
         ("stream", text(&dead, "stream_id").to_owned()),
         ("event", text(&dead, "event_id").to_owned()),
+        ("type", text(&dead, "event_type").to_owned()),
         ("cause", text(&dead, "cause").to_owned()),
         ("reason", text(&dead, "reason").to_owned()),
         ("attempts", number(&dead, "attempts").to_string()),
@@ -182,6 +189,7 @@ async fn show(args: &Show, server: &Server) -> Result<(), Failure> {
     ] {
         shown += &format!("{BOLD}{title:9}{BOLD:#} {}\n", message(&value));
     }
+    shown += &attempts(&[("", &dead)]);
     match claims {
         Some(claims) if args.claims => {
             shown += &format!("{BOLD}claims{BOLD:#}\n  {}\n", pretty(&claims.to_string(), 2));
@@ -211,6 +219,13 @@ async fn redrive(these: &These, server: &Server) -> Result<(), Failure> {
     }
     let count = number(&told, "redriven");
     print(&format!("{} delivered again, with the same jti\n", are(count)))?;
+    match number(&told, "superseded") {
+        0 => {}
+        superseded => note(&format!(
+            "{} skipped: the stream has a newer one of the same type",
+            many(superseded, "verification or status event")
+        )),
+    }
     match followed {
         0 if these.all && count > 0 => note(
             "they go out of the order of their subjects: where there is later news, it was delivered before",
@@ -237,6 +252,11 @@ async fn discard(these: &These, confirm: &Confirm, server: &Server) -> Result<()
         return print_json(&told);
     }
     print(&format!("{} forgotten\n", are(number(&told, "discarded"))))
+}
+
+/// An event type in few characters.
+fn short(uri: &str) -> &str {
+    Vocabulary::standard().find(uri).map_or(uri, Definition::name)
 }
 
 fn are(count: u64) -> String {

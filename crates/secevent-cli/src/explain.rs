@@ -22,9 +22,13 @@ Examples:
   secevent explain event.json --issuer https://events.example.com/tenant-a
   secevent explain --event oqrrC0Bh… --json
 
+With --event the state of a delivery is pending, delivered, rejected, abandoned or dropped (and why);
+the attempts shown are the last eight. They are kept as long as the event.
+
 JSON: {{issuer, event_type, streams: [{{stream_id, client, goes, rule, reason}}]}}; with --event
 {{event_id, txn, event_type, issuer, accepted_at, deliveries: [{{stream_id, jti, state, attempts,
-due_at, again, reason, died_at}}], elsewhere: [{{stream_id, client, goes, rule, reason}}]}}.
+last_attempts: [{{at, result, status, elapsed_ms}}], due_at, again, acked_at, dropped, dropped_at,
+dead, reason, died_at}}], elsewhere: [{{stream_id, client, goes, rule, reason}}]}}.
 {WHICH}
 {EXIT_CODES}"))]
 pub(crate) struct Explain {
@@ -97,7 +101,8 @@ async fn tell_story(args: &Explain, event: &str, server: &Server) -> Result<(), 
         let of = |name| text(delivery, name).to_owned();
         let attempts =
             delivery["attempts"].as_u64().map_or_else(|| "-".to_owned(), |attempts| attempts.to_string());
-        let when = if delivery["died_at"].is_null() { of("due_at") } else { of("died_at") };
+        let times = ["acked_at", "dropped_at", "died_at", "due_at"];
+        let when = times.into_iter().find(|time| !delivery[time].is_null()).map_or_else(String::new, of);
         vec![of("stream_id"), of("state"), attempts, when, of("jti"), of("reason")]
     };
     let rows: Vec<Vec<String>> = told["deliveries"].as_array().into_iter().flatten().map(row).collect();
@@ -105,8 +110,35 @@ async fn tell_story(args: &Explain, event: &str, server: &Server) -> Result<(), 
         shown += "it was owed to no stream\n";
     } else {
         shown += &table(&["STREAM", "STATE", "ATTEMPTS", "WHEN", "JTI", "REASON"], &rows);
+        let deliveries = told["deliveries"].as_array().into_iter().flatten();
+        let named: Vec<(&str, &Value)> =
+            deliveries.map(|delivery| (text(delivery, "stream_id"), delivery)).collect();
+        shown += &attempts(&named);
     }
     print(&(shown + &rules(&told["elsewhere"])))
+}
+
+/// The last attempts of deliveries, each with the name of its stream. Where there is one delivery, it has none.
+pub(crate) fn attempts(deliveries: &[(&str, &Value)]) -> String {
+    let named = !matches!(deliveries, [("", _)]);
+    let mut titles = vec!["ATTEMPT", "RESULT", "STATUS", "MS"];
+    if named {
+        titles.insert(0, "STREAM");
+    }
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for (stream, delivery) in deliveries {
+        for attempt in delivery["last_attempts"].as_array().into_iter().flatten() {
+            let number =
+                |name| attempt[name].as_u64().map_or_else(|| "-".to_owned(), |number| number.to_string());
+            let of = |name| text(attempt, name).to_owned();
+            let mut row = vec![of("at"), of("result"), number("status"), number("elapsed_ms")];
+            if named {
+                row.insert(0, (*stream).to_owned());
+            }
+            rows.push(row);
+        }
+    }
+    if rows.is_empty() { String::new() } else { table(&titles, &rows) }
 }
 
 fn rules(streams: &Value) -> String {

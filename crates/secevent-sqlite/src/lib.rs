@@ -38,6 +38,7 @@ mod meta;
 mod migrations;
 mod open;
 mod outbox;
+mod outcomes;
 mod readers;
 mod recent;
 mod records;
@@ -60,9 +61,10 @@ use reserve::Reserve;
 use secevent::Timestamp;
 use secevent_store::{
     Audit, Backlog, Backup, BoxFuture, Change, ChangeFilter, CommitFigures, CommitObserver, Dead, Delivery,
-    Document, Documents, Entered, Erase, Erased, GroupCommit, History, Inbox, Keep, Kept, NewEvent, Outbox,
-    Owing, Page, Place, Queue, Receipt, Received, Recorded, Records, Recovery, Sequence, Settlement,
-    StoreError, Stored, StreamNumber, Texts, Traces, UnsettledDelivery, Version,
+    DeliveryOutcome, Document, Documents, DropReason, Entered, Erase, Erased, GroupCommit, History, Inbox,
+    Keep, Kept, NewEvent, Outbox, Outcomes, Owing, Page, Place, Queue, Receipt, Received, Recorded, Records,
+    Recovery, Sequence, Settlement, StoreError, Stored, StreamNumber, Texts, Traces, UnsettledDelivery,
+    Version,
 };
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -178,8 +180,13 @@ impl Outbox for SqliteStore {
         self.writer.settle(settlements)
     }
 
-    fn drop_stream(&self, stream: StreamNumber) -> BoxFuture<'_, Result<u64, StoreError>> {
-        self.writer.drop_stream(stream)
+    fn drop_stream(
+        &self,
+        stream: StreamNumber,
+        reason: DropReason,
+        at: Timestamp,
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.writer.drop_stream(stream, reason, at)
     }
 
     fn backlog(&self, stream: StreamNumber) -> BoxFuture<'_, Result<Backlog, StoreError>> {
@@ -243,6 +250,12 @@ impl Recovery for SqliteStore {
         generation: u16,
     ) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.writer.replay(stream, events, generation)
+    }
+}
+
+impl Outcomes for SqliteStore {
+    fn outcomes(&self, sequence: Sequence) -> BoxFuture<'_, Result<Vec<DeliveryOutcome>, StoreError>> {
+        self.readers.read(move |connection| outcomes::outcomes(connection, sequence))
     }
 }
 

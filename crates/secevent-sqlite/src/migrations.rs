@@ -14,6 +14,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     include_str!("../migrations/0003_subjects.sql"),
     include_str!("../migrations/0004_audit.sql"),
     include_str!("../migrations/0005_audit_indexes.sql"),
+    include_str!("../migrations/0006_outcomes.sql"),
 ];
 
 /// Marks the file as ours ("SEVT"), for `file` and for whoever finds it.

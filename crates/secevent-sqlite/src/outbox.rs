@@ -1,14 +1,16 @@
 //! Events and deliveries.
 
 use crate::failure::Failure;
+use crate::outcomes::{self, Outcome, Tried};
 use crate::recovery;
-use crate::writer::Known;
+use crate::writer::{Known, Released};
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use secevent::Timestamp;
 use secevent_store::{
-    Backlog, Cause, Delivery, Epoch, Idempotency, Keep, NewEvent, Owed, Owing, PAGE_BYTES_MAX, Page, Place,
-    Queue, Recorded, Rendering, Sequence, Settlement, Signed, StreamNumber, UnsettledDelivery, Verdict,
+    Attempt, Backlog, Cause, Delivery, DropReason, Ended, Ending, Epoch, Idempotency, Keep, NewEvent, Owed,
+    Owing, PAGE_BYTES_MAX, Page, Place, Queue, Recorded, Rendering, Sequence, Settlement, Signed,
+    StreamNumber, UnsettledDelivery, Verdict,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -126,12 +128,12 @@ fn insert(connection: &Connection, known: &mut Known, event: &NewEvent) -> Resul
         "INSERT OR IGNORE INTO deliveries (stream, queue, sequence, rendering, attempts, bytes)
          VALUES (?1, ?2, ?3, ?4, 0, ?5)",
     )?;
-    let (mut deliveries, mut history) = (0, Vec::new());
+    let (mut streams, mut history) = (Vec::with_capacity(event.owed.len()), Vec::new());
     for Owed { stream, queue, rendering } in &event.owed {
         let place = params![stream.0, number(*queue), sequence, rendering.0, event.body.len()];
         // A queue that is named twice is owed once.
         if insert.execute(place)? == 1 {
-            deliveries += 1;
+            streams.push(stream.0);
             if *queue == Queue::Regular {
                 history.extend([stream.0.to_le_bytes(), rendering.0.to_le_bytes()].concat());
             }
@@ -148,7 +150,7 @@ fn insert(connection: &Connection, known: &mut Known, event: &NewEvent) -> Resul
         sequence,
         epoch.0,
         event.accepted_at.as_micros(),
-        deliveries,
+        streams.len(),
         lanes,
         name.map(|name| &name.scope),
         name.map(|name| &name.key),
@@ -156,9 +158,10 @@ fn insert(connection: &Connection, known: &mut Known, event: &NewEvent) -> Resul
         event.body.as_ref(),
         Some(history).filter(|history| !history.is_empty()),
     ])?;
+    let outcomes = outcomes::blob_of_new(&streams, &event.dropped, event.accepted_at);
     connection
-        .prepare_cached("INSERT INTO needed VALUES (?1, ?2)")?
-        .execute(params![sequence, deliveries])?;
+        .prepare_cached("INSERT INTO needed (sequence, deliveries, outcomes) VALUES (?1, ?2, ?3)")?
+        .execute(params![sequence, streams.len(), outcomes])?;
     if let Some(name) = name {
         let fingerprint = known.names.fingerprint(&name.scope, &name.key);
         known.names.insert(fingerprint, sequence, event.accepted_at);
@@ -180,73 +183,145 @@ pub(crate) fn settle(
 ) -> Result<(), Failure> {
     for settlement in settlements {
         let place = settlement.place();
+        let ended = |how| Ended { how, at: settlement.at };
         match &settlement.verdict {
-            Verdict::Acked => delete(connection, known, place)?,
-            Verdict::Rejected(reason) => {
-                bury(connection, known, place, Cause::Rejected, reason, settlement.at)?;
+            Verdict::Acked => {
+                let tried = tried(connection, settlement)?;
+                let is_here = end(connection, known, place, ended(Ending::Acked), tried, settlement.attempt)?;
+                if is_here && place.queue == Queue::Again {
+                    recovery::end_dead(connection, known, place.stream, place.sequence)?;
+                }
             }
-            Verdict::Abandoned(reason) => {
-                bury(connection, known, place, Cause::Abandoned, reason, settlement.at)?;
+            Verdict::Rejected(reason) => bury(connection, known, settlement, Cause::Rejected, reason)?,
+            Verdict::Abandoned(reason) => bury(connection, known, settlement, Cause::Abandoned, reason)?,
+            Verdict::Superseded => {
+                let ended = ended(Ending::Dropped(DropReason::Superseded));
+                let tried = tried(connection, settlement)?;
+                if end(connection, known, place, ended, tried, settlement.attempt)? {
+                    tally(connection, place.stream.0, 0, 0, 1)?;
+                } else if recovery::discard(connection, known, &[place])? > 0 {
+                    let outcome = Outcome::new(place.stream.0, ended, 0, Vec::new(), None);
+                    known.note(clamp(place.sequence), outcome);
+                }
             }
             Verdict::Retry { at, attempts, signed } => {
+                let tried = match settlement.attempt {
+                    None => None,
+                    Some(attempt) => {
+                        let mut last = pending_at(connection, place)?.last;
+                        last.push(attempt);
+                        Some(outcomes::blob_of_attempts(&last))
+                    }
+                };
                 let mut update = connection.prepare_cached(
-                    "UPDATE deliveries SET attempts = ?4, due_at = ?5, signed = coalesce(?6, signed)
+                    "UPDATE deliveries SET attempts = ?4, due_at = ?5, signed = coalesce(?6, signed),
+                        tried = coalesce(?7, tried)
                      WHERE stream = ?1 AND queue = ?2 AND sequence = ?3",
                 )?;
                 let (stream, queue, sequence) = key(place);
                 let signed = signed.as_ref().map(|signed| signed.0.as_ref());
-                update.execute(params![stream, queue, sequence, attempts, at.as_micros(), signed])?;
+                update.execute(params![stream, queue, sequence, attempts, at.as_micros(), signed, tried])?;
             }
         }
     }
     Ok(())
 }
 
-/// Removes a delivery from what is owed, if it is there, and lets go of its event.
-fn delete(connection: &Connection, known: &mut Known, place: Place) -> Result<(), Failure> {
+/// What a delivery has been through by the time that it is settled. The attempt that settles it is counted.
+fn tried(connection: &Connection, settlement: &Settlement) -> Result<Tried, Failure> {
+    // Most are delivered at the first attempt: nothing is stored of others.
+    if settlement.attempts == Some(1) && settlement.attempt.is_some() {
+        return Ok(Tried { attempts: 1, last: Vec::new() });
+    }
+    let before = pending_at(connection, settlement.place())?;
+    let once_more = before.attempts.saturating_add(u32::from(settlement.attempt.is_some()));
+    Ok(Tried { attempts: settlement.attempts.unwrap_or(once_more), ..before })
+}
+
+fn pending_at(connection: &Connection, place: Place) -> Result<Tried, Failure> {
+    let mut select = connection.prepare_cached(
+        "SELECT attempts, tried FROM deliveries WHERE stream = ?1 AND queue = ?2 AND sequence = ?3",
+    )?;
+    let mut rows = select.query(key(place))?;
+    rows.next()?.map_or_else(|| Ok(Tried::default()), |row| Tried::read(row, 0))
+}
+
+/// In which queues an event is pending for a stream, and what it has been through.
+pub(crate) fn pending(
+    connection: &Connection,
+    stream: StreamNumber,
+    sequence: Sequence,
+) -> Result<Vec<(Queue, Tried)>, Failure> {
+    let mut select = connection.prepare_cached(
+        "SELECT queue, attempts, tried FROM deliveries
+         WHERE stream = ?1 AND queue IN (0, 1, 2) AND sequence = ?2",
+    )?;
+    let mut rows = select.query(params![stream.0, clamp(sequence)])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push((queue(row.get(0)?)?, Tried::read(row, 1)?));
+    }
+    Ok(found)
+}
+
+/// Removes a delivery from what is owed, if it is there, lets go of its event and notes how it ended.
+pub(crate) fn end(
+    connection: &Connection,
+    known: &mut Known,
+    place: Place,
+    ended: Ended,
+    tried: Tried,
+    attempt: Option<Attempt>,
+) -> Result<bool, Failure> {
     let mut delete = connection
         .prepare_cached("DELETE FROM deliveries WHERE stream = ?1 AND queue = ?2 AND sequence = ?3")?;
-    if delete.execute(key(place))? == 1 {
-        *known.released.entry(clamp(place.sequence)).or_default() += 1;
+    let is_here = delete.execute(key(place))? == 1;
+    if is_here {
+        let outcome = Outcome::new(place.stream.0, ended, tried.attempts, tried.last, attempt);
+        let sequence = clamp(place.sequence);
+        known.released.push(Released { sequence, deliveries: 1, outcome: Some(outcome) });
     }
-    Ok(())
+    Ok(is_here)
 }
 
 /// Moves a delivery from what is owed to the dead. It goes on needing the event's body.
 fn bury(
     connection: &Connection,
     known: &mut Known,
-    place: Place,
+    settlement: &Settlement,
     cause: Cause,
     reason: &str,
-    at: Timestamp,
 ) -> Result<(), Failure> {
+    let (place, at) = (settlement.place(), settlement.at);
     let (stream, queue, sequence) = key(place);
+    let Tried { attempts, last } = tried(connection, settlement)?;
     // One that was delivered again and died again takes the place of the one before, which needs the event no more.
     let mut replaced = connection.prepare_cached(
         "DELETE FROM dead WHERE stream = ?1 AND queue = ?2 AND sequence = ?3 AND EXISTS (
              SELECT 1 FROM deliveries WHERE stream = ?1 AND queue = ?2 AND sequence = ?3)",
     )?;
     if replaced.execute(params![stream, queue, sequence])? > 0 {
-        *known.released.entry(sequence).or_default() += 1;
+        known.release(sequence, 1);
     }
     let mut insert = connection.prepare_cached(
         "INSERT INTO dead (stream, queue, sequence, rendering, verdict, reason, attempts, due_at,
              generation, bytes, signed, died_at)
-         SELECT stream, queue, sequence, rendering, ?4, ?5, attempts, due_at, generation, bytes, signed, ?6
+         SELECT stream, queue, sequence, rendering, ?4, ?5, ?7, due_at, generation, bytes, signed, ?6
          FROM deliveries WHERE stream = ?1 AND queue = ?2 AND sequence = ?3",
     )?;
     let verdict = recovery::verdict(cause);
-    if insert.execute(params![stream, queue, sequence, verdict, reason, at.as_micros()])? == 0 {
+    let row = params![stream, queue, sequence, verdict, reason, at.as_micros(), attempts];
+    if insert.execute(row)? == 0 {
         return Ok(());
     }
     let mut delete = connection
         .prepare_cached("DELETE FROM deliveries WHERE stream = ?1 AND queue = ?2 AND sequence = ?3")?;
     delete.execute(key(place))?;
-    let (rejected, abandoned) = match cause {
-        Cause::Rejected => (1, 0),
-        Cause::Abandoned => (0, 1),
+    let (how, rejected, abandoned) = match cause {
+        Cause::Rejected => (Ending::Rejected, 1, 0),
+        Cause::Abandoned => (Ending::Abandoned, 0, 1),
     };
+    known.note(sequence, Outcome::new(stream, Ended { how, at }, attempts, last, settlement.attempt));
     tally(connection, stream, rejected, abandoned, 0)
 }
 
@@ -266,8 +341,8 @@ pub(crate) fn tally(
     Ok(())
 }
 
-/// Writes down what a group has added up: which events are needed less, and what was dropped. Once per group, so that
-/// an event that went to many streams is written once when many of them answer.
+/// Writes down what a group has added up: which events are needed less, how their deliveries ended, and what was
+/// dropped. Once per group, so that an event that went to many streams is written once when many of them answer.
 pub(crate) fn write_sums(connection: &Connection, known: &mut Known) -> Result<(), Failure> {
     write_released(connection, known)?;
     for (stream, dropped) in std::mem::take(&mut known.dropped) {
@@ -277,11 +352,28 @@ pub(crate) fn write_sums(connection: &Connection, known: &mut Known) -> Result<(
 }
 
 fn write_released(connection: &Connection, known: &mut Known) -> Result<(), Failure> {
-    let mut update =
+    let mut released = std::mem::take(&mut known.released);
+    released.sort_by_key(|one| (one.sequence, one.outcome.as_ref().map_or(0, |outcome| outcome.stream)));
+    let mut update = connection.prepare_cached(
+        "UPDATE needed SET deliveries = deliveries - ?2, outcomes = with_outcomes(outcomes, ?3)
+         WHERE sequence = ?1",
+    )?;
+    let mut less =
         connection.prepare_cached("UPDATE needed SET deliveries = deliveries - ?2 WHERE sequence = ?1")?;
-    for (sequence, deliveries) in std::mem::take(&mut known.released) {
-        update.execute(params![sequence, deliveries])?;
+    let mut blob = Vec::new();
+    for of_event in released.chunk_by(|one, next| one.sequence == next.sequence) {
+        let sequence = of_event[0].sequence;
+        let deliveries: usize = of_event.iter().map(|one| one.deliveries).sum();
+        blob.clear();
+        of_event.iter().filter_map(|one| one.outcome.as_ref()).for_each(|outcome| outcome.write(&mut blob));
+        match blob.is_empty() {
+            true => less.execute(params![sequence, deliveries])?,
+            false => update.execute(params![sequence, deliveries, blob])?,
+        };
     }
+    // Its memory is of use to the next group.
+    released.clear();
+    known.released = released;
     Ok(())
 }
 
@@ -290,19 +382,26 @@ pub(crate) fn drop_some(
     connection: &Connection,
     known: &mut Known,
     stream: StreamNumber,
+    ended: Ended,
 ) -> Result<(u64, bool), Failure> {
-    let mut select =
-        connection.prepare_cached("SELECT queue, sequence FROM deliveries WHERE stream = ?1 LIMIT ?2")?;
-    let rows = select.query_map(params![stream.0, DROP_STEP], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let places: Vec<(u8, u64)> = rows.collect::<Result<_, _>>()?;
-    for (number, sequence) in &places {
-        delete(connection, known, Place { stream, queue: queue(*number)?, sequence: Sequence(*sequence) })?;
+    let mut select = connection.prepare_cached(
+        "SELECT queue, sequence, attempts, tried FROM deliveries WHERE stream = ?1 LIMIT ?2",
+    )?;
+    let mut rows = select.query(params![stream.0, DROP_STEP])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let place = Place { stream, queue: queue(row.get(0)?)?, sequence: Sequence(row.get(1)?) };
+        found.push((place, Tried::read(row, 2)?));
     }
-    let dropped = u64::try_from(places.len()).unwrap_or(u64::MAX);
+    drop(rows);
+    let (dropped, more) = (u64::try_from(found.len()).unwrap_or(u64::MAX), found.len() == DROP_STEP);
+    for (place, tried) in found {
+        end(connection, known, place, ended, tried, None)?;
+    }
     if dropped > 0 {
         tally(connection, stream.0, 0, 0, dropped)?;
     }
-    Ok((dropped, places.len() == DROP_STEP))
+    Ok((dropped, more))
 }
 
 /// One step of forgetting names, dead deliveries and bodies. Returns whether there is more to do.

@@ -7,15 +7,15 @@
 use crate::checkpoint::Checkpoints;
 use crate::failure::Failure;
 use crate::open::Held;
-use crate::outbox::{clamp, number, read_lanes, tally};
+use crate::outbox::{self, clamp, number, read_lanes, tally};
 use crate::writer::Known;
-use crate::{audit, open};
+use crate::{audit, open, recovery};
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use secevent::Timestamp;
 use secevent_store::{
-    BoxFuture, Epoch, Erase, Erased, Kept, PAGE_BYTES_MAX, Place, Queue, Rendering, Sequence, StoreError,
-    StreamNumber, Texts, Traces,
+    BoxFuture, DropReason, Ended, Ending, Epoch, Erase, Erased, Kept, PAGE_BYTES_MAX, Place, Rendering,
+    Sequence, StoreError, StreamNumber, Texts, Traces,
 };
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -42,9 +42,9 @@ pub(crate) fn erase(connection: &Connection, known: &mut Known, erase: &[Erase])
 fn erase_one(connection: &Connection, known: &mut Known, erase: &Erase) -> Result<Erased, Failure> {
     let mut erased = Erased::default();
     match erase {
-        Erase::Event { sequence, streams } => {
+        Erase::Event { sequence, streams, at } => {
             for stream in streams {
-                erased = erased.and(let_go(connection, known, *stream, *sequence)?);
+                erased = erased.and(let_go(connection, known, *stream, *sequence, *at)?);
             }
             let mut update = connection.prepare_cached(
                 "UPDATE events SET body = x'', lanes = x'', owed = NULL, scope = NULL, key = NULL, digest = NULL
@@ -79,18 +79,15 @@ fn let_go(
     known: &mut Known,
     stream: StreamNumber,
     sequence: Sequence,
+    at: Timestamp,
 ) -> Result<Erased, Failure> {
-    let delete = |table: &str| {
-        let delete =
-            format!("DELETE FROM {table} WHERE stream = ?1 AND queue IN (?2, ?3, ?4) AND sequence = ?5");
-        let [control, regular, again] = Queue::ALL.map(number);
-        let key = params![stream.0, control, regular, again, clamp(sequence)];
-        Ok::<_, Failure>(changed(connection.prepare_cached(&delete)?.execute(key)?))
-    };
-    let (dropped, dead) = (delete("deliveries")?, delete("dead")?);
-    if dropped + dead > 0 {
-        *known.released.entry(clamp(sequence)).or_default() += dropped + dead;
+    let ended = Ended { how: Ending::Dropped(DropReason::Erased), at };
+    let mut dropped = 0;
+    for (queue, tried) in outbox::pending(connection, stream, sequence)? {
+        let place = Place { stream, queue, sequence };
+        dropped += u64::from(outbox::end(connection, known, place, ended, tried, None)?);
     }
+    let dead = recovery::end_dead(connection, known, stream, sequence)?;
     if dropped > 0 {
         tally(connection, stream.0, 0, 0, dropped)?;
     }

@@ -37,11 +37,25 @@ pub(crate) fn discard(connection: &Connection, known: &mut Known, places: &[Plac
     let mut discarded = 0;
     for place in places {
         if delete(connection, *place)? {
-            *known.released.entry(clamp(place.sequence)).or_default() += 1;
+            known.release(clamp(place.sequence), 1);
             discarded += 1;
         }
     }
     Ok(discarded)
+}
+
+/// Forgets what of an event is dead for a stream, in whichever queue. Returns how many deliveries that were.
+pub(crate) fn end_dead(
+    connection: &Connection,
+    known: &mut Known,
+    stream: StreamNumber,
+    sequence: Sequence,
+) -> Result<u64, Failure> {
+    let mut ended = 0;
+    for queue in Queue::ALL {
+        ended += discard(connection, known, &[Place { stream, queue, sequence }])?;
+    }
+    Ok(ended)
 }
 
 fn delete(connection: &Connection, place: Place) -> Result<bool, Failure> {
@@ -63,7 +77,7 @@ pub(crate) fn trim_dead(
     let rows = delete.query_map(params![before.as_micros(), TRIM_STEP], |row| row.get(0))?;
     let sequences: Vec<u64> = rows.collect::<Result<_, _>>()?;
     for sequence in &sequences {
-        *known.released.entry(*sequence).or_default() += 1;
+        known.release(*sequence, 1);
     }
     Ok(sequences.len() == TRIM_STEP)
 }

@@ -6,12 +6,13 @@ use crate::fingerprint::FingerprintKey;
 use crate::log_file::LogFile;
 use crate::meta::{self, Meta};
 use crate::open::Held;
+use crate::outcomes::Outcome;
 use crate::recent::{Guard, Recent};
 use crate::reserve::Reserve;
-use crate::{audit, documents, inbox, outbox, records, recovery, subjects};
+use crate::{audit, documents, inbox, outbox, outcomes, records, recovery, subjects};
 use rusqlite::Connection;
 use secevent::Timestamp;
-use secevent_store::{Commit, Epoch, StoreError, StreamNumber, Write, Written};
+use secevent_store::{Commit, Ended, Ending, Epoch, StoreError, StreamNumber, Write, Written};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ impl Writer {
             "journal_size_limit",
             log.bytes_kept().min(i64::MAX.cast_unsigned()),
         )?;
+        outcomes::register(&connection)?;
         fingerprint_key(&connection)?;
         let known = Some(Known::load(&connection, epoch)?);
         let observed = checkpoints.clone();
@@ -217,8 +219,9 @@ impl Writer {
                     outbox::settle(connection, known, settlements)?;
                     Ok(Written::Done)
                 }
-                Write::DropStream(stream) => {
-                    let (deliveries, more) = outbox::drop_some(connection, known, *stream)?;
+                Write::DropStream { stream, reason, at } => {
+                    let ended = Ended { how: Ending::Dropped(*reason), at: *at };
+                    let (deliveries, more) = outbox::drop_some(connection, known, *stream, ended)?;
                     tracing::trace!(target: "secevent::step", step = "drop");
                     Ok(Written::Dropped { deliveries, more })
                 }
@@ -329,14 +332,23 @@ pub(crate) struct Known {
     pub(crate) seen_cut: Cut,
     pub(crate) names: Recent,
     pub(crate) seen: Recent,
-    /// How many deliveries need their event no more since [`outbox::write_sums`], by sequence.
-    pub(crate) released: BTreeMap<u64, u64>,
+    /// Which deliveries need their event no more since [`outbox::write_sums`], and how they ended.
+    pub(crate) released: Vec<Released>,
     /// How many deliveries were dropped since then because a stream held all that it may, by stream.
     pub(crate) dropped: BTreeMap<u32, u64>,
     /// How far trimming has come in its present pass.
     pub(crate) trimmed: u64,
     /// How far forgetting has come in its present pass.
     pub(crate) forgotten: u64,
+}
+
+/// What is still to be written to the row of an event.
+pub(crate) struct Released {
+    pub(crate) sequence: u64,
+    /// So many deliveries need it no more.
+    pub(crate) deliveries: usize,
+    /// How one of them ended.
+    pub(crate) outcome: Option<Outcome>,
 }
 
 /// What is too old to count. It is about the rows that there were when it was said: should the clock have been ahead
@@ -380,6 +392,16 @@ impl Cut {
 }
 
 impl Known {
+    /// Deliveries need their event no more. How they ended was noted before.
+    pub(crate) fn release(&mut self, sequence: u64, deliveries: usize) {
+        self.released.push(Released { sequence, deliveries, outcome: None });
+    }
+
+    /// A delivery ended that goes on needing its event, or needed it no more before.
+    pub(crate) fn note(&mut self, sequence: u64, outcome: Outcome) {
+        self.released.push(Released { sequence, deliveries: 0, outcome: Some(outcome) });
+    }
+
     pub(crate) fn load(connection: &Connection, epoch: Epoch) -> Result<Self, Failure> {
         let number = |query: &str| connection.query_row(query, [], |row| row.get::<_, Option<u64>>(0));
         let places = "SELECT max(place) FROM (SELECT max(place) AS place FROM seen UNION ALL
@@ -399,7 +421,7 @@ impl Known {
             seen_cut: Cut::load(connection, (Meta::SeenCut, Meta::SeenCutPlace), last_place)?,
             names: Recent::load(connection, Guard::Names, key, filter_bytes_max)?,
             seen: Recent::load(connection, Guard::Seen, key, filter_bytes_max)?,
-            released: BTreeMap::new(),
+            released: Vec::new(),
             dropped: BTreeMap::new(),
             trimmed: 0,
             forgotten: 0,
@@ -433,7 +455,9 @@ fn fingerprint_key(connection: &Connection) -> Result<FingerprintKey, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secevent_store::{Keep, NewEvent, Owed, Queue, Recorded, Rendering, Sequence, Settlement, Verdict};
+    use secevent_store::{
+        DropReason, Keep, NewEvent, Owed, Queue, Recorded, Rendering, Sequence, Settlement, Verdict,
+    };
 
     /// A full disk fails what takes more room, stores nothing of it, lets outcomes through, and is got over (SEM-9).
     #[test]
@@ -478,7 +502,9 @@ mod tests {
             [Err(StoreError::DiskFull), Ok(Written::Done)]
         );
         assert_eq!(commit(&mut writer, &[Write::ClearTraces { rewrite: true }]), [Err(StoreError::DiskFull)]);
-        assert_eq!(commit(&mut writer, &[Write::DropStream(StreamNumber(1))]).len(), 1);
+        let (stream, reason) = (StreamNumber(1), DropReason::Disabled);
+        let drop_stream = Write::DropStream { stream, reason, at: Timestamp::default() };
+        assert_eq!(commit(&mut writer, &[drop_stream]).len(), 1);
     }
 
     /// Who has the store written anew may fail, and nobody who happens to come along.
@@ -586,6 +612,8 @@ mod tests {
             queue: Queue::Regular,
             at: Timestamp::default(),
             verdict: Verdict::Acked,
+            attempts: None,
+            attempt: None,
         }])
     }
 }

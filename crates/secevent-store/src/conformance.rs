@@ -20,6 +20,7 @@ mod inbox;
 mod names;
 mod observer;
 mod outbox;
+mod outcomes;
 mod records;
 mod recovery;
 mod subjects;
@@ -31,16 +32,18 @@ pub use inbox::*;
 pub use names::*;
 pub use observer::*;
 pub use outbox::*;
+pub use outcomes::*;
 pub use records::*;
 pub use recovery::*;
 pub use subjects::*;
 pub use trimming::*;
 
 use crate::{
-    Backlog, Cause, Change, ChangeFilter, CommitObserver, Dead, Delivery, Document, Erase, Erased, History,
-    Idempotency, Keep, Kept, Listing, NewEvent, Owed, Owing, PAGE_BYTES_MAX, Page, Past, Place, Queue,
-    Receipt, Received, Recorded, Rendering, Sequence, Settlement, Signed, Standing, Store, StoreError,
-    StreamNumber, SubjectEntry, SubjectFingerprint, Texts, Verdict, Version,
+    Attempt, AttemptResult, Backlog, Cause, Change, ChangeFilter, CommitObserver, Dead, Delivery,
+    DeliveryOutcome, Document, DropReason, Ended, Ending, Erase, Erased, History, Idempotency, Keep, Kept,
+    Listing, NewEvent, Owed, Owing, PAGE_BYTES_MAX, Page, Past, Place, Queue, Receipt, Received, Recorded,
+    Rendering, Sequence, Settlement, Signed, Standing, Store, StoreError, StreamNumber, SubjectEntry,
+    SubjectFingerprint, Texts, Verdict, Version,
 };
 use bytes::Bytes;
 use secevent::Timestamp;
@@ -135,6 +138,12 @@ macro_rules! conformance {
             a_change_is_entered_with_its_document_or_not_at_all,
             changes_are_filtered,
             old_changes_are_forgotten_in_steps,
+            how_a_delivery_ended_is_kept_with_its_event,
+            the_last_attempts_are_kept,
+            what_is_dropped_is_kept_with_its_reason,
+            what_is_superseded_is_not_dead,
+            a_repetition_that_was_delivered_ends_the_dead,
+            outcomes_leave_with_their_event,
             events_are_looked_at_one_by_one,
             an_erased_event_is_nowhere,
             an_erased_name_may_be_given_again,
@@ -224,7 +233,7 @@ async fn record(store: &dyn Store, events: Vec<NewEvent>) -> Vec<Sequence> {
 }
 
 fn settlement(stream: StreamNumber, sequence: Sequence, verdict: Verdict) -> Settlement {
-    Settlement { sequence, stream, queue: Queue::Regular, at: seconds(500), verdict }
+    settlement_at(regular(stream, sequence), verdict)
 }
 
 async fn settle(store: &dyn Store, stream: StreamNumber, sequence: Sequence, verdict: Verdict) {
@@ -268,9 +277,16 @@ fn again_of(stream: StreamNumber, sequence: Sequence) -> Place {
 }
 
 async fn settle_at(store: &dyn Store, place: Place, verdict: Verdict) {
+    store.settle(vec![settlement_at(place, verdict)]).await.expect("settle");
+}
+
+fn settlement_at(place: Place, verdict: Verdict) -> Settlement {
     let Place { stream, queue, sequence } = place;
-    let settlement = Settlement { sequence, stream, queue, at: seconds(500), verdict };
-    store.settle(vec![settlement]).await.expect("settle");
+    Settlement { sequence, stream, queue, at: seconds(500), verdict, attempts: None, attempt: None }
+}
+
+async fn drop_stream(store: &dyn Store, stream: StreamNumber) -> Result<u64, StoreError> {
+    store.drop_stream(stream, DropReason::Disabled, seconds(600)).await
 }
 
 /// Has receivers refuse deliveries for good.

@@ -7,8 +7,9 @@
 
 use crate::write::{Links, Weight};
 use crate::{
-    BoxFuture, Change, CommitFigures, CommitObserver, Delivery, Erase, Erased, Keep, NewEvent, Place,
-    Receipt, Received, Recorded, Sequence, Settlement, StoreError, StreamNumber, Version, Write, Written,
+    BoxFuture, Change, CommitFigures, CommitObserver, Delivery, DropReason, Erase, Erased, Keep, NewEvent,
+    Place, Receipt, Received, Recorded, Sequence, Settlement, StoreError, StreamNumber, Version, Write,
+    Written,
 };
 use bytes::Bytes;
 use secevent::Timestamp;
@@ -102,8 +103,14 @@ impl GroupCommit {
     }
 
     /// See [`Outbox::drop_stream`](crate::Outbox::drop_stream). Other callers' groups go between its steps.
-    pub fn drop_stream(&self, stream: StreamNumber) -> BoxFuture<'_, Result<u64, StoreError>> {
-        let mut step = self.submit(Write::DropStream(stream), Written::dropped);
+    pub fn drop_stream(
+        &self,
+        stream: StreamNumber,
+        reason: DropReason,
+        at: Timestamp,
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+        let one_step = move || Write::DropStream { stream, reason, at };
+        let mut step = self.submit(one_step(), Written::dropped);
         Box::pin(async move {
             let mut dropped = 0;
             loop {
@@ -112,7 +119,7 @@ impl GroupCommit {
                 if !more {
                     return Ok(dropped);
                 }
-                step = self.submit(Write::DropStream(stream), Written::dropped);
+                step = self.submit(one_step(), Written::dropped);
             }
         })
     }

@@ -7,6 +7,7 @@
 //! - [`Subjects`] keeps which subjects a stream is about.
 //! - [`Inbox`] keeps what was received, and knows what came before.
 //! - [`Documents`] keeps what is configured at run time: streams, keys, the store's own identity.
+//! - [`Outcomes`] reports how each delivery ended, and how its last attempts went.
 //! - [`Audit`] keeps who changed what, and [`Records`] looks at single events, and erases them.
 //!
 //! A port is small and batch-first, takes the time as an argument, never blocks on other callers' work, and
@@ -25,6 +26,7 @@ mod jti;
 mod lanes;
 mod memory;
 mod outbox;
+mod outcomes;
 mod records;
 mod recovery;
 mod subjects;
@@ -45,6 +47,7 @@ pub use outbox::{
     PAGE_BYTES_MAX, Page, Place, Queue, Recorded, Rendering, Sequence, Settlement, Signed, StreamNumber,
     UnsettledDelivery, Verdict,
 };
+pub use outcomes::{Attempt, AttemptResult, DeliveryOutcome, DropReason, Ended, Ending, Outcomes};
 pub use records::{Erase, Erased, Kept, Records, Texts, Traces};
 pub use recovery::{Cause, Dead, History, Past, Recovery};
 pub use subjects::{Listing, Standing, SubjectEntry, SubjectFingerprint, Subjects};
@@ -58,9 +61,9 @@ use std::pin::Pin;
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Everything that one store keeps.
-pub trait Store: Outbox + Recovery + Subjects + Inbox + Documents + Audit + Records {}
+pub trait Store: Outbox + Recovery + Outcomes + Subjects + Inbox + Documents + Audit + Records {}
 
-impl<S: Outbox + Recovery + Subjects + Inbox + Documents + Audit + Records> Store for S {}
+impl<S: Outbox + Recovery + Outcomes + Subjects + Inbox + Documents + Audit + Records> Store for S {}
 
 /// A store that can be copied while it is at work.
 pub trait Backup: Send + Sync {

@@ -4,11 +4,12 @@ mod subjects;
 
 use crate::write::{Links, Write, Written};
 use crate::{
-    Audit, Backlog, BoxFuture, Cause, Change, ChangeFilter, CommitFigures, CommitObserver, Dead, Delivery,
-    Document, Documents, Entered, Epoch, Erase, Erased, History, Idempotency, Inbox, Keep, Kept, NewEvent,
-    Outbox, Owing, PAGE_BYTES_MAX, Page, Past, Place, Queue, Receipt, Received, Recorded, Records, Recovery,
-    Rendering, Sequence, Settlement, Signed, StoreError, Stored, StreamNumber, SubjectEntry,
-    SubjectFingerprint, Texts, Traces, UnsettledDelivery, Verdict, Version,
+    Attempt, Audit, Backlog, BoxFuture, Cause, Change, ChangeFilter, CommitFigures, CommitObserver, Dead,
+    Delivery, DeliveryOutcome, Document, Documents, DropReason, Ended, Ending, Entered, Epoch, Erase, Erased,
+    History, Idempotency, Inbox, Keep, Kept, NewEvent, Outbox, Outcomes, Owing, PAGE_BYTES_MAX, Page, Past,
+    Place, Queue, Receipt, Received, Recorded, Records, Recovery, Rendering, Sequence, Settlement, Signed,
+    StoreError, Stored, StreamNumber, SubjectEntry, SubjectFingerprint, Texts, Traces, UnsettledDelivery,
+    Verdict, Version,
 };
 use bytes::Bytes;
 use secevent::Timestamp;
@@ -144,8 +145,13 @@ impl Outbox for MemoryStore {
         self.write(Write::Settle(settlements), Written::done)
     }
 
-    fn drop_stream(&self, stream: StreamNumber) -> BoxFuture<'_, Result<u64, StoreError>> {
-        self.write(Write::DropStream(stream), |written| written.dropped().0)
+    fn drop_stream(
+        &self,
+        stream: StreamNumber,
+        reason: DropReason,
+        at: Timestamp,
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.write(Write::DropStream { stream, reason, at }, |written| written.dropped().0)
     }
 
     fn backlog(&self, stream: StreamNumber) -> BoxFuture<'_, Result<Backlog, StoreError>> {
@@ -224,6 +230,12 @@ impl Recovery for MemoryStore {
         generation: u16,
     ) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.write(Write::Replay { stream, events, generation }, Written::count)
+    }
+}
+
+impl Outcomes for MemoryStore {
+    fn outcomes(&self, sequence: Sequence) -> BoxFuture<'_, Result<Vec<DeliveryOutcome>, StoreError>> {
+        Box::pin(ready(Ok(self.state().outcomes(sequence))))
     }
 }
 
@@ -370,6 +382,15 @@ struct Event {
     needed: usize,
     /// To which streams it was owed in their regular queues, and how it was rendered.
     owed: BTreeMap<StreamNumber, Rendering>,
+    outcomes: BTreeMap<StreamNumber, Outcome>,
+}
+
+/// What became of the deliveries of an event to a stream that have ended.
+#[derive(Clone, Default)]
+struct Outcome {
+    ended: Option<Ended>,
+    attempts: u32,
+    last_attempts: Vec<Attempt>,
 }
 
 #[derive(Clone)]
@@ -379,6 +400,8 @@ struct Unsettled {
     attempts: u32,
     due_at: Timestamp,
     signed: Option<Signed>,
+    /// The last of the attempts that failed.
+    last_attempts: Vec<Attempt>,
 }
 
 #[derive(Clone)]
@@ -424,8 +447,9 @@ impl State {
                 settlements.iter().for_each(|settlement| self.settle(settlement));
                 Written::Done
             }
-            Write::DropStream(stream) => {
-                Written::Dropped { deliveries: self.drop_stream(*stream), more: false }
+            Write::DropStream { stream, reason, at } => {
+                let ended = Ended { how: Ending::Dropped(*reason), at: *at };
+                Written::Dropped { deliveries: self.drop_stream(*stream, ended), more: false }
             }
             Write::Put { name, expected, body, change } => {
                 let version = self.put(name, *expected, body.as_ref())?;
@@ -502,18 +526,21 @@ impl State {
         self.last_sequence += 1;
         let (epoch, sequence) = (self.epoch, Sequence(self.last_sequence));
         let before = self.deliveries.len();
-        let mut owed_regularly = BTreeMap::new();
+        let (mut owed_regularly, mut outcomes) = (BTreeMap::new(), BTreeMap::new());
         for owed in &event.owed {
             let place = Place { stream: owed.stream, queue: owed.queue, sequence };
             // A queue that is named twice is owed once.
             let unsettled = Unsettled::new(owed.rendering, 0, event.accepted_at);
             self.deliveries.entry(place).or_insert(unsettled);
+            outcomes.insert(owed.stream, Outcome::default());
             if owed.queue == Queue::Regular {
                 owed_regularly.entry(owed.stream).or_insert(owed.rendering);
             }
         }
         for stream in &event.dropped {
             self.tallies.entry(*stream).or_default().dropped += 1;
+            let ended = Ended { how: Ending::Dropped(DropReason::Full), at: event.accepted_at };
+            outcomes.insert(*stream, Outcome { ended: Some(ended), ..Outcome::default() });
         }
         let needed = self.deliveries.len() - before;
         if let Some(name) = name {
@@ -529,30 +556,57 @@ impl State {
         }
         let (body, lanes) = (event.body.clone(), event.lanes.clone());
         let (accepted_at, owed) = (event.accepted_at, owed_regularly);
-        self.events.insert(sequence, Event { epoch, accepted_at, body, lanes, needed, owed });
+        self.events.insert(sequence, Event { epoch, accepted_at, body, lanes, needed, owed, outcomes });
         Recorded::New { epoch, sequence }
     }
 
     fn settle(&mut self, settlement: &Settlement) {
         let place = settlement.place();
-        let Some(unsettled) = self.deliveries.get_mut(&place) else { return };
-        let (cause, reason) = match &settlement.verdict {
-            Verdict::Acked => {
-                self.deliveries.remove(&place);
-                return self.release(settlement.sequence);
-            }
-            Verdict::Retry { at, attempts, signed } => {
+        if let Verdict::Retry { at, attempts, signed } = &settlement.verdict {
+            if let Some(unsettled) = self.deliveries.get_mut(&place) {
                 unsettled.due_at = *at;
                 unsettled.attempts = *attempts;
                 if signed.is_some() {
                     unsettled.signed.clone_from(signed);
                 }
-                return;
+                keep_last(&mut unsettled.last_attempts, settlement.attempt.as_slice());
             }
+            return;
+        }
+        let how = match &settlement.verdict {
+            Verdict::Rejected(_) => Ending::Rejected,
+            Verdict::Abandoned(_) => Ending::Abandoned,
+            Verdict::Superseded => Ending::Dropped(DropReason::Superseded),
+            Verdict::Acked | Verdict::Retry { .. } => Ending::Acked,
+        };
+        let ended = Ended { how, at: settlement.at };
+        let Some(mut delivery) = self.deliveries.remove(&place) else {
+            if settlement.verdict == Verdict::Superseded && self.discard(place) {
+                self.end(place, ended, 0, &[]);
+            }
+            return;
+        };
+        let once_more = delivery.attempts.saturating_add(u32::from(settlement.attempt.is_some()));
+        delivery.attempts = settlement.attempts.unwrap_or(once_more);
+        keep_last(&mut delivery.last_attempts, settlement.attempt.as_slice());
+        self.end(place, ended, delivery.attempts, &delivery.last_attempts);
+        let (cause, reason) = match &settlement.verdict {
             Verdict::Rejected(reason) => (Cause::Rejected, reason.clone()),
             Verdict::Abandoned(reason) => (Cause::Abandoned, reason.clone()),
+            Verdict::Superseded => {
+                self.tallies.entry(settlement.stream).or_default().dropped += 1;
+                return self.release(settlement.sequence);
+            }
+            Verdict::Acked | Verdict::Retry { .. } => {
+                self.release(settlement.sequence);
+                if place.queue == Queue::Again {
+                    for queue in Queue::ALL {
+                        self.discard(Place { queue, ..place });
+                    }
+                }
+                return;
+            }
         };
-        let Some(delivery) = self.deliveries.remove(&place) else { return };
         let tally = self.tallies.entry(settlement.stream).or_default();
         match cause {
             Cause::Rejected => tally.rejected += 1,
@@ -562,6 +616,31 @@ impl State {
         if self.dead.insert(place, dead).is_some() {
             self.release(settlement.sequence);
         }
+    }
+
+    /// Notes how a delivery ended that was attempted so often.
+    fn end(&mut self, place: Place, ended: Ended, attempts: u32, last_attempts: &[Attempt]) {
+        let Some(event) = self.events.get_mut(&place.sequence) else { return };
+        let outcome = event.outcomes.entry(place.stream).or_default();
+        outcome.ended = Some(ended);
+        outcome.attempts = outcome.attempts.saturating_add(attempts);
+        keep_last(&mut outcome.last_attempts, last_attempts);
+    }
+
+    fn outcomes(&self, sequence: Sequence) -> Vec<DeliveryOutcome> {
+        let Some(event) = self.events.get(&sequence) else { return Vec::new() };
+        let outcome = |(stream, outcome): (&StreamNumber, &Outcome)| {
+            let Outcome { ended, mut attempts, mut last_attempts } = outcome.clone();
+            for queue in Queue::ALL {
+                let place = Place { stream: *stream, queue, sequence };
+                if let Some(pending) = self.deliveries.get(&place) {
+                    attempts = attempts.saturating_add(pending.attempts);
+                    keep_last(&mut last_attempts, &pending.last_attempts);
+                }
+            }
+            DeliveryOutcome { stream: *stream, ended, attempts, last_attempts }
+        };
+        event.outcomes.iter().map(outcome).collect()
     }
 
     fn redrive(&mut self, place: Place) -> bool {
@@ -626,11 +705,13 @@ impl State {
     fn erase(&mut self, erase: &Erase) -> Erased {
         let mut erased = Erased::default();
         match erase {
-            Erase::Event { sequence, streams } => {
+            Erase::Event { sequence, streams, at } => {
                 for (stream, queue) in streams.iter().flat_map(|one| Queue::ALL.map(|queue| (*one, queue))) {
                     let place = Place { stream, queue, sequence: *sequence };
-                    if self.deliveries.remove(&place).is_some() {
+                    if let Some(pending) = self.deliveries.remove(&place) {
                         self.release(*sequence);
+                        let ended = Ended { how: Ending::Dropped(DropReason::Erased), at: *at };
+                        self.end(place, ended, pending.attempts, &pending.last_attempts);
                         self.tallies.entry(stream).or_default().dropped += 1;
                         erased.dropped += 1;
                     }
@@ -674,10 +755,12 @@ impl State {
         }
     }
 
-    fn drop_stream(&mut self, stream: StreamNumber) -> u64 {
+    fn drop_stream(&mut self, stream: StreamNumber, ended: Ended) -> u64 {
         let places: Vec<Place> = self.places_of(stream).map(|(place, _)| *place).collect();
         for place in &places {
-            self.deliveries.remove(place);
+            if let Some(pending) = self.deliveries.remove(place) {
+                self.end(*place, ended, pending.attempts, &pending.last_attempts);
+            }
             self.release(place.sequence);
         }
         let dropped = u64::try_from(places.len()).unwrap_or(u64::MAX);
@@ -815,8 +898,13 @@ impl State {
 
 impl Unsettled {
     fn new(rendering: Rendering, generation: u16, due_at: Timestamp) -> Self {
-        Self { rendering, generation, attempts: 0, due_at, signed: None }
+        Self { rendering, generation, attempts: 0, due_at, signed: None, last_attempts: Vec::new() }
     }
+}
+
+fn keep_last(attempts: &mut Vec<Attempt>, more: &[Attempt]) {
+    attempts.extend_from_slice(more);
+    attempts.drain(..attempts.len() - Attempt::last(attempts).len());
 }
 
 fn count<T>(items: &[T], mut done: impl FnMut(&T) -> bool) -> u64 {

@@ -1,6 +1,6 @@
 //! Events, and the deliveries that are owed to streams.
 
-use crate::{BoxFuture, Epoch, StoreError};
+use crate::{Attempt, BoxFuture, DropReason, Epoch, StoreError};
 use bytes::Bytes;
 use secevent::Timestamp;
 use std::fmt;
@@ -192,6 +192,11 @@ pub struct Settlement {
     pub at: Timestamp,
     /// The verdict.
     pub verdict: Verdict,
+    /// How often it was attempted in all, where the verdict does not say so. None: as often as is stored, and once more
+    /// if there is an `attempt`.
+    pub attempts: Option<u32>,
+    /// The attempt that led to this, if one did.
+    pub attempt: Option<Attempt>,
 }
 
 impl Settlement {
@@ -210,6 +215,9 @@ pub enum Verdict {
     Rejected(String),
     /// It was given up: too old. Counted among the dead.
     Abandoned(String),
+    /// A newer event of the same type replaces it: counted as dropped. This ends a dead delivery too, which stays
+    /// counted as what it was.
+    Superseded,
     /// To be tried again.
     Retry {
         /// Not before this.
@@ -311,11 +319,16 @@ pub trait Outbox: Send + Sync {
     ) -> BoxFuture<'_, Result<Vec<UnsettledDelivery>, StoreError>>;
 
     /// Settles deliveries. Repeating a settlement changes nothing; one that names no unsettled delivery is
-    /// ignored. A crash may undo what was settled in the last moment: it costs a repeated delivery, no loss.
+    /// ignored. Once a delivery of the queue [`Queue::Again`] is acked, no delivery of its event to that stream is dead. A crash may undo what was settled in the last moment: it costs a repeated delivery, no loss.
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Gives up everything that is owed to a stream, as counted drops. Returns how many that were.
-    fn drop_stream(&self, stream: StreamNumber) -> BoxFuture<'_, Result<u64, StoreError>>;
+    fn drop_stream(
+        &self,
+        stream: StreamNumber,
+        reason: DropReason,
+        at: Timestamp,
+    ) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// How much is owed to a stream.
     fn backlog(&self, stream: StreamNumber) -> BoxFuture<'_, Result<Backlog, StoreError>>;

@@ -34,6 +34,8 @@ pub enum Erase {
         sequence: Sequence,
         /// To which streams it may be owed, in whichever queue.
         streams: Vec<StreamNumber>,
+        /// When.
+        at: Timestamp,
     },
     /// What an event's producer called it.
     Name(Sequence),

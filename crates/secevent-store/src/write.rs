@@ -1,8 +1,8 @@
 //! What can be asked of a store's writer, and what it answers: the write verbs of all ports as values.
 
 use crate::{
-    Change, Delivery, Epoch, Erase, Erased, Idempotency, Keep, NewEvent, Owed, Place, Queue, Receipt,
-    Received, Recorded, Sequence, Settlement, Standing, StoreError, StreamNumber, SubjectEntry,
+    Change, Delivery, DropReason, Epoch, Erase, Erased, Idempotency, Keep, NewEvent, Owed, Place, Queue,
+    Receipt, Received, Recorded, Sequence, Settlement, Standing, StoreError, StreamNumber, SubjectEntry,
     SubjectFingerprint, Verdict, Version,
 };
 use bytes::Bytes;
@@ -17,7 +17,14 @@ pub enum Write {
     /// [`Outbox::settle`](crate::Outbox::settle).
     Settle(Vec<Settlement>),
     /// A bounded step of [`Outbox::drop_stream`](crate::Outbox::drop_stream).
-    DropStream(StreamNumber),
+    DropStream {
+        /// The stream.
+        stream: StreamNumber,
+        /// Why.
+        reason: DropReason,
+        /// When.
+        at: Timestamp,
+    },
     /// [`Documents::put_and_enter`](crate::Documents::put_and_enter).
     Put {
         /// The document's name.
@@ -135,7 +142,7 @@ impl Write {
         match self {
             Self::Settle(_) | Self::Handled(_) | Self::Failed { .. } => true,
             Self::Record(_)
-            | Self::DropStream(_)
+            | Self::DropStream { .. }
             | Self::Put { .. }
             | Self::NewStreamNumber
             | Self::Redrive(_)
@@ -201,7 +208,7 @@ impl Write {
                 (2 * streams * fingerprints.len(), size_of_val(fingerprints.as_slice()))
             }
             // A step of these is bounded by the store, and large.
-            Self::DropStream(_)
+            Self::DropStream { .. }
             | Self::Trim(_)
             | Self::Forget(_)
             | Self::DropSubjects(_)
@@ -230,7 +237,7 @@ fn bytes_of_settlement(settlement: &Settlement) -> usize {
         + match &settlement.verdict {
             Verdict::Rejected(reason) | Verdict::Abandoned(reason) => reason.len(),
             Verdict::Retry { signed, .. } => signed.as_ref().map_or(0, |signed| signed.0.len()),
-            Verdict::Acked => 0,
+            Verdict::Acked | Verdict::Superseded => 0,
         }
 }
 
@@ -338,7 +345,7 @@ impl Links {
                         }
                     }
                 }
-                (Write::DropStream(stream), Ok(_)) => {
+                (Write::DropStream { stream, .. }, Ok(_)) => {
                     committed.retain(|(delivery, _): &(Delivery, _)| delivery.stream != *stream);
                     for queue in Queue::ALL {
                         self.last.remove(&(*stream, queue));

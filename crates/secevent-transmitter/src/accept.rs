@@ -306,7 +306,14 @@ impl Transmitter {
             owed: vec![owed],
             dropped: Vec::new(),
         };
-        self.store.record(vec![record]).await?;
+        let recorded = self.store.record(vec![record]).await?;
+        if let Some(Recorded::New { sequence, .. }) = recorded.first() {
+            entry.newest_control.note(E::URI, *sequence);
+        }
+        if let Err(error) = self.end_superseded(entry).await {
+            // The next one ends them.
+            warn!(stream.id = %settings.stream.id, %error, "Superseded dead letters not ended, will retry");
+        }
         Ok(())
     }
 }

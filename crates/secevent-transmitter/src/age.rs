@@ -3,7 +3,7 @@
 use crate::table::Entry;
 use crate::transmitter::{Transmitter, TransmitterError};
 use secevent::Timestamp;
-use secevent_store::{Queue, Sequence, Settlement, Verdict};
+use secevent_store::{Delivery, Queue, Sequence, Settlement, Verdict};
 use std::sync::Arc;
 use tracing::warn;
 
@@ -36,19 +36,27 @@ impl Transmitter {
                 let Some(last) = old.last() else { break };
                 after = last.sequence;
                 let (all_old, more) = (old.len() == page.deliveries.len(), page.more);
-                let waiting = old.into_iter().filter(|delivery| {
+                let give_up = |delivery: &Delivery| {
                     let place = (delivery.queue, delivery.sequence);
-                    entry.outgoing().settle_unless_sent(place, delivery.body.len())
-                });
-                let settlements: Vec<Settlement> = waiting
-                    .map(|delivery| Settlement {
+                    let mut outgoing = entry.outgoing();
+                    // Not each offer to a poller is stored.
+                    let held = outgoing.find(delivery.epoch, delivery.sequence, delivery.generation);
+                    let attempts = held.map_or(0, |held| held.attempts).max(delivery.attempts);
+                    let verdict = match self.is_superseded(entry, delivery) {
+                        true => Verdict::Superseded,
+                        false => Verdict::Abandoned("it was not delivered in time".to_owned()),
+                    };
+                    outgoing.settle_unless_sent(place, delivery.body.len()).then_some(Settlement {
                         sequence: delivery.sequence,
                         stream: number,
                         queue,
                         at: now,
-                        verdict: Verdict::Abandoned("it was not delivered in time".to_owned()),
+                        verdict,
+                        attempts: Some(attempts),
+                        attempt: None,
                     })
-                    .collect();
+                };
+                let settlements: Vec<Settlement> = old.into_iter().filter_map(give_up).collect();
                 if !settlements.is_empty() {
                     warn!(stream.id = %entry.settings().stream.id, count = settlements.len(), "SETs expired before delivery");
                 }

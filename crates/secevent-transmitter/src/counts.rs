@@ -13,6 +13,8 @@ pub(crate) struct Counts {
     pub(crate) abandoned: Count,
     /// SETs that it is not owed because it held as much as it may.
     pub(crate) dropped: Count,
+    /// SETs about the stream itself that a newer one replaced before they were delivered.
+    pub(crate) superseded: Count,
     /// Attempts that are to be repeated; for a polled stream, SETs that were handed out again.
     pub(crate) retries: Count,
     /// SETs that were owed again because an operator asked for it.
@@ -27,8 +29,9 @@ impl Counts {
         }
     }
 
-    fn all(&self) -> [&Count; 6] {
-        [&self.delivered, &self.rejected, &self.abandoned, &self.dropped, &self.retries, &self.again]
+    fn all(&self) -> [&Count; 7] {
+        let Self { delivered, rejected, abandoned, dropped, superseded, retries, again } = self;
+        [delivered, rejected, abandoned, dropped, superseded, retries, again]
     }
 }
 

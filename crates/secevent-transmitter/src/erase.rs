@@ -299,7 +299,7 @@ impl Transmitter {
                 places.push((std::sync::Arc::clone(&entry), place));
             }
         }
-        let erase = Erase::Event { sequence: event.sequence, streams };
+        let erase = Erase::Event { sequence: event.sequence, streams, at: self.clock.now() };
         let erased = self.store.erase(vec![erase]).await;
         for (entry, place) in places {
             match erased {

@@ -7,9 +7,12 @@ use crate::config::Overflow;
 use crate::render;
 use crate::table::Entry;
 use crate::transmitter::{Transmitter, TransmitterError};
-use secevent::{Subject, Timestamp};
+use secevent::ssf::{StreamUpdated, Verification};
+use secevent::{EventType, Subject, Timestamp};
 use secevent_ssf::{Status, StreamId};
-use secevent_store::{Cause, Delivery, Kept, Place, Queue, Sequence, StreamNumber};
+use secevent_store::{
+    Attempt, Cause, DeliveryOutcome, DropReason, Ended, Ending, Kept, Place, Queue, Sequence, StreamNumber,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -141,6 +144,10 @@ pub struct Told {
     pub jti: String,
     /// How it stands.
     pub state: DeliveryState,
+    /// How often it was attempted, as far as that is known: offers to a poller too.
+    pub attempts: Option<u32>,
+    /// The last of the attempts, oldest first, [`Attempt::KEPT_MAX`] at most.
+    pub last_attempts: Vec<Attempt>,
 }
 
 /// How a delivery stands.
@@ -148,8 +155,6 @@ pub struct Told {
 pub enum DeliveryState {
     /// It is owed.
     Pending {
-        /// How often it was attempted.
-        attempts: u32,
         /// Not to be attempted before this.
         due_at: Timestamp,
         /// Whether an operator asked for it again.
@@ -163,10 +168,27 @@ pub enum DeliveryState {
         reason: String,
         /// When.
         at: Timestamp,
-        /// How often it was attempted.
-        attempts: u32,
     },
-    /// It is owed no more: its receiver has it, or it was dropped, or its dead letter was forgotten.
+    /// Its receiver has it.
+    Delivered {
+        /// Since when.
+        at: Timestamp,
+    },
+    /// It was dropped.
+    Dropped {
+        /// Why.
+        reason: DropReason,
+        /// When.
+        at: Timestamp,
+    },
+    /// Nobody got it, and its dead letter was forgotten since.
+    Forgotten {
+        /// Who ended it.
+        cause: Cause,
+        /// When.
+        at: Timestamp,
+    },
+    /// It is owed no more. How it ended was not kept when it did: an older release was at work.
     Settled,
 }
 
@@ -244,15 +266,23 @@ impl Transmitter {
     /// if there is none, or it is not kept any more.
     pub async fn story(&self, name: &str) -> Result<Option<Story>, TransmitterError> {
         let Some(event) = self.find_event(name).await? else { return Ok(None) };
+        let outcomes = self.store.outcomes(event.sequence).await?;
+        let mut outcomes: BTreeMap<StreamNumber, DeliveryOutcome> =
+            outcomes.into_iter().map(|outcome| (outcome.stream, outcome)).collect();
+        let mut streams: Vec<StreamNumber> = event.owed.iter().map(|(stream, _)| *stream).collect();
+        streams
+            .extend(outcomes.keys().filter(|stream| !streams.contains(stream)).copied().collect::<Vec<_>>());
         let mut deliveries = Vec::new();
-        for (stream, _) in &event.owed {
-            deliveries.push(self.tell_delivery(&event, *stream).await?);
+        for stream in &streams {
+            deliveries.push(self.tell_delivery(&event, *stream, outcomes.remove(stream)).await?);
         }
         let event_id = render::event_id(event.epoch, event.sequence, &self.codec);
         let body = Body::read(&event.body);
-        let issuer = self.issuer_of_event(&event);
+        let issuer = self.issuer_of(&streams);
         let elsewhere = match (&body, &issuer) {
-            (Some(body), Some(issuer)) => self.explain_elsewhere(issuer, body, &event).await?,
+            // What is about a stream itself is for that stream alone.
+            (Some(body), _) if is_control(&body.uri) => Vec::new(),
+            (Some(body), Some(issuer)) => self.explain_elsewhere(issuer, body, &streams).await?,
             _ => Vec::new(),
         };
         Ok(Some(Story {
@@ -270,9 +300,9 @@ impl Transmitter {
         &self,
         issuer: &str,
         body: &Body,
-        event: &Kept,
+        was_owed: &[StreamNumber],
     ) -> Result<Vec<Explained>, TransmitterError> {
-        let was_owed: BTreeSet<StreamNumber> = event.owed.iter().map(|(stream, _)| *stream).collect();
+        let was_owed: BTreeSet<StreamNumber> = was_owed.iter().copied().collect();
         let Some(incoming) = body.to_incoming() else { return Ok(Vec::new()) };
         let mut elsewhere = self.explain(issuer, &incoming).await?;
         elsewhere.retain(|explained| {
@@ -309,8 +339,8 @@ impl Transmitter {
         }
     }
 
-    fn issuer_of_event(&self, event: &Kept) -> Option<String> {
-        let owed = event.owed.iter().find_map(|(stream, _)| self.table.by_number(*stream));
+    fn issuer_of(&self, streams: &[StreamNumber]) -> Option<String> {
+        let owed = streams.iter().find_map(|stream| self.table.by_number(*stream));
         if let Some(entry) = owed {
             return Some(entry.settings().stream.issuer.clone());
         }
@@ -319,28 +349,65 @@ impl Transmitter {
         issuers.next().is_none().then(|| only.url.to_string())
     }
 
-    async fn tell_delivery(&self, event: &Kept, stream: StreamNumber) -> Result<Told, TransmitterError> {
+    async fn tell_delivery(
+        &self,
+        event: &Kept,
+        stream: StreamNumber,
+        outcome: Option<DeliveryOutcome>,
+    ) -> Result<Told, TransmitterError> {
         let entry = self.table.by_number(stream);
-        let stream_id = entry.map(|entry| entry.settings().stream.stream_id());
+        let first =
+            secevent_store::Jti { epoch: event.epoch, sequence: event.sequence, stream, generation: 0 };
+        let mut told = Told {
+            stream: entry.as_ref().map(|entry| entry.settings().stream.stream_id()),
+            jti: self.codec.encode(first),
+            state: outcome
+                .as_ref()
+                .and_then(|outcome| outcome.ended)
+                .map_or(DeliveryState::Settled, state_of),
+            attempts: outcome.as_ref().map(|outcome| outcome.attempts),
+            last_attempts: outcome.map_or_else(Vec::new, |outcome| outcome.last_attempts),
+        };
         let pending = self.store.deliveries(stream, event.sequence).await?;
         if let Some(delivery) = pending.first() {
-            let Delivery { attempts, due_at, queue, .. } = *delivery;
-            let state = DeliveryState::Pending { attempts, due_at, again: queue == Queue::Again };
-            return Ok(Told { stream: stream_id, jti: render::jti(delivery, &self.codec), state });
+            told.jti = render::jti(delivery, &self.codec);
+            // Not each offer to a poller is stored.
+            let held = entry.and_then(|entry| {
+                let outgoing = entry.outgoing();
+                let held = outgoing.find(delivery.epoch, delivery.sequence, delivery.generation)?;
+                Some(held.attempts)
+            });
+            let unstored = held.unwrap_or(0).saturating_sub(delivery.attempts);
+            told.attempts = Some(told.attempts.unwrap_or(delivery.attempts).saturating_add(unstored));
+            let again = delivery.queue == Queue::Again;
+            told.state = DeliveryState::Pending { due_at: delivery.due_at, again };
+            return Ok(told);
         }
         for queue in Queue::ALL {
             let place = Place { stream, queue, sequence: event.sequence };
             if let Some(dead) = self.store.dead_at(place).await? {
-                let jti = render::jti(&dead.delivery, &self.codec);
-                let attempts = dead.delivery.attempts;
-                let state =
-                    DeliveryState::Dead { cause: dead.cause, reason: dead.reason, at: dead.at, attempts };
-                return Ok(Told { stream: stream_id, jti, state });
+                told.jti = render::jti(&dead.delivery, &self.codec);
+                told.attempts = told.attempts.or(Some(dead.delivery.attempts));
+                told.state = DeliveryState::Dead { cause: dead.cause, reason: dead.reason, at: dead.at };
+                return Ok(told);
             }
         }
-        let first =
-            secevent_store::Jti { epoch: event.epoch, sequence: event.sequence, stream, generation: 0 };
-        Ok(Told { stream: stream_id, jti: self.codec.encode(first), state: DeliveryState::Settled })
+        Ok(told)
+    }
+}
+
+/// Whether events of this type are about a stream itself, and go to that one alone.
+fn is_control(uri: &str) -> bool {
+    matches!(uri, StreamUpdated::URI | Verification::URI)
+}
+
+fn state_of(ended: Ended) -> DeliveryState {
+    let at = ended.at;
+    match ended.how {
+        Ending::Acked => DeliveryState::Delivered { at },
+        Ending::Rejected => DeliveryState::Forgotten { cause: Cause::Rejected, at },
+        Ending::Abandoned => DeliveryState::Forgotten { cause: Cause::Abandoned, at },
+        Ending::Dropped(reason) => DeliveryState::Dropped { reason, at },
     }
 }
 

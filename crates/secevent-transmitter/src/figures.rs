@@ -27,6 +27,8 @@ pub struct Figures {
     pub abandoned: u64,
     /// SETs that a stream is not owed because it held as much as it may.
     pub dropped: u64,
+    /// SETs about a stream itself that a newer one replaced before they were delivered.
+    pub superseded: u64,
     /// Attempts that were repeated.
     pub retries: u64,
     /// SETs that were owed again because an operator asked for it.
@@ -204,6 +206,7 @@ impl Transmitter {
             figures.rejected += counts.rejected.get();
             figures.abandoned += counts.abandoned.get();
             figures.dropped += counts.dropped.get();
+            figures.superseded += counts.superseded.get();
             figures.retries += counts.retries.get();
             figures.again += counts.again.get();
         }

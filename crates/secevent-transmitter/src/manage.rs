@@ -15,7 +15,7 @@ use secevent_ssf::{
     Change, CreateStream, DeliverBy, Delivery, DeliveryRequest, Endpoint, Method, ReplaceStream, Spelling,
     Status, StreamConfiguration, StreamId, StreamStatus, UpdateStatus, UpdateStream, VerificationRequest,
 };
-use secevent_store::{Backlog, Queue, Sequence, StoreError, Version};
+use secevent_store::{Backlog, DropReason, Queue, Sequence, StoreError, Version};
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::warn;
@@ -279,7 +279,7 @@ impl Transmitter {
         self.table.stop(entry, Settings::new(stopped, settings.version, Vec::new(), settings.polls));
         entry.outgoing().clear();
         self.drop_subjects(entry).await;
-        if let Err(error) = self.store.drop_stream(settings.stream.number()).await {
+        if let Err(error) = self.drop_owed(settings.stream.number(), DropReason::Deleted).await {
             // The stream is gone all the same; the next start drops what is left.
             warn!(stream.id = %settings.stream.id, %error, "What was owed to a deleted stream is not dropped yet");
         }
@@ -339,7 +339,7 @@ impl Transmitter {
         }
         if settings.stream.status == Status::Disabled && status != Status::Disabled {
             // An event that was being accepted while the stream was disabled, or a failure of the store then.
-            self.store.drop_stream(number).await?;
+            self.drop_owed(number, DropReason::Disabled).await?;
             // It may have been handed over too.
             entry.outgoing().clear();
         }
@@ -348,7 +348,7 @@ impl Transmitter {
         self.change(entry, &settings, stream).await?;
         if status == Status::Disabled {
             entry.outgoing().clear();
-            self.store.drop_stream(number).await?;
+            self.drop_owed(number, DropReason::Disabled).await?;
         }
         self.wake(entry);
         Ok(())

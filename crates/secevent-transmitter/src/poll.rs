@@ -10,7 +10,9 @@ use bytes::Bytes;
 use secevent::{Span, Timestamp};
 use secevent_ssf::poll::{self, PollRequest};
 use secevent_ssf::{Status, StreamId};
-use secevent_store::{Delivery, Jti, Sequence, Settlement, StoreError, UnsettledDelivery, Verdict};
+use secevent_store::{
+    Attempt, AttemptResult, Delivery, Jti, Sequence, Settlement, StoreError, UnsettledDelivery, Verdict,
+};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -126,11 +128,14 @@ impl Transmitter {
             let mut outgoing = entry.outgoing();
             let held = outgoing.find(named.epoch, named.sequence, named.generation);
             // Once it is settled, nobody may remember what it said.
-            let held = held.map(|held| (place_of(held), self.names_if_rejected(&verdict, held)));
+            let held = held.map(|held| {
+                let verdict = self.verdict_on(entry, held, verdict.clone());
+                (place_of(held), held.attempts, self.names_if_rejected(&verdict, held), verdict)
+            });
             match held {
-                Some((place, names)) if outgoing.settle(place, 0) => {
+                Some((place, attempts, names, verdict)) if outgoing.settle(place, 0) => {
                     drop(outgoing);
-                    reported.add(place, jti, verdict, names);
+                    reported.add(place, jti, verdict, Some(attempts), names);
                 }
                 Some(_) => {}
                 None => unknown.push((named, jti, verdict)),
@@ -178,10 +183,18 @@ impl Transmitter {
             }
             // Nothing is waited for in between: what is settled in memory must be stored, even if the peer hangs up.
             for (place, jti, verdict, names) in settled {
-                reported.add(place, jti, verdict, names);
+                reported.add(place, jti, verdict, None, names);
             }
         }
         Ok(())
+    }
+
+    /// What is refused is not dead if something newer has replaced it.
+    fn verdict_on(&self, entry: &Entry, delivery: &Delivery, verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::Rejected(_) if self.is_superseded(entry, delivery) => Verdict::Superseded,
+            verdict => verdict,
+        }
     }
 
     /// The names of the event of a delivery, for the log line of its rejection.
@@ -306,7 +319,7 @@ impl Transmitter {
         let settlements = again.into_iter().filter(|delivery| delivery.attempts == 1).map(|delivery| {
             let Delivery { sequence, stream, queue, attempts, signed, accepted_at, .. } = delivery;
             let verdict = Verdict::Retry { at: accepted_at, attempts, signed };
-            Settlement { sequence, stream, queue, at, verdict }
+            Settlement { sequence, stream, queue, at, verdict, attempts: None, attempt: None }
         });
         let settlements: Vec<Settlement> = settlements.collect();
         if !settlements.is_empty() {
@@ -327,9 +340,17 @@ struct Reported<'a> {
 
 impl Reported<'_> {
     /// Takes up what became of a delivery that was settled in memory just now.
-    fn add(&mut self, (queue, sequence): Place, jti: &str, verdict: Verdict, names: EventNames) {
+    fn add(
+        &mut self,
+        (queue, sequence): Place,
+        jti: &str,
+        verdict: Verdict,
+        attempts: Option<u32>,
+        names: EventNames,
+    ) {
         let settings = self.entry.settings();
         let stream = &settings.stream;
+        let mut result = AttemptResult::Rejected;
         if let Verdict::Rejected(reason) = &verdict {
             let EventNames { txn, event_type } = names;
             warn!(
@@ -337,10 +358,15 @@ impl Reported<'_> {
                 "Receiver rejected SET"
             );
             self.entry.counts.rejected.add(1);
+        } else if verdict == Verdict::Superseded {
+            self.entry.counts.superseded.add(1);
         } else {
+            result = AttemptResult::Accepted;
             self.entry.counts.delivered.add(1);
         }
-        self.settlements.push(Settlement { sequence, stream: stream.number(), queue, at: self.at, verdict });
+        let (stream, at) = (stream.number(), self.at);
+        let attempt = Some(Attempt { at, result, status: None, took: None });
+        self.settlements.push(Settlement { sequence, stream, queue, at, verdict, attempts, attempt });
     }
 }
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use secevent::{Span, Timestamp};
 use secevent_jose::Detached;
 use secevent_ssf::{OnBehalfOf, ResponseTime, Status, TransportError, push};
-use secevent_store::{Delivery, Queue, Settlement, Signed, StoreError, Verdict};
+use secevent_store::{AttemptResult, Delivery, Queue, Settlement, Signed, StoreError, Verdict};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -39,6 +39,10 @@ struct Attempt {
     outcome: Option<Outcome>,
     /// How the SET was signed, if it was.
     signed: Option<Signed>,
+    /// The status of the receiver's answer, if it answered.
+    status: Option<u16>,
+    /// How long its answer was waited for, if it was asked.
+    took: Option<Duration>,
 }
 
 /// An attempt under way. However it ends, the driver hears of it.
@@ -69,7 +73,7 @@ impl Drop for UnderWay {
         let detail = "the attempt was cut off: this is a bug".to_owned();
         let trouble =
             Trouble { kind: TroubleKind::Unexpected, detail, retry_after: None, speaks_for_all: false };
-        self.send(Attempt { outcome: Some(Outcome::Trouble(trouble)), signed: None });
+        self.send(Attempt { outcome: Some(Outcome::Trouble(trouble)), ..Attempt::default() });
     }
 }
 
@@ -175,6 +179,7 @@ impl Transmitter {
             match page {
                 Ok(mut page) => {
                     let found = !page.deliveries.is_empty();
+                    page.deliveries.iter().for_each(|delivery| self.note_control(entry, delivery));
                     if entry.settings().is_batched() {
                         page.deliveries.iter_mut().for_each(|delivery| delivery.lanes = [].into());
                     }
@@ -224,7 +229,7 @@ impl Transmitter {
 
     async fn attempt(&self, entry: &Entry, delivery: &Delivery, _: Permit) -> Attempt {
         let mut attempt = Attempt::default();
-        match self.push(entry, delivery, &mut attempt.signed).await {
+        match self.push(entry, delivery, &mut attempt).await {
             Ok(outcome) => attempt.outcome = outcome,
             Err(detail) => {
                 let trouble =
@@ -241,7 +246,7 @@ impl Transmitter {
         &self,
         entry: &Entry,
         delivery: &Delivery,
-        signed: &mut Option<Signed>,
+        attempt: &mut Attempt,
     ) -> Result<Option<Outcome>, String> {
         let (_, token) = self.token(&entry.settings(), delivery).await?;
         // Signing takes a while. A stream that was paused, disabled or deleted meanwhile is sent nothing (SEM-16).
@@ -255,10 +260,13 @@ impl Transmitter {
         request.extensions_mut().insert(OnBehalfOf(settings.stream.client.clone()));
         request.extensions_mut().insert(ResponseTime(self.config.push_timeout));
         trace!(target: "secevent::step", step = "dispatch");
+        let sent_at = self.clock.elapsed();
         let answer = tokio::time::timeout(self.config.push_timeout, self.transport.send(request)).await;
         trace!(target: "secevent::step", step = "response");
+        attempt.took = Some(self.clock.elapsed().saturating_sub(sent_at));
         let outcome = Some(match answer {
             Ok(Ok(response)) => {
+                attempt.status = Some(response.status().as_u16());
                 let sent = Sent {
                     signed_before: delivery.signed.is_some(),
                     rendering_replaced: delivery.rendering != settings.stream.rendering(),
@@ -274,7 +282,7 @@ impl Transmitter {
             }),
         });
         if matches!(outcome, Some(Outcome::Trouble(_))) {
-            *signed = std::str::from_utf8(&token).ok().and_then(signature_of);
+            attempt.signed = std::str::from_utf8(&token).ok().and_then(signature_of);
         }
         Ok(outcome)
     }
@@ -313,7 +321,7 @@ impl Transmitter {
 
     /// What an attempt's outcome means for the stream, and what is to be stored of it.
     fn take_back(&self, entry: &Arc<Entry>, returned: Returned) -> Option<Settlement> {
-        let Returned { delivery, attempt: Attempt { outcome, signed } } = returned;
+        let Returned { delivery, attempt: Attempt { outcome, signed, status, took } } = returned;
         let place: Place = (delivery.queue, delivery.sequence);
         let Some(outcome) = outcome else {
             entry.outgoing().called_off(place, delivery.attempts, delivery.signed);
@@ -323,12 +331,19 @@ impl Transmitter {
         let settings = entry.settings();
         let id = &settings.stream.id;
         let attempts = delivery.attempts + 1;
+        let at = self.clock.now();
+        let attempt = secevent_store::Attempt { at, result: result_of(&outcome), status, took };
         let verdict = match outcome {
             Outcome::Accepted => {
                 debug!(stream.id = %id, sequence = delivery.sequence.0, "Receiver accepted a SET");
                 entry.counts.delivered.add(1);
                 self.was_answered(entry, place);
                 Verdict::Acked
+            }
+            Outcome::Rejected(_) if self.is_superseded(entry, &delivery) => {
+                entry.counts.superseded.add(1);
+                self.was_answered(entry, place);
+                Verdict::Superseded
             }
             Outcome::Rejected(reason) => {
                 self.log_dead(id, &delivery, attempts, &reason, "Receiver rejected SET");
@@ -347,7 +362,12 @@ impl Transmitter {
                     entry.outgoing().troubled(place, failure, &self.config.retry, &mut *chance)
                 };
                 self.report_failure(entry, (&delivery, attempts, kind, &detail), &consequence, now);
-                if self.is_too_old(delivery.queue, delivery.accepted_at) {
+                let is_too_old = self.is_too_old(delivery.queue, delivery.accepted_at);
+                if is_too_old && self.is_superseded(entry, &delivery) {
+                    entry.counts.superseded.add(1);
+                    entry.outgoing().settle(place, delivery.body.len());
+                    Verdict::Superseded
+                } else if is_too_old {
                     self.log_dead(id, &delivery, attempts, &detail, "SET expired before delivery");
                     entry.counts.abandoned.add(1);
                     entry.outgoing().settle(place, delivery.body.len());
@@ -365,8 +385,10 @@ impl Transmitter {
             sequence: delivery.sequence,
             stream: delivery.stream,
             queue: delivery.queue,
-            at: self.clock.now(),
+            at,
             verdict,
+            attempts: Some(attempts),
+            attempt: Some(attempt),
         })
     }
 
@@ -468,6 +490,24 @@ impl Drop for Unread<'_> {
 /// The signature of a token, as it is stored with a retry record.
 pub(crate) fn signature_of(token: &str) -> Option<Signed> {
     Detached::of(token).map(|detached| Signed(detached.to_string().into()))
+}
+
+/// How an outcome is remembered of an attempt.
+fn result_of(outcome: &Outcome) -> AttemptResult {
+    match outcome {
+        Outcome::Accepted => AttemptResult::Accepted,
+        Outcome::Rejected(_) => AttemptResult::Rejected,
+        Outcome::Trouble(trouble) => match trouble.kind {
+            TroubleKind::Unreachable => AttemptResult::Unreachable,
+            TroubleKind::Tls => AttemptResult::Tls,
+            TroubleKind::Busy => AttemptResult::Busy,
+            TroubleKind::Credentials => AttemptResult::Credentials,
+            TroubleKind::Trust => AttemptResult::Trust,
+            TroubleKind::Gone => AttemptResult::Gone,
+            TroubleKind::Unexpected => AttemptResult::Unexpected,
+            TroubleKind::Guard => AttemptResult::Guard,
+        },
+    }
 }
 
 fn trouble_of(error: &TransportError) -> Trouble {

@@ -4,15 +4,16 @@ use crate::accept::lanes;
 use crate::audit::Changed;
 use crate::manage::ManageError;
 use crate::names::NameError;
-use crate::render;
+use crate::render::{self, event_names};
 use crate::stream::Stream;
 use crate::table::Entry;
 use crate::transmitter::{Transmitter, TransmitterError};
 use secevent::{Subject, Timestamp};
 use secevent_ssf::{Status, StreamId};
-use secevent_store::{BoxFuture, Cause, Dead, Document, Past, Place, Sequence, StoreError, Version};
+use secevent_store::{Attempt, BoxFuture, Cause, Dead, Document, Past, Place, Sequence, StoreError, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::{info, trace, warn};
@@ -26,6 +27,8 @@ pub struct DeadLetter {
     pub stream: Option<StreamId>,
     /// The event's own identifier.
     pub event_id: String,
+    /// The URI of its type, escaped and bounded.
+    pub event_type: String,
     /// Who ended it.
     pub cause: Cause,
     /// What the receiver said, or why it was given up.
@@ -36,6 +39,9 @@ pub struct DeadLetter {
     pub died_at: Timestamp,
     /// How often it was attempted.
     pub attempts: u32,
+    /// The last of the attempts, oldest first, [`Attempt::KEPT_MAX`] at most, repetitions included. Known where one letter
+    /// is asked for.
+    pub last_attempts: Vec<Attempt>,
     /// The claims of its SET, as JSON; none if the stream is gone.
     pub claims: Option<String>,
     /// Whether other events about the same subject were accepted after it: if it is delivered now, the receiver sees
@@ -72,7 +78,7 @@ pub struct Replay {
     pub state: ReplayState,
     /// When it began.
     pub started_at: Timestamp,
-    /// How many SETs it looked for when it began.
+    /// How many SETs it looked for when it began, those that were pending included.
     pub total: u64,
     /// How many of them are owed again so far. Those that were owed anyway are not counted.
     pub count: u64,
@@ -101,13 +107,24 @@ pub enum ReplayState {
 /// What a replay would deliver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Preview {
-    /// How many SETs.
+    /// How many SETs. Those that are pending are not among them: they are not owed twice.
     pub count: u64,
     /// When the first and the last of their events were accepted.
     pub span: Option<(Timestamp, Timestamp)>,
     /// Whether other events about the same subject were accepted behind one of them: the receiver will see what is old
     /// after what is new (SEM-6).
     pub newer: bool,
+}
+
+/// What a replay looks for.
+#[derive(Default)]
+struct Survey {
+    /// What it delivers of that, as far as nothing changes.
+    preview: Preview,
+    /// How many SETs, those that are pending at the moment included.
+    total: u64,
+    /// The last event.
+    last: Sequence,
 }
 
 /// Why something is not delivered again.
@@ -153,6 +170,15 @@ const PAGE: usize = 500;
 /// How many deliveries a stream may be owed besides what is owed to it again.
 const PENDING_MAX: u64 = 1_000;
 
+/// How many dead letters are delivered again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Redriven {
+    /// So many are owed again.
+    pub count: u64,
+    /// So many were passed over, and are dead no more: a newer event about the stream itself has replaced them.
+    pub superseded: u64,
+}
+
 /// What is done with some dead letters of a stream. Returns how many of them there were.
 type ActOnDead =
     for<'a> fn(&'a Transmitter, &'a Arc<Entry>, Vec<Place>) -> BoxFuture<'a, Result<u64, StoreError>>;
@@ -180,7 +206,10 @@ impl Transmitter {
         let dead = self.store.dead_at(place).await?;
         let dead = dead.ok_or_else(|| RecoverError::NoSuchSet(jti.to_owned()))?;
         let newer = self.is_followed(place, &dead.delivery.lanes).await?;
-        Ok(DeadLetter { newer: Some(newer), ..self.dead_letter(dead) })
+        let mut outcomes = self.store.outcomes(place.sequence).await?.into_iter();
+        let outcome = outcomes.find(|outcome| outcome.stream == place.stream);
+        let last_attempts = outcome.map_or_else(Vec::new, |outcome| outcome.last_attempts);
+        Ok(DeadLetter { newer: Some(newer), last_attempts, ..self.dead_letter(dead) })
     }
 
     /// Whether an event in one of these lanes came behind this place.
@@ -196,9 +225,19 @@ impl Transmitter {
         Ok(false)
     }
 
-    /// Delivers dead letters of a stream again, as the same SETs: those that are named, or all. Returns how many.
-    pub async fn redrive(&self, stream: &StreamId, jtis: Option<&[String]>) -> Result<u64, RecoverError> {
-        self.entry(stream)?.may_be_owed_again()?;
+    /// Delivers dead letters of a stream again, as the same SETs: those that are named, or all. Of all, those about the
+    /// stream itself that a newer one has replaced are passed over.
+    pub async fn redrive(
+        &self,
+        stream: &StreamId,
+        jtis: Option<&[String]>,
+    ) -> Result<Redriven, RecoverError> {
+        let entry = self.entry(stream)?;
+        entry.may_be_owed_again()?;
+        let superseded = match jtis {
+            None => self.end_superseded(&entry).await?,
+            Some(_) => 0,
+        };
         trace!(target: "secevent::step", step = "redrive");
         let redrive: ActOnDead = |this, entry, places| {
             Box::pin(async move {
@@ -213,7 +252,8 @@ impl Transmitter {
                 Ok(count)
             })
         };
-        self.each_dead("dead.redrive", stream, jtis, redrive).await
+        let count = self.each_dead("dead.redrive", stream, jtis, redrive).await?;
+        Ok(Redriven { count, superseded })
     }
 
     /// Forgets dead letters of a stream: those that are named, or all. Returns how many.
@@ -241,25 +281,36 @@ impl Transmitter {
     ) -> Result<Preview, RecoverError> {
         let entry = self.entry(stream)?;
         let replay = self.replay_of(&entry, request)?;
-        Ok(self.survey(&entry, &replay).await?.0)
+        Ok(self.survey(&entry, &replay).await?.preview)
     }
 
-    /// What a replay delivers, and the last event of it.
-    async fn survey(&self, entry: &Entry, replay: &Replay) -> Result<(Preview, Sequence), RecoverError> {
+    /// What a replay looks for, and what it delivers of that.
+    async fn survey(&self, entry: &Entry, replay: &Replay) -> Result<Survey, RecoverError> {
         let number = entry.settings().stream.number();
-        let mut preview = Preview::default();
-        let mut last = Sequence(0);
+        let Survey { mut preview, mut total, mut last } = Survey::default();
         let mut after = Some(Sequence(replay.after));
-        let mut lanes = std::collections::HashSet::new();
+        let mut lanes = HashSet::new();
         while let Some(from) = after {
             let history = self.store.history(number, from, PAGE).await?;
+            let sequences = history.events.iter().map(|past| past.sequence).collect();
+            // What is owed at the moment is not owed twice.
+            let pending: HashSet<Sequence> = self
+                .store
+                .unsettled(number, sequences)
+                .await?
+                .into_iter()
+                .map(|delivery| delivery.place.sequence)
+                .collect();
             for past in &history.events {
                 preview.newer |= past.lanes.iter().any(|lane| lanes.contains(lane));
                 if !replay.wants(past) {
                     continue;
                 }
+                (total, last) = (total + 1, past.sequence);
+                if pending.contains(&past.sequence) {
+                    continue;
+                }
                 preview.count += 1;
-                last = past.sequence;
                 let first = preview.span.map_or(past.accepted_at, |(first, _)| first);
                 preview.span = Some((first, past.accepted_at));
                 if !preview.newer {
@@ -268,7 +319,7 @@ impl Transmitter {
             }
             after = history.next;
         }
-        Ok((preview, last))
+        Ok(Survey { preview, total, last })
     }
 
     /// Begins to deliver a part of a stream's history again. It goes on by itself, not faster than was asked for, and
@@ -286,8 +337,8 @@ impl Transmitter {
         }
         let mut replay = self.replay_of(&entry, request)?;
         // What is accepted from here on is delivered anyway.
-        let (preview, last) = self.survey(&entry, &replay).await?;
-        (replay.total, replay.until) = (preview.count, last.0);
+        let survey = self.survey(&entry, &replay).await?;
+        (replay.total, replay.until) = (survey.total, survey.last.0);
         if request.fresh_jti {
             let _alone = entry.changing.lock().await;
             let settings = entry.settings();
@@ -504,11 +555,13 @@ impl Transmitter {
         DeadLetter {
             stream: entry.map(|entry| entry.settings().stream.stream_id()),
             event_id: render::event_id(delivery.epoch, delivery.sequence, &self.codec),
+            event_type: event_names(&delivery, &self.codec).event_type,
             cause,
             reason,
             accepted_at: delivery.accepted_at,
             died_at: at,
             attempts: delivery.attempts,
+            last_attempts: Vec::new(),
             claims,
             newer: None,
             place: delivery.place(),

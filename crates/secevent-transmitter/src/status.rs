@@ -147,7 +147,9 @@ impl Transmitter {
                 stream: number,
                 queue: delivery.queue,
                 at,
-                verdict: Verdict::Abandoned("the stream's status has changed".to_owned()),
+                verdict: Verdict::Superseded,
+                attempts: None,
+                attempt: None,
             });
             self.give_up(entry, settlements.collect()).await?;
         }
@@ -161,11 +163,15 @@ impl Transmitter {
         if !settlements.is_empty() {
             let places: Vec<_> =
                 settlements.iter().map(|settled| (settled.queue, settled.sequence)).collect();
+            let superseded = settlements.iter().filter(|settled| settled.verdict == Verdict::Superseded);
+            let superseded = superseded.count();
             if let Err(error) = self.store.settle(settlements).await {
                 entry.outgoing().not_stored(places.into_iter());
                 return Err(error.into());
             }
-            entry.counts.abandoned.add(u64::try_from(places.len()).unwrap_or(u64::MAX));
+            let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+            entry.counts.abandoned.add(count(places.len() - superseded));
+            entry.counts.superseded.add(count(superseded));
             entry.outgoing().stored(places.into_iter());
         }
         Ok(())

@@ -7,6 +7,7 @@ use crate::outgoing::Outgoing;
 use crate::pace::Pace;
 use crate::stream::{NoPushTarget, PushTarget, Stream, Target};
 use crate::subjects::SubjectSet;
+use crate::superseded::NewestControl;
 use secevent_ssf::Status;
 use secevent_store::{Queue, Settlement, StreamNumber, Vault, Version};
 use std::collections::{BTreeSet, HashMap};
@@ -45,6 +46,8 @@ pub(crate) struct Entry {
     pub(crate) activity: Activity,
     /// What its receiver has acknowledged by poll and is to be stored.
     pub(crate) settling: Mutex<Settling>,
+    /// The newest events about the stream itself.
+    pub(crate) newest_control: NewestControl,
     /// Whether its client is switched off.
     off: AtomicBool,
     /// Whether it is known to be owed as much as it may be.
@@ -118,6 +121,7 @@ impl Entry {
             pace: Mutex::default(),
             activity: Activity::default(),
             settling: Mutex::default(),
+            newest_control: NewestControl::default(),
             off: AtomicBool::new(false),
             overflowing: AtomicBool::new(false),
             changed: Notify::new(),

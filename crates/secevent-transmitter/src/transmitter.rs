@@ -17,8 +17,8 @@ use secevent::{Clock, Timestamp, Vocabulary};
 use secevent_jose::JwkSet;
 use secevent_ssf::{Status, Transport, TransportError};
 use secevent_store::{
-    CommitObserver, Delivery, Document, JtiCodec, Keep, Queue, Sequence, Store, StoreError, StoreKey,
-    StreamNumber, Unsealable, Vault, Version,
+    CommitObserver, Delivery, Document, DropReason, JtiCodec, Keep, Queue, Sequence, Store, StoreError,
+    StoreKey, StreamNumber, Unsealable, Vault, Version,
 };
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -301,7 +301,11 @@ impl Transmitter {
             let entry = self.table.by_number(owing.stream);
             match entry.filter(|entry| entry.settings().stream.status != Status::Disabled) {
                 Some(entry) => entry.outgoing().begin_with(&owing),
-                None => drop(self.store.drop_stream(owing.stream).await?),
+                None => {
+                    let is_there = self.table.by_number(owing.stream).is_some();
+                    let reason = if is_there { DropReason::Disabled } else { DropReason::Deleted };
+                    self.drop_owed(owing.stream, reason).await?;
+                }
             }
         }
         for entry in self.table.all() {
@@ -413,6 +417,11 @@ impl Transmitter {
         }
     }
 
+    /// Drops what a stream is owed.
+    pub(crate) async fn drop_owed(&self, number: StreamNumber, reason: DropReason) -> Result<(), StoreError> {
+        self.store.drop_stream(number, reason, self.clock.now()).await.map(drop)
+    }
+
     fn drop_orphans(&self, number: StreamNumber) {
         let this = self.this.clone();
         self.spawn(async move {
@@ -425,7 +434,7 @@ impl Transmitter {
 
     async fn drop_what_nobody_keeps(&self, number: StreamNumber) -> Result<(), TransmitterError> {
         let Some(entry) = self.table.by_number(number) else {
-            self.store.drop_stream(number).await?;
+            self.drop_owed(number, DropReason::Deleted).await?;
             return Ok(());
         };
         let _alone = entry.changing.lock().await;
@@ -433,7 +442,7 @@ impl Transmitter {
             // It is enabled again, which dropped what it was owed before; this is new.
             return Ok(());
         }
-        self.store.drop_stream(number).await?;
+        self.drop_owed(number, DropReason::Disabled).await?;
         if entry.keeps(Queue::Control) {
             // What it was to be told last went with the rest.
             entry.outgoing().clear();

@@ -89,12 +89,22 @@ fn what_was_refused_is_seen_and_delivered_once_the_receiver_is_mended() {
     let told = world.json_once(&list, |told| told["dead"] != json!([]));
     assert_eq!(told["dead"][0]["jti"], jti);
     assert_eq!(told["dead"][0]["cause"], "rejected");
+    // finding: C7
+    assert_eq!(told["dead"][0]["attempts"], 1);
+    assert!(refused["events"].get(told["dead"][0]["event_type"].as_str().unwrap()).is_some(), "{told}");
 
     let listed = world.run(&["dead", "list"]).ok();
     assert!(listed.contains(jti) && listed.contains("invalid_request: what is this?"), "{listed}");
+    assert!(listed.contains("session-revoked"), "{listed}");
     let shown = world.run(&["dead", "show", stream, jti]).ok();
     assert!(shown.contains(jti) && !(listed + &shown).contains("alice"), "nobody is named: {shown}");
     assert!(world.json(&["dead", "show", stream, jti]).get("claims").is_none());
+    // finding: C13
+    let last = &world.json(&["dead", "show", stream, jti])["last_attempts"];
+    assert_eq!((&last[0]["result"], &last[0]["status"]), (&json!("rejected"), &json!(400)));
+    assert!(last[0]["elapsed_ms"].is_u64(), "{last}");
+    let attempt = shown.lines().find(|line| line.contains("400")).unwrap_or_default();
+    assert!(attempt.contains("rejected"), "{shown}");
     let shown = world.run(&["dead", "show", "--claims", stream, jti]).ok();
     assert!(shown.contains("alice@example.com"), "{shown}");
     assert_eq!(world.json(&["dead", "show", "--claims", stream, jti])["claims"], refused);
@@ -325,6 +335,16 @@ fn what_an_operator_paused_or_disabled_stays_so() {
         told.contains("stream-updated") && told.contains("carol@example.com"),
         "nothing was kept: {told}"
     );
+
+    // finding: C7
+    let is_disabled = || world.json(&["streams"])["streams"][0]["client_disabled"].clone();
+    assert_eq!(is_disabled(), false);
+    world.run(&["client", "disable", "shop"]).ok();
+    let table = world.run(&["streams"]).ok();
+    assert!(table.contains("enabled") && table.contains("client disabled: "), "{table}");
+    assert_eq!(is_disabled(), true);
+    world.run(&["client", "enable", "shop"]).ok();
+    assert!(!world.run(&["streams"]).ok().contains("client disabled"));
     assert_eq!(world.server.stop(), 0);
 }
 
@@ -433,17 +453,35 @@ fn where_an_event_goes_is_explained() {
     world.emit("alice@example.com");
     let sent = world.sink.next();
     world.settled();
+    // finding: C13
     for name in ["jti", "txn"] {
         let told = world.json(&["explain", "--event", sent[name].as_str().unwrap()]);
-        assert_eq!(
-            (&told["txn"], &told["deliveries"][0]["state"]),
-            (&sent["txn"], &json!("settled")),
-            "{told}"
-        );
-        assert_eq!(told["deliveries"][0]["jti"], sent["jti"]);
+        let delivery = &told["deliveries"][0];
+        assert_eq!((&told["txn"], &delivery["state"]), (&sent["txn"], &json!("delivered")), "{told}");
+        assert_eq!((&delivery["jti"], &delivery["attempts"]), (&sent["jti"], &json!(1)));
+        let attempt = &delivery["last_attempts"][0];
+        assert_eq!((&attempt["result"], &attempt["status"]), (&json!("accepted"), &json!(202)));
+        assert!(attempt["elapsed_ms"].is_u64() && attempt["at"] == delivery["acked_at"], "{told}");
     }
     let shown = world.run(&["explain", "--event", sent["txn"].as_str().unwrap()]).ok();
-    assert!(shown.contains("session-revoked") && shown.contains("settled"), "{shown}");
+    assert!(shown.contains("session-revoked") && shown.contains("delivered"), "{shown}");
+    assert!(shown.lines().any(|line| line.contains("accepted") && line.contains("202")), "{shown}");
+
+    // Dropped is seen to be something else.
+    world.run(&["streams", "pause", stream]).ok();
+    world.sink.next();
+    let bob = ["caep:session-revoked", "--subject", "bob@example.com"];
+    let kept = world.server.emit(&world.place, &bob).json();
+    world.run(&["streams", "disable", stream, "--yes"]).ok();
+    let disabled = world.sink.next();
+    let told = world.json(&["explain", "--event", kept["event_id"].as_str().unwrap()]);
+    let delivery = &told["deliveries"][0];
+    assert_eq!((&delivery["state"], &delivery["dropped"]), (&json!("dropped"), &json!("stream_disabled")));
+    assert!(delivery["dropped_at"].is_string() && delivery["acked_at"].is_null(), "{told}");
+    // finding: C3
+    let told = world.json(&["explain", "--event", disabled["jti"].as_str().unwrap()]);
+    assert_eq!((&told["deliveries"][0]["stream_id"], &told["elsewhere"]), (&json!(stream), &json!([])));
+    assert!(told["event_type"].as_str().unwrap().ends_with("/stream-updated"), "{told}");
     for (args, code, told) in [
         (&["explain"][..], 2, "required"),
         (&["explain", "--type", "caep:session-revoked"], 2, "--subject"),

@@ -1,6 +1,7 @@
 //! Dead letters: what receivers refused, and what was given up. Lists tell what happened; whom it was about is told
 //! only of one that is asked for by its name.
 
+use super::events::{AttemptTold, tell_attempt};
 use super::request::{Members, OfStream, Query, RULE, no_such_stream};
 use super::route::{Operation, Route, text};
 use super::{Admin, answer, time};
@@ -14,7 +15,7 @@ use http::{HeaderMap, StatusCode};
 use secevent::Invalid;
 use secevent_ssf::StreamId;
 use secevent_store::{Cause, Place, Queue, Sequence, StreamNumber};
-use secevent_transmitter::DeadLetter;
+use secevent_transmitter::{DeadLetter, Redriven};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -51,7 +52,7 @@ pub(crate) fn routes() -> Vec<Route> {
             .problem(StatusCode::NOT_FOUND, "There is no such stream, or the stream has no such SET")
     };
     let redrive = some(Operation::post("redriveDeadLetters", "Deliver dead letters again, as the same SETs"))
-        .answers::<Redriven>(StatusCode::OK, "How many are owed again")
+        .answers::<RedrivenTold>(StatusCode::OK, "How many are owed again")
         .problem(StatusCode::CONFLICT, "The stream is disabled");
     let discard = some(Operation::post("discardDeadLetters", "Forget dead letters"))
         .answers::<Discarded>(StatusCode::OK, "How many are forgotten");
@@ -79,6 +80,8 @@ struct DeadTold {
     /// Null if the stream is gone.
     stream_id: Option<String>,
     event_id: String,
+    /// The URI of the event's type.
+    event_type: String,
     /// `rejected` or `abandoned`.
     cause: &'static str,
     /// What the receiver said, or why it was given up.
@@ -87,6 +90,7 @@ struct DeadTold {
     accepted_at: String,
     #[schema(format = DateTime)]
     died_at: String,
+    /// How often it was attempted before it died.
     attempts: u32,
 }
 
@@ -97,6 +101,8 @@ struct DeadWhole {
     /// Null if the stream is gone.
     stream_id: Option<String>,
     event_id: String,
+    /// The URI of the event's type.
+    event_type: String,
     /// `rejected` or `abandoned`.
     cause: &'static str,
     reason: String,
@@ -104,7 +110,10 @@ struct DeadWhole {
     accepted_at: String,
     #[schema(format = DateTime)]
     died_at: String,
+    /// How often it was attempted before it died.
     attempts: u32,
+    /// The last of the attempts, oldest first, at most 8: those before it was delivered again included.
+    last_attempts: Vec<AttemptTold>,
     /// Whether there is later news of its subject.
     newer: Option<bool>,
     /// The claims of its SET, as they are signed: numbers and members that are not ours to change stay as they are.
@@ -115,8 +124,12 @@ struct DeadWhole {
 
 /// How many dead letters are owed again.
 #[derive(Serialize, ToSchema)]
-struct Redriven {
+#[schema(as = Redriven)]
+struct RedrivenTold {
     redriven: u64,
+    /// With `all`: status and verification events that were passed over, because a newer one of the stream has replaced
+    /// them. They are dead letters no more.
+    superseded: u64,
 }
 
 /// How many dead letters are forgotten.
@@ -150,11 +163,25 @@ pub(crate) async fn read(
     Query::read(query.as_deref(), &[])?;
     let Path((_, jti)) = path.map_err(|_| no_such_stream())?;
     let dead = admin.transmitter.dead_letter_of(&stream, &jti).await?;
-    let DeadTold { jti, stream_id, event_id, cause, reason, accepted_at, died_at, attempts } = tell(&dead);
+    let DeadTold { jti, stream_id, event_id, event_type, cause, reason, accepted_at, died_at, attempts } =
+        tell(&dead);
+    let last_attempts = dead.last_attempts.iter().map(tell_attempt).collect();
     let claims = dead.claims.and_then(|claims| RawValue::from_string(claims).ok());
     let newer = dead.newer;
-    let told =
-        DeadWhole { jti, stream_id, event_id, cause, reason, accepted_at, died_at, attempts, newer, claims };
+    let told = DeadWhole {
+        jti,
+        stream_id,
+        event_id,
+        event_type,
+        cause,
+        reason,
+        accepted_at,
+        died_at,
+        attempts,
+        last_attempts,
+        newer,
+        claims,
+    };
     Ok(answer(StatusCode::OK, written(&told)))
 }
 
@@ -166,8 +193,8 @@ pub(crate) async fn redrive(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let jtis = which(&headers, &body)?;
-    let count = admin.transmitter.redrive(&stream, jtis.as_deref()).await?;
-    Ok(answer(StatusCode::OK, written(&Redriven { redriven: count })))
+    let Redriven { count, superseded } = admin.transmitter.redrive(&stream, jtis.as_deref()).await?;
+    Ok(answer(StatusCode::OK, written(&RedrivenTold { redriven: count, superseded })))
 }
 
 /// `POST /admin/v1/streams/{stream}/dead/discard`: forgets them.
@@ -200,6 +227,7 @@ fn tell(dead: &DeadLetter) -> DeadTold {
         jti: dead.jti.clone(),
         stream_id: dead.stream.as_ref().map(StreamId::to_string),
         event_id: dead.event_id.clone(),
+        event_type: dead.event_type.clone(),
         cause: match dead.cause {
             Cause::Rejected => "rejected",
             Cause::Abandoned => "abandoned",

@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use secevent::Invalid;
-use secevent_store::Cause;
+use secevent_store::{Attempt, Cause};
 use secevent_transmitter::{DeliveryState, Explained, Incoming, Story, Told, TransmitterError};
 use serde::Serialize;
 use serde_json::json;
@@ -92,21 +92,50 @@ struct DeliveryTold {
     /// Null if the stream is gone.
     stream_id: Option<String>,
     jti: String,
-    /// `pending`, `rejected`, `abandoned`, or `settled`: its receiver has it, it was dropped, or its dead letter was
-    /// forgotten.
+    /// `pending`, `delivered`, `rejected`, `abandoned` or `dropped`; `settled` if it ended while an older release was at
+    /// work, which did not keep how.
     state: String,
-    /// How often it was attempted, as far as that is known.
+    /// How often it was attempted, as far as that is known. For a polled stream: how often it was offered.
     attempts: Option<u32>,
+    /// The last of the attempts, oldest first, at most 8. Offers to a poller are not listed.
+    last_attempts: Vec<AttemptTold>,
     /// Pending: not to be attempted before this.
     #[schema(format = DateTime)]
     due_at: Option<String>,
     /// Whether an operator asked for it again.
     again: bool,
-    /// Dead: what the receiver said, or why it was given up.
+    /// Delivered: since when.
+    #[schema(format = DateTime)]
+    acked_at: Option<String>,
+    /// Dropped: why. `stream_disabled`, `stream_deleted`, `backlog_full`, `superseded` (a newer event about the stream
+    /// replaces it) or `erased`.
+    dropped: Option<&'static str>,
+    /// Dropped: when.
+    #[schema(format = DateTime)]
+    dropped_at: Option<String>,
+    /// Whether it is a dead letter. One that was rejected or abandoned is none any more when it was discarded or is old.
+    dead: bool,
+    /// Dead: what the receiver said, or why it was given up. Dropped: what that means.
     reason: Option<String>,
-    /// Dead: when.
+    /// Rejected or abandoned: when.
     #[schema(format = DateTime)]
     died_at: Option<String>,
+}
+
+/// An attempt to deliver a SET.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Attempt)]
+pub(super) struct AttemptTold {
+    /// When it ended.
+    #[schema(format = DateTime)]
+    at: String,
+    /// `accepted`, `rejected`, or what the trouble was: `unreachable`, `tls`, `busy`, `credentials`, `trust`, `gone`,
+    /// `unexpected` or `guard`.
+    result: &'static str,
+    /// The HTTP status of the receiver's answer to a push.
+    status: Option<u16>,
+    /// How long a push took until it was answered or had failed, at most 65 534.
+    elapsed_ms: Option<u64>,
 }
 
 /// `GET /admin/v1/events/{event}`
@@ -180,30 +209,57 @@ fn tell_delivery(told: Told) -> DeliveryTold {
         stream_id: told.stream.map(|stream| stream.to_string()),
         jti: told.jti,
         state: "settled".to_owned(),
-        attempts: None,
+        attempts: told.attempts,
+        last_attempts: told.last_attempts.iter().map(tell_attempt).collect(),
         due_at: None,
         again: false,
+        acked_at: None,
+        dropped: None,
+        dropped_at: None,
+        dead: false,
         reason: None,
         died_at: None,
     };
     match told.state {
         DeliveryState::Settled => nothing,
-        DeliveryState::Pending { attempts, due_at, again } => DeliveryTold {
-            state: "pending".to_owned(),
-            attempts: Some(attempts),
-            due_at: Some(time::told(due_at)),
-            again,
+        DeliveryState::Pending { due_at, again } => {
+            DeliveryTold { state: "pending".to_owned(), due_at: Some(time::told(due_at)), again, ..nothing }
+        }
+        DeliveryState::Delivered { at } => {
+            DeliveryTold { state: "delivered".to_owned(), acked_at: Some(time::told(at)), ..nothing }
+        }
+        DeliveryState::Dropped { reason, at } => DeliveryTold {
+            state: "dropped".to_owned(),
+            dropped: Some(reason.name()),
+            dropped_at: Some(time::told(at)),
+            reason: Some(reason.meaning().to_owned()),
             ..nothing
         },
-        DeliveryState::Dead { cause, reason, at, attempts } => DeliveryTold {
-            state: match cause {
-                Cause::Rejected => "rejected".to_owned(),
-                Cause::Abandoned => "abandoned".to_owned(),
-            },
-            attempts: Some(attempts),
+        DeliveryState::Dead { cause, reason, at } => DeliveryTold {
+            state: name_of(cause),
+            dead: true,
             reason: Some(reason),
             died_at: Some(time::told(at)),
             ..nothing
         },
+        DeliveryState::Forgotten { cause, at } => {
+            DeliveryTold { state: name_of(cause), died_at: Some(time::told(at)), ..nothing }
+        }
+    }
+}
+
+fn name_of(cause: Cause) -> String {
+    match cause {
+        Cause::Rejected => "rejected".to_owned(),
+        Cause::Abandoned => "abandoned".to_owned(),
+    }
+}
+
+pub(super) fn tell_attempt(attempt: &Attempt) -> AttemptTold {
+    AttemptTold {
+        at: time::told(attempt.at),
+        result: attempt.result.name(),
+        status: attempt.status,
+        elapsed_ms: attempt.took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
     }
 }

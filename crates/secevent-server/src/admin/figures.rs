@@ -33,6 +33,8 @@ struct FiguresTold {
     abandoned: u64,
     /// SETs that a stream is not owed because it held as much as it may, or that were erased.
     dropped: u64,
+    /// Verification and status SETs that a newer one replaced before they were delivered.
+    superseded: u64,
     /// Attempts that were repeated.
     retries: u64,
     /// SETs that were owed again because an operator asked for it.
@@ -69,6 +71,7 @@ pub(crate) async fn read(
         rejected: figures.rejected,
         abandoned: figures.abandoned,
         dropped: figures.dropped,
+        superseded: figures.superseded,
         retries: figures.retries,
         again: figures.again,
         streams: figures.streams,

@@ -88,6 +88,11 @@ impl Text {
             figures.dropped,
         );
         self.counter(
+            "secevent_sets_superseded_total",
+            "Verification and status SETs that a newer one replaced before they were delivered.",
+            figures.superseded,
+        );
+        self.counter(
             "secevent_sets_again_total",
             "SETs that were owed again because an operator asked for it.",
             figures.again,

@@ -483,9 +483,9 @@ async fn dead_letters_are_listed_shown_redriven_and_discarded() {
     assert_eq!(
         listed[0],
         json!({
-            "jti": jti(0), "stream_id": refused.id(), "event_id": listed[0]["event_id"], "cause": "rejected",
+            "jti": jti(0), "stream_id": refused.id(), "event_id": listed[0]["event_id"], "event_type": SESSION_REVOKED, "cause": "rejected",
             "reason": "invalid_request: what is this?", "accepted_at": "2026-11-18T11:06:40Z",
-            "died_at": "2026-11-18T11:06:40Z", "attempts": listed[0]["attempts"],
+            "died_at": "2026-11-18T11:06:40Z", "attempts": 1,
         })
     );
 
@@ -494,6 +494,13 @@ async fn dead_letters_are_listed_shown_redriven_and_discarded() {
     assert_eq!(shown["claims"]["sub_id"], json!({"format": "email", "email": "alice@example.com"}));
     assert!(shown["claims"]["events"].get(SESSION_REVOKED).is_some());
     assert_eq!((&shown["reason"], &shown["newer"]), (&listed[0]["reason"], &json!(false)));
+    // finding: C13
+    let attempt = json!({"at": shown["died_at"], "result": "rejected", "status": null, "elapsed_ms": null});
+    assert_eq!(shown["last_attempts"], json!([attempt]));
+    let told = refused.get(&format!("/admin/v1/events/{}", jti(0))).await;
+    let delivery = &told["deliveries"][0];
+    assert_eq!((&delivery["state"], &delivery["dead"]), (&json!("rejected"), &json!(true)), "{told}");
+    assert_eq!(delivery["last_attempts"], json!([attempt]));
     refused.emit("alice").await;
     refused.answer_polled("ack").await;
     let shown = refused.get(&refused.of(&format!("/dead/{}", jti(0)))).await;
@@ -510,7 +517,7 @@ async fn dead_letters_are_listed_shown_redriven_and_discarded() {
 
     let some = json!({"jti": [jti(1), jti(3)]});
     let told = refused.admin(Method::POST, &refused.of("/dead/redrive"), some).await.is_answer(200);
-    assert_eq!(told, json!({"redriven": 2}));
+    assert_eq!(told, json!({"redriven": 2, "superseded": 0}));
     let mut again = refused.answer_polled("ack").await;
     again.sort();
     let mut expected = vec![jti(1).to_owned(), jti(3).to_owned()];
@@ -525,6 +532,13 @@ async fn dead_letters_are_listed_shown_redriven_and_discarded() {
     assert_eq!(refused.dead().await, <[&str; 0]>::default());
     let gone = refused.admin(Method::GET, &refused.of(&format!("/dead/{}", jti(0))), Value::Null).await;
     gone.is_problem(404, "not_found");
+    // What became of each is seen although its dead letter is gone.
+    for (place, state, time) in [(0, "rejected", "died_at"), (1, "delivered", "acked_at")] {
+        let told = refused.get(&format!("/admin/v1/events/{}", jti(place))).await;
+        let delivery = &told["deliveries"][0];
+        assert_eq!((&delivery["state"], &delivery["dead"]), (&json!(state), &json!(false)), "{told}");
+        assert!(delivery[time].is_string() && delivery["dropped"].is_null(), "{told}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,10 +3,10 @@
 use secevent::Timestamp;
 use secevent_store::{
     Audit, Backlog, Backup, BoxFuture, Change, ChangeFilter, CommitFigures, CommitObserver, Dead, Delivery,
-    Document, Documents, Entered, Epoch, Erase, Erased, History, Inbox, Keep, Kept, Listing, MemoryStore,
-    NewEvent, Outbox, Owing, Page, Place, Queue, Receipt, Received, Recorded, Records, Recovery, Sequence,
-    Settlement, Standing, StoreError, Stored, StreamNumber, SubjectEntry, SubjectFingerprint, Subjects,
-    Texts, Traces, UnsettledDelivery, Verdict, Version,
+    DeliveryOutcome, Document, Documents, DropReason, Entered, Epoch, Erase, Erased, History, Inbox, Keep,
+    Kept, Listing, MemoryStore, NewEvent, Outbox, Outcomes, Owing, Page, Place, Queue, Receipt, Received,
+    Recorded, Records, Recovery, Sequence, Settlement, Standing, StoreError, Stored, StreamNumber,
+    SubjectEntry, SubjectFingerprint, Subjects, Texts, Traces, UnsettledDelivery, Verdict, Version,
 };
 use std::future::ready;
 use std::path::PathBuf;
@@ -112,8 +112,8 @@ impl Outbox for Ailing {
         stored
     }
 
-    fn drop_stream(&self, stream: StreamNumber) -> Answer<'_, u64> {
-        self.store.drop_stream(stream)
+    fn drop_stream(&self, stream: StreamNumber, reason: DropReason, at: Timestamp) -> Answer<'_, u64> {
+        self.store.drop_stream(stream, reason, at)
     }
 
     fn backlog(&self, stream: StreamNumber) -> Answer<'_, Backlog> {
@@ -270,6 +270,12 @@ impl Audit for Ailing {
 
     fn forget_changes(&self, before: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
         self.store.forget_changes(before)
+    }
+}
+
+impl Outcomes for Ailing {
+    fn outcomes(&self, sequence: Sequence) -> Answer<'_, Vec<DeliveryOutcome>> {
+        self.store.outcomes(sequence)
     }
 }
 

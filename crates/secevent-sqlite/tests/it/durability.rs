@@ -4,9 +4,9 @@ use bytes::Bytes;
 use secevent::Timestamp;
 use secevent_sqlite::{Options, SqliteStore};
 use secevent_store::{
-    Backup, Documents, Epoch, Idempotency, Inbox, Keep, Listing, NewEvent, Outbox, Owed, Place, Queue,
-    Receipt, Received, Recorded, Recovery, Rendering, Sequence, Settlement, Signed, Standing, StoreError,
-    StreamNumber, SubjectEntry, SubjectFingerprint, Subjects, Verdict, Version,
+    Backup, Documents, DropReason, Epoch, Idempotency, Inbox, Keep, Listing, NewEvent, Outbox, Owed, Place,
+    Queue, Receipt, Received, Recorded, Recovery, Rendering, Sequence, Settlement, Signed, Standing,
+    StoreError, StreamNumber, SubjectEntry, SubjectFingerprint, Subjects, Verdict, Version,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -287,7 +287,10 @@ async fn a_full_store_finishes_what_it_has() {
         store.settle(vec![settlement(pending[0].0, Verdict::Rejected("no".to_owned()))]).await.unwrap();
         let dead = Place { stream: A, queue: Queue::Regular, sequence: Sequence(pending[0].0) };
         assert_eq!(store.redrive(vec![dead]).await, Ok(1));
-        assert_eq!(store.drop_stream(A).await, Ok(pending.len() as u64));
+        assert_eq!(
+            store.drop_stream(A, DropReason::Disabled, Timestamp::default()).await,
+            Ok(pending.len() as u64)
+        );
         while store.trim(keep(Timestamp::from_seconds(1_000))).await.unwrap() {}
         assert_eq!(store.record(vec![event(&[A])]).await.unwrap().len(), 1);
     }
@@ -361,7 +364,7 @@ async fn a_backup_of_a_busy_store_is_a_store() {
         "a place that the original gave under another epoch"
     );
     // Closed and opened, it is a store like any other: what is free can be given back.
-    restored.drop_stream(A).await.unwrap();
+    restored.drop_stream(A, DropReason::Disabled, Timestamp::default()).await.unwrap();
     while restored.trim(keep(Timestamp::from_seconds(1_000))).await.unwrap() {}
     drop(restored);
     drop(open(&copy, 3));
@@ -440,7 +443,8 @@ fn named(key: &str, streams: &[StreamNumber]) -> NewEvent {
 
 fn settlement(place: u64, verdict: Verdict) -> Settlement {
     let at = Timestamp::from_seconds(500);
-    Settlement { sequence: Sequence(place), stream: A, queue: Queue::Regular, at, verdict }
+    let (sequence, stream, queue) = (Sequence(place), A, Queue::Regular);
+    Settlement { sequence, stream, queue, at, verdict, attempts: None, attempt: None }
 }
 
 fn set(jti: &str, at: i64) -> Received {

@@ -6,8 +6,9 @@ use rusqlite::Connection;
 use secevent::Timestamp;
 use secevent_sqlite::{Options, SqliteStore};
 use secevent_store::{
-    Audit, Change, ChangeFilter, Epoch, Erase, Idempotency, Keep, NewEvent, Outbox, Owed, Place, Queue,
-    Recorded, Records, Recovery, Rendering, Sequence, Settlement, StoreError, StreamNumber, Texts, Verdict,
+    Audit, Change, ChangeFilter, DropReason, Epoch, Erase, Idempotency, Keep, NewEvent, Outbox, Owed, Place,
+    Queue, Recorded, Records, Recovery, Rendering, Sequence, Settlement, StoreError, StreamNumber, Texts,
+    Verdict,
 };
 use std::path::Path;
 use std::pin::pin;
@@ -43,7 +44,11 @@ async fn an_address_that_was_planted_is_found_nowhere() {
     let texts = Texts::new([ALICE]);
     assert!(in_files(directory.path()) > 0, "it is planted");
     assert!(store.clear_traces(texts.clone(), false).await.unwrap().count() >= 30, "and found");
-    let events = about_alice.iter().map(|sequence| Erase::Event { sequence: *sequence, streams: vec![A] });
+    let events = about_alice.iter().map(|sequence| Erase::Event {
+        sequence: *sequence,
+        streams: vec![A],
+        at: Timestamp::default(),
+    });
     let erased = store.erase(events.collect()).await.unwrap();
     // The trimmed ones are gone already.
     assert_eq!((erased.events, erased.dropped, erased.dead), (30, 25, 5));
@@ -79,13 +84,13 @@ async fn writing_anew_clears_what_free_pages_have() {
         for _ in 0..100 {
             record(&store, vec![unnamed(ALICE, 10_000), unnamed("bob@example.com", 0)]).await;
         }
-        assert_eq!(store.drop_stream(A).await, Ok(200));
+        assert_eq!(store.drop_stream(A, DropReason::Disabled, Timestamp::default()).await, Ok(200));
         while store.trim(keep(11)).await.unwrap() {}
         assert!(store.clear_traces(texts.clone(), false).await.unwrap().count() > 0, "it is in free pages");
         assert_eq!(store.clear_traces(texts.clone(), true).await.unwrap().count(), 0);
         assert_eq!(in_files(directory.path()), 0);
         record(&store, vec![unnamed("carol@example.com", 0)]).await;
-        assert_eq!(store.drop_stream(A).await, Ok(1));
+        assert_eq!(store.drop_stream(A, DropReason::Disabled, Timestamp::default()).await, Ok(1));
         drop(store);
         let connection = Connection::open(&path).unwrap();
         connection.execute_batch(without).unwrap();
@@ -115,7 +120,7 @@ async fn a_log_that_cannot_be_cut_off_is_told_and_holds_up_nobody() {
     let planted = record(&store, vec![event(ALICE, 0)]).await;
     let reader = Connection::open(&path).unwrap();
     reader.execute_batch("BEGIN; SELECT count(*) FROM events").unwrap();
-    let erase = Erase::Event { sequence: planted[0], streams: vec![A] };
+    let erase = Erase::Event { sequence: planted[0], streams: vec![A], at: Timestamp::default() };
     store.erase(vec![erase]).await.unwrap();
     let texts = Texts::new([ALICE]);
     let mut cleared = pin!(store.clear_traces(texts.clone(), false));
@@ -179,6 +184,8 @@ async fn settle(store: &SqliteStore, sequences: &[Sequence], verdict: impl Fn(Se
         queue: Queue::Regular,
         at: Timestamp::from_seconds(20),
         verdict: verdict(*sequence),
+        attempts: None,
+        attempt: None,
     };
     store.settle(sequences.iter().map(settlement).collect()).await.unwrap();
 }

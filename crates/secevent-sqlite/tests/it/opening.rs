@@ -5,11 +5,13 @@ use rusqlite::Connection;
 use secevent::Timestamp;
 use secevent_sqlite::{Options, SqliteStore};
 use secevent_store::{
-    Audit, Cause, Change, ChangeFilter, Documents, Epoch, History, Inbox, Listing, NewEvent, Outbox, Owing,
-    Place, Queue, Receipt, Received, Recorded, Recovery, Sequence, Standing, StoreError, StreamNumber,
-    SubjectEntry, SubjectFingerprint, Subjects, Version,
+    Attempt, AttemptResult, Audit, Cause, Change, ChangeFilter, DeliveryOutcome, Documents, DropReason,
+    Ended, Ending, Epoch, History, Inbox, Listing, NewEvent, Outbox, Outcomes, Owing, Place, Queue, Receipt,
+    Received, Recorded, Recovery, Sequence, Settlement, Signed, Standing, StoreError, StreamNumber,
+    SubjectEntry, SubjectFingerprint, Subjects, Verdict, Version,
 };
 use std::path::Path;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// Two servers on one file would give the same sequences (SEM-28).
@@ -358,6 +360,65 @@ async fn a_store_of_version_4_is_read() {
     assert_eq!(places(ChangeFilter::default()).await, [3]);
     store.enter(vec![Change::default()]).await.unwrap();
     assert_eq!(places(ChangeFilter::default()).await, [5, 3], "a place is never given twice");
+}
+
+/// The fixture is never edited. What ended before is not known; what ends from then on is.
+// finding: C13
+#[tokio::test]
+async fn a_store_of_version_5_is_read() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("secevent.db");
+    Connection::open(&path).unwrap().execute_batch(include_str!("../fixtures/v5/secevent.sql")).unwrap();
+    let store = open(&path, 9);
+    let (one, two) = (StreamNumber(1), StreamNumber(2));
+    let retried = store.deliveries(one, Sequence(1)).await.unwrap().remove(0);
+    assert_eq!((retried.attempts, retried.signed), (2, Some(Signed("h..s".into()))));
+    let outcomes = async |sequence| store.outcomes(Sequence(sequence)).await.unwrap();
+    for sequence in 1..=6 {
+        assert_eq!(outcomes(sequence).await, [], "event {sequence}");
+    }
+
+    let at = Timestamp::from_seconds(100);
+    let attempt = Attempt {
+        at,
+        result: AttemptResult::Accepted,
+        status: Some(202),
+        took: Some(Duration::from_millis(9)),
+    };
+    let settlement = |stream, queue, sequence, verdict| Settlement {
+        sequence: Sequence(sequence),
+        stream,
+        queue,
+        at,
+        verdict,
+        attempts: None,
+        attempt: Some(attempt),
+    };
+    let settlements = vec![
+        settlement(two, Queue::Regular, 1, Verdict::Acked),
+        settlement(one, Queue::Regular, 1, Verdict::Acked),
+        settlement(one, Queue::Control, 3, Verdict::Superseded),
+        settlement(one, Queue::Regular, 4, Verdict::Superseded),
+        settlement(one, Queue::Again, 5, Verdict::Acked),
+    ];
+    store.settle(settlements).await.unwrap();
+    let ended = |stream, how, attempts, last_attempts: &[Attempt]| DeliveryOutcome {
+        stream,
+        ended: Some(Ended { how, at }),
+        attempts,
+        last_attempts: last_attempts.to_vec(),
+    };
+    let (acked, superseded) = (Ending::Acked, Ending::Dropped(DropReason::Superseded));
+    let both = [ended(one, acked, 3, &[attempt]), ended(two, acked, 1, &[attempt])];
+    assert_eq!(outcomes(1).await, both, "two attempts were counted, and are not known");
+    assert_eq!(outcomes(3).await, [ended(one, superseded, 1, &[attempt])]);
+    assert_eq!(outcomes(4).await, [ended(one, superseded, 0, &[])], "it was dead");
+    assert_eq!(outcomes(5).await, [ended(one, acked, 1, &[attempt])]);
+    assert_eq!(outcomes(2).await, []);
+    assert_eq!(store.drop_stream(one, DropReason::Disabled, at).await, Ok(1));
+    assert_eq!(outcomes(2).await, [ended(one, Ending::Dropped(DropReason::Disabled), 0, &[])]);
+    drop(store);
+    assert_eq!(open(&path, 10).outcomes(Sequence(1)).await.unwrap(), both);
 }
 
 fn refused(path: &Path) -> StoreError {

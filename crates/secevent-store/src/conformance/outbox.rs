@@ -274,7 +274,7 @@ pub async fn what_is_dropped_as_it_comes_is_counted(store: Arc<dyn Store>) {
     store.record(vec![named("k", 8, first), dropped(&[B], event(1, &[]))]).await.expect("record");
     assert_eq!(backlog(&*store, B).await.dropped, 3, "what is not recorded is not dropped");
     assert_eq!(history(&*store, B).await, [], "it was never owed");
-    assert_eq!(store.drop_stream(A).await, Ok(2));
+    assert_eq!(drop_stream(&*store, A).await, Ok(2));
     assert_eq!(backlog(&*store, A).await.dropped, 2);
 }
 
@@ -282,14 +282,14 @@ pub async fn what_is_dropped_as_it_comes_is_counted(store: Arc<dyn Store>) {
 pub async fn a_dropped_stream_is_owed_nothing(store: Arc<dyn Store>) {
     let control = NewEvent { owed: vec![owed(A, Queue::Control, 0)], ..event(1, &[]) };
     let places = record(&*store, vec![event(1, &[A, B]), control, event(1, &[A])]).await;
-    assert_eq!(store.drop_stream(A).await, Ok(3));
+    assert_eq!(drop_stream(&*store, A).await, Ok(3));
     assert_eq!(pending(&*store, A).await, []);
     assert_eq!(store.page(A, Queue::Control, START, 9).await, Ok(Page::default()));
     assert_eq!(pending(&*store, B).await, [places[0]]);
     let backlog = store.backlog(A).await.expect("backlog");
     assert_eq!((backlog.pending, backlog.oldest, backlog.dropped), (0, None, 3));
-    assert_eq!(store.drop_stream(A).await, Ok(0));
-    assert_eq!(store.drop_stream(StreamNumber(9)).await, Ok(0));
+    assert_eq!(drop_stream(&*store, A).await, Ok(0));
+    assert_eq!(drop_stream(&*store, StreamNumber(9)).await, Ok(0));
 
     let later = record(&*store, vec![event(2, &[A])]).await;
     assert_eq!(pending(&*store, A).await, later, "a disabled stream may be enabled again");
@@ -300,7 +300,7 @@ pub async fn many_deliveries_are_dropped_and_all_are_counted(store: Arc<dyn Stor
     for _ in 0..30 {
         record(&*store, (0..200).map(|_| event(1, &[A, B])).collect()).await;
     }
-    assert_eq!(store.drop_stream(A).await, Ok(6_000));
+    assert_eq!(drop_stream(&*store, A).await, Ok(6_000));
     assert_eq!(store.backlog(A).await.expect("backlog").dropped, 6_000);
     assert_eq!(store.backlog(B).await.expect("backlog").pending, 6_000);
     assert_eq!(owing_to(&*store).await, [B]);
@@ -355,7 +355,7 @@ pub async fn the_bytes_that_are_owed_are_known(store: Arc<dyn Store>) {
     assert_eq!(store.redrive(vec![regular(A, places[2])]).await, Ok(1));
     assert_eq!(store.replay(A, vec![places[0]], 1).await, Ok(1));
     assert_eq!(bytes().await, [(A, 3, 111), (B, 2, 1_010)]);
-    assert_eq!(store.drop_stream(B).await, Ok(2));
+    assert_eq!(drop_stream(&*store, B).await, Ok(2));
     assert_eq!(bytes().await, [(A, 3, 111)]);
 }
 

@@ -40,7 +40,7 @@ pub async fn an_erased_event_is_nowhere(store: Arc<dyn Store>) {
     assert_eq!(store.replay(B, vec![settled], 1).await, Ok(1));
     let streams = vec![A, B];
     let erase: Vec<Erase> = [settled, pending_one, dead, Sequence(u64::MAX)]
-        .map(|sequence| Erase::Event { sequence, streams: streams.clone() })
+        .map(|sequence| Erase::Event { sequence, streams: streams.clone(), at: seconds(700) })
         .into();
     let erased = store.erase(erase.clone()).await.expect("erase");
     let expected = Erased { events: 3, dropped: 4, dead: 1, ..Erased::default() };
@@ -76,7 +76,7 @@ pub async fn an_erased_event_is_nowhere(store: Arc<dyn Store>) {
 pub async fn an_erased_name_may_be_given_again(store: Arc<dyn Store>) {
     let both = vec![named("one", 1, event(10, &[A])), named("two", 1, event(10, &[A]))];
     let places = record(&*store, both.clone()).await;
-    let whole = Erase::Event { sequence: places[0], streams: vec![A] };
+    let whole = Erase::Event { sequence: places[0], streams: vec![A], at: seconds(700) };
     let erased = store.erase(vec![whole, Erase::Name(places[1])]).await.expect("erase");
     assert_eq!((erased.events, erased.dropped, erased.names), (1, 1, 1));
     assert_eq!(kept(&*store, places[1]).await.name, None);

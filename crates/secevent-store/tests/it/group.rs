@@ -2,9 +2,9 @@
 
 use secevent::Timestamp;
 use secevent_store::{
-    Commit, CommitFigures, CommitObserver, Delivery, Epoch, GroupCommit, GroupLimits, Keep, NewEvent, Owed,
-    Queue, Receipt, Received, Recorded, Rendering, Sequence, Settlement, StoreError, StreamNumber, Verdict,
-    Version, Write, Written,
+    Commit, CommitFigures, CommitObserver, Delivery, DropReason, Epoch, GroupCommit, GroupLimits, Keep,
+    NewEvent, Owed, Queue, Receipt, Received, Recorded, Rendering, Sequence, Settlement, StoreError,
+    StreamNumber, Verdict, Version, Write, Written,
 };
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -317,7 +317,7 @@ async fn a_stream_is_dropped_in_steps() {
         }
         disk
     });
-    assert_eq!(writer.drop_stream(StreamNumber(3)).await, Ok(30));
+    assert_eq!(writer.drop_stream(StreamNumber(3), DropReason::Deleted, Timestamp::default()).await, Ok(30));
     assert_eq!(steps.join().unwrap().groups(), [1, 1, 1]);
 }
 
@@ -398,7 +398,7 @@ impl Committer {
             Write::Put { name, .. } if name == "refused" => return Err(StoreError::Conflict),
             Write::Put { name, .. } if name == "panic" => panic!("a test's panic"),
             Write::Put { .. } => Written::Put(Version(1)),
-            Write::DropStream(_) => {
+            Write::DropStream { .. } => {
                 self.steps += 1;
                 Written::Dropped { deliveries: 10, more: self.steps < 3 }
             }
@@ -452,6 +452,8 @@ fn acked() -> Settlement {
         queue: Queue::Regular,
         at: Timestamp::default(),
         verdict: Verdict::Acked,
+        attempts: None,
+        attempt: None,
     }
 }
 

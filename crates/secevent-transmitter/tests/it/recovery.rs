@@ -3,9 +3,9 @@
 use crate::network::{ACCEPT, Reply};
 use crate::world::{PATIENCE, World, email, jtis, txns};
 use secevent::{Strictness, Subject};
-use secevent_ssf::StreamId;
-use secevent_store::{Cause, ChangeFilter};
-use secevent_transmitter::{RecoverError, Replay, ReplayRequest, ReplayState};
+use secevent_ssf::{Status, StreamId};
+use secevent_store::{AttemptResult, Cause, ChangeFilter, DropReason, Outbox as _};
+use secevent_transmitter::{DeliveryState, RecoverError, Redriven, Replay, ReplayRequest, ReplayState};
 use serde_json::json;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -21,6 +21,11 @@ async fn with_dead(names: &[&str]) -> (World, StreamId) {
     world.store.all_settled().await;
     world.network.answer(|_| ACCEPT);
     (world, id)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "it is compared with what may fail")]
+fn redriven(count: u64) -> Result<Redriven, RecoverError> {
+    Ok(Redriven { count, superseded: 0 })
 }
 
 async fn ended(world: &World, replay: &Replay) -> Replay {
@@ -55,16 +60,16 @@ async fn what_was_refused_can_be_looked_at_and_delivered_after_all() {
     let one = world.transmitter.dead_letter_of(&id, &dead[2].jti).await.unwrap();
     assert_eq!(one.event_id, dead[2].event_id);
 
-    let redriven = world.transmitter.redrive(&id, Some(std::slice::from_ref(&dead[1].jti))).await;
-    assert_eq!(redriven, Ok(1));
+    let named = world.transmitter.redrive(&id, Some(std::slice::from_ref(&dead[1].jti))).await;
+    assert_eq!(named, redriven(1));
     world.store.all_settled().await;
     let pushes = world.network.pushes();
     assert_eq!(pushes.len(), 5);
     assert_eq!(pushes[4].claims, sent[2].claims, "the same SET");
-    assert_eq!(world.transmitter.redrive(&id, None).await, Ok(2), "all that are left");
+    assert_eq!(world.transmitter.redrive(&id, None).await, redriven(2), "all that are left");
     world.store.all_settled().await;
     assert_eq!(world.network.txns()[4..], ["e2", "e1", "e3"]);
-    assert_eq!(world.transmitter.redrive(&id, None).await, Ok(0));
+    assert_eq!(world.transmitter.redrive(&id, None).await, redriven(0));
     let backlog = world.store.backlog_of(1).await;
     assert_eq!(
         (backlog.rejected, backlog.dead, backlog.pending),
@@ -78,7 +83,7 @@ async fn what_was_refused_can_be_looked_at_and_delivered_after_all() {
 async fn what_is_refused_again_is_dead_again() {
     let (world, id) = with_dead(&["e1"]).await;
     world.network.answer(|_| Reply::Refuse("invalid_request"));
-    assert_eq!(world.transmitter.redrive(&id, None).await, Ok(1));
+    assert_eq!(world.transmitter.redrive(&id, None).await, redriven(1));
     world.store.all_settled().await;
     let dead = world.transmitter.dead_letters(Some(&id), None, 10).await.unwrap();
     assert_eq!(dead.len(), 1);
@@ -116,7 +121,7 @@ async fn all_are_delivered_again_once_even_if_they_die_again_meanwhile() {
     let (world, id) = with_dead(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
     world.network.answer(|_| Reply::Refuse("invalid_request"));
     let redriven = tokio::time::timeout(Duration::from_secs(60), world.transmitter.redrive(&id, None)).await;
-    assert_eq!(redriven.unwrap(), Ok(600));
+    assert_eq!(redriven.unwrap(), self::redriven(600));
     world.store.all_settled().await;
     assert_eq!(world.network.pushes().len(), 1 + 2 * 600);
     assert_eq!(world.store.backlog_of(1).await.dead, 600);
@@ -283,8 +288,8 @@ async fn nothing_is_delivered_again_to_a_disabled_stream() {
     assert_eq!(world.transmitter.redrive(&id, None).await, Err(RecoverError::Disabled));
     assert_eq!(world.transmitter.start_replay(&id, &request).await, Err(RecoverError::Disabled));
     world.set_status(&id, "enabled").await;
-    assert_eq!(world.store.backlog_of(1).await.dead, 2, "they are still there");
-    assert_eq!(world.transmitter.redrive(&id, None).await, Ok(2));
+    assert_eq!(world.store.backlog_of(1).await.dead, 1, "the replay has delivered the other");
+    assert_eq!(world.transmitter.redrive(&id, None).await, redriven(1));
     world.store.all_settled().await;
     assert_eq!(world.store.backlog_of(1).await.dead, 0);
 }
@@ -371,4 +376,166 @@ async fn a_replay_goes_beside_what_is_new() {
     let half = &txns[..300];
     let old = half.iter().filter(|txn| txn.starts_with("old")).count();
     assert!((50..250).contains(&old), "{old} of the first 300 are old");
+}
+
+/// A status that is not true any more is not told by delivering dead letters again.
+// finding: C7
+#[tokio::test(start_paused = true)]
+async fn what_a_newer_status_has_replaced_is_not_dead() {
+    let world = World::new().await;
+    let id = world.push_stream().await;
+    let refuse_control =
+        |push: &crate::network::Push| match push.claims["events"].to_string().contains("/ssf/") {
+            true => Reply::Refuse("invalid_request"),
+            false => ACCEPT,
+        };
+    world.network.answer(refuse_control);
+    let hold = async |status| {
+        world.transmitter.hold_stream(&id, status, None).await.unwrap();
+        world.store.all_settled().await;
+    };
+    let dead = async || world.transmitter.dead_letters(Some(&id), None, 10).await.unwrap();
+    hold(Status::Paused).await;
+    let letters = dead().await;
+    assert_eq!(letters.len(), 1);
+    assert!(letters[0].event_type.ends_with("/stream-updated"), "{letters:?}");
+    assert_eq!(letters[0].attempts, 1);
+    hold(Status::Enabled).await;
+    let newer = dead().await;
+    assert_eq!(newer.len(), 1, "the first was replaced: {newer:?}");
+    assert_ne!(newer[0].jti, letters[0].jti);
+    let story = world.transmitter.story(&letters[0].jti).await.unwrap().unwrap();
+    let state = &story.deliveries[0].state;
+    assert!(matches!(state, DeliveryState::Dropped { reason: DropReason::Superseded, .. }), "{state:?}");
+
+    // Verification events replace one another, and no status event.
+    world.verify(&id, "first").await;
+    world.store.all_settled().await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    world.verify(&id, "second").await;
+    world.store.all_settled().await;
+    let both = dead().await;
+    assert_eq!(both.len(), 2, "{both:?}");
+    assert!(both[0].claims.as_deref().unwrap().contains("enabled"));
+    assert!(both[1].claims.as_deref().unwrap().contains("second"));
+
+    // What is refused while a newer one waits already is not dead either.
+    world.network.answer(|push| match push.claims.to_string().contains("third") {
+        true => Reply::Refuse("invalid_request").after(Duration::from_secs(100)),
+        false => ACCEPT,
+    });
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let before = world.network.pushes().len();
+    world.verify(&id, "third").await;
+    world.network.sent(before + 1).await;
+    assert_eq!(dead().await.len(), 1, "\"second\" is replaced");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    world.verify(&id, "fourth").await;
+    world.store.all_settled().await;
+    let left = dead().await;
+    assert_eq!(left.iter().map(|one| &one.jti).collect::<Vec<_>>(), [&newer[0].jti]);
+}
+
+/// All are delivered again but those that say what is not true any more; how many that were is told.
+// finding: C7
+#[tokio::test(start_paused = true)]
+async fn stale_letters_are_passed_over_and_counted() {
+    let (world, id) = with_dead(&["e1", "e2"]).await;
+    // As an older release left them: two status events are dead, though the second has replaced the first.
+    world.network.answer(|_| Reply::Refuse("invalid_request"));
+    for status in [Status::Paused, Status::Enabled] {
+        world.transmitter.hold_stream(&id, status, None).await.unwrap();
+        world.store.all_settled().await;
+    }
+    let letters = world.transmitter.dead_letters(Some(&id), None, 10).await.unwrap();
+    let control = letters.iter().find(|one| one.event_type.ends_with("/stream-updated")).unwrap();
+    let story = world.transmitter.story(&control.jti).await.unwrap().unwrap();
+    let first = secevent_store::NewEvent {
+        accepted_at: world.now(),
+        body: format!(
+            r#""sub_id":{{"format":"opaque","id":"{id}"}},"events":{{"{}":{{"status":"paused"}}}}"#,
+            story.event_type.unwrap()
+        )
+        .into(),
+        lanes: [].into(),
+        idempotency: None,
+        owed: vec![secevent_store::Owed {
+            stream: control.place.stream,
+            queue: control.place.queue,
+            rendering: secevent_store::Rendering(1),
+        }],
+        dropped: Vec::new(),
+    };
+    world.store.record(vec![first]).await.unwrap();
+    world.store.all_settled().await;
+    let letters = world.transmitter.dead_letters(Some(&id), None, 10).await.unwrap();
+    assert_eq!(letters.len(), 4, "{letters:?}");
+    world.network.answer(|_| ACCEPT);
+    let before = world.network.pushes().len();
+    let redriven = world.transmitter.redrive(&id, None).await.unwrap();
+    assert_eq!(redriven, Redriven { count: 3, superseded: 1 });
+    world.store.all_settled().await;
+    let sent = &world.network.pushes()[before..];
+    assert_eq!(sent.len(), 3);
+    assert!(!sent.iter().any(|push| push.jti() == control.jti));
+    assert_eq!(world.transmitter.dead_letters(Some(&id), None, 10).await.unwrap().len(), 0);
+}
+
+/// What is pending is not delivered again, and not counted either.
+// finding: C7
+#[tokio::test(start_paused = true)]
+async fn a_preview_counts_what_would_be_sent() {
+    let (world, id) = with_dead(&["e1"]).await;
+    world.emit("e2", "bob").await;
+    world.store.all_settled().await;
+    world.set_status(&id, "paused").await;
+    for name in ["e3", "e4"] {
+        world.emit(name, name).await;
+    }
+    let request = ReplayRequest::default();
+    let preview = world.transmitter.preview_replay(&id, &request).await.unwrap();
+    assert_eq!(preview.count, 2, "the dead and the delivered one");
+    let replay = world.transmitter.start_replay(&id, &request).await.unwrap();
+    assert_eq!(replay.total, 4, "it looks at all of them");
+    assert_eq!(ended(&world, &replay).await.count, 2, "as the preview said");
+}
+
+/// A letter says how often its SET was tried, and how; and is one no more once a replay has delivered the SET.
+// finding: C7
+#[tokio::test(start_paused = true)]
+async fn a_letter_tells_its_attempts_and_ends_when_a_replay_delivers() {
+    let world = World::new().await;
+    let (pushed, polled) = (world.push_stream().await, world.poll_stream().await);
+    world.network.answer_first([Reply::Status(500), Reply::Status(429), Reply::Refuse("invalid_request")]);
+    world.emit("e1", "alice").await;
+    let handed = world.poll(&polled, &json!({"returnImmediately": true})).await;
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(world.poll(&polled, &json!({"returnImmediately": true})).await.sets.len(), 1);
+    let errors = json!({jtis(&handed)[0]: {"err": "invalid_request", "description": "no"}});
+    world.poll(&polled, &json!({"setErrs": errors, "maxEvents": 0})).await;
+    world.store.all_settled().await;
+
+    let mut letters = Vec::new();
+    for id in [&pushed, &polled] {
+        let listed = world.transmitter.dead_letters(Some(id), None, 10).await.unwrap().remove(0);
+        let letter = world.transmitter.dead_letter_of(id, &listed.jti).await.unwrap();
+        assert_eq!((listed.attempts, &listed.event_type), (letter.attempts, &letter.event_type));
+        assert_eq!(letter.event_type, crate::world::SESSION_REVOKED);
+        letters.push(letter);
+    }
+    let results: Vec<_> = letters[0].last_attempts.iter().map(|one| (one.result, one.status)).collect();
+    let (busy, rejected) = (AttemptResult::Busy, AttemptResult::Rejected);
+    assert_eq!(results, [(busy, Some(500)), (busy, Some(429)), (rejected, Some(400))]);
+    assert_eq!((letters[0].attempts, letters[1].attempts), (3, 2));
+    assert_eq!(letters[1].last_attempts.len(), 1, "offers are counted alone");
+
+    let replay = world.transmitter.start_replay(&pushed, &ReplayRequest::default()).await.unwrap();
+    ended(&world, &replay).await;
+    world.store.all_settled().await;
+    assert_eq!(world.transmitter.dead_letters(Some(&pushed), None, 10).await.unwrap().len(), 0);
+    assert_eq!(world.transmitter.dead_letters(Some(&polled), None, 10).await.unwrap().len(), 1);
+    let story = world.transmitter.story(&letters[0].event_id).await.unwrap().unwrap();
+    let delivered = story.deliveries.iter().find(|one| one.stream.as_ref() == Some(&pushed)).unwrap();
+    assert!(matches!(delivered.state, DeliveryState::Delivered { .. }), "{delivered:?}");
+    assert_eq!((delivered.attempts, delivered.last_attempts.len()), (Some(4), 4));
 }

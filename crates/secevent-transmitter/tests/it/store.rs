@@ -4,11 +4,11 @@ use crate::world::PATIENCE;
 use bytes::Bytes;
 use secevent::Timestamp;
 use secevent_store::{
-    Audit, Backlog, BoxFuture, Change, ChangeFilter, CommitFigures, CommitObserver, Dead, Delivery, Document,
-    Documents, Entered, Epoch, Erase, Erased, History, Inbox, Keep, Kept, Listing, MemoryStore, NewEvent,
-    Outbox, Owing, Page, Place, Queue, Receipt, Received, Recorded, Records, Recovery, Sequence, Settlement,
-    Standing, StoreError, Stored, StreamNumber, SubjectEntry, SubjectFingerprint, Subjects, Texts, Traces,
-    UnsettledDelivery, Verdict, Version,
+    Audit, Backlog, BoxFuture, Change, ChangeFilter, CommitFigures, CommitObserver, Dead, Delivery,
+    DeliveryOutcome, Document, Documents, DropReason, Entered, Epoch, Erase, Erased, History, Inbox, Keep,
+    Kept, Listing, MemoryStore, NewEvent, Outbox, Outcomes, Owing, Page, Place, Queue, Receipt, Received,
+    Recorded, Records, Recovery, Sequence, Settlement, Standing, StoreError, Stored, StreamNumber,
+    SubjectEntry, SubjectFingerprint, Subjects, Texts, Traces, UnsettledDelivery, Verdict, Version,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
@@ -61,6 +61,7 @@ pub(crate) enum Verb {
     Acked,
     Rejected,
     Abandoned,
+    Superseded,
     Retry,
 }
 
@@ -220,6 +221,7 @@ impl Outbox for TestStore {
                     Verdict::Acked => Verb::Acked,
                     Verdict::Rejected(_) => Verb::Rejected,
                     Verdict::Abandoned(_) => Verb::Abandoned,
+                    Verdict::Superseded => Verb::Superseded,
                     Verdict::Retry { .. } => Verb::Retry,
                 };
                 *settled.entry(verb).or_default() += 1;
@@ -228,8 +230,13 @@ impl Outbox for TestStore {
         self.unless(&self.settle_fails, || self.inner.settle(settlements))
     }
 
-    fn drop_stream(&self, stream: StreamNumber) -> BoxFuture<'_, Result<u64, StoreError>> {
-        self.unless(&self.drop_fails, || self.inner.drop_stream(stream))
+    fn drop_stream(
+        &self,
+        stream: StreamNumber,
+        reason: DropReason,
+        at: Timestamp,
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.unless(&self.drop_fails, || self.inner.drop_stream(stream, reason, at))
     }
 
     fn backlog(&self, stream: StreamNumber) -> BoxFuture<'_, Result<Backlog, StoreError>> {
@@ -444,6 +451,12 @@ impl Audit for TestStore {
 
     fn forget_changes(&self, before: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
         self.inner.forget_changes(before)
+    }
+}
+
+impl Outcomes for TestStore {
+    fn outcomes(&self, sequence: Sequence) -> BoxFuture<'_, Result<Vec<DeliveryOutcome>, StoreError>> {
+        self.inner.outcomes(sequence)
     }
 }
 
