@@ -74,7 +74,8 @@ pub(crate) fn issuers(transmitter: &Arc<Transmitter>, door: &Door, shared: &Shar
         let tolerance = Tolerance { legacy: config.legacy, ..door.tolerance };
         let mut old_names = Routes::new();
         if config.legacy {
-            for (path, operation) in older_spellings(&issuer).iter().zip(metadata::old_operations()) {
+            for (place, path) in older_spellings(&issuer).iter().enumerate() {
+                let operation = metadata::old_operation(place);
                 old_names = old_names.route(path, get(metadata::old_configuration), [operation]);
             }
         }

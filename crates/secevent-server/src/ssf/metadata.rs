@@ -24,16 +24,19 @@ pub(crate) fn operation() -> Operation {
     )
 }
 
-/// Each of the names from before SSF 1.0, of which there are five.
-pub(crate) fn old_operations() -> [Operation; 5] {
-    [
+/// The same under one of its older names, of which there are seven.
+pub(crate) fn old_operation(place: usize) -> Operation {
+    const IDS: [&str; 7] = [
         "readOldConfiguration1",
         "readOldConfiguration2",
         "readOldConfiguration3",
         "readOldConfiguration4",
         "readOldConfiguration5",
-    ]
-    .map(|id| operation().named(id))
+        "readOldConfiguration6",
+        "readOldConfiguration7",
+    ];
+    debug_assert!(place < IDS.len(), "each has an id of its own");
+    operation().named(IDS[place % IDS.len()])
 }
 
 pub(crate) fn jwks_operation() -> Operation {
