@@ -1,5 +1,6 @@
 //! `secevent dead`: what receivers refused and what was given up, and what becomes of it.
 
+use crate::admin::names::Names;
 use crate::admin::{self, EXIT_CODES, Server, WHICH, Which, many, number, text};
 use crate::confirm::Confirm;
 use crate::explain::attempts;
@@ -147,13 +148,15 @@ pub(crate) fn run(command: &Command) -> ExitCode {
 async fn list(args: &List, server: &Server) -> Result<(), Failure> {
     let filters = [("stream", args.stream.as_deref())];
     let wanted = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let dead = server.list("dead", "dead", &filters, args.after.as_deref(), wanted).await?;
+    let mut dead = server.list("dead", "dead", &filters, args.after.as_deref(), wanted).await?;
     if args.json {
         return dead.print_json("dead");
     }
     if dead.found.is_empty() {
         return print("there are no dead letters\n");
     }
+    let names = Names::of(server).await;
+    dead.found.iter_mut().for_each(|dead| names.put_into(dead));
     let row = |dead: &Value| {
         let attempts = number(dead, "attempts").to_string();
         let of = |name| text(dead, name).to_owned();

@@ -1,5 +1,6 @@
 //! `secevent explain`: to which streams an event goes, and why.
 
+use crate::admin::names::Names;
 use crate::admin::{self, EXIT_CODES, Server, WHICH, Which, many, text};
 use crate::input;
 use crate::output::{BOLD, Failure, print, print_json, safe, table};
@@ -71,10 +72,11 @@ async fn explain(args: &Explain, server: &Server) -> Result<(), Failure> {
     if let Some(issuer) = &args.issuer {
         body["issuer"] = issuer.as_str().into();
     }
-    let told = server.send(Method::POST, &["explain"], &body).await?;
+    let mut told = server.send(Method::POST, &["explain"], &body).await?;
     if args.json {
         return print_json(&told);
     }
+    Names::of(server).await.put_into(&mut told);
     let streams = rules(&told["streams"]);
     let count =
         told["streams"].as_array().into_iter().flatten().filter(|stream| stream["goes"] == true).count();
@@ -83,10 +85,11 @@ async fn explain(args: &Explain, server: &Server) -> Result<(), Failure> {
 }
 
 async fn tell_story(args: &Explain, event: &str, server: &Server) -> Result<(), Failure> {
-    let told = server.get(&["events", event], &[]).await?;
+    let mut told = server.get(&["events", event], &[]).await?;
     if args.json {
         return print_json(&told);
     }
+    Names::of(server).await.put_into(&mut told);
     let mut shown = String::new();
     for (title, name) in [
         ("event", "event_id"),

@@ -53,6 +53,22 @@ impl Names {
         }
     }
 
+    /// Puts these names in the place of the identifiers in an answer, wherever in it they are: before it becomes a table.
+    pub(crate) fn put_into(&self, answer: &mut Value) {
+        match answer {
+            Value::Array(values) => values.iter_mut().for_each(|value| self.put_into(value)),
+            Value::Object(members) => {
+                for (name, value) in members {
+                    match value.as_str().and_then(|id| self.0.get(id)) {
+                        Some(shown) if name == "stream_id" => *value = shown.as_str().into(),
+                        _ => self.put_into(value),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// What to call the stream that is named in this member of an answer.
     pub(crate) fn shown(&self, answer: &Value) -> String {
         let id = super::text(answer, "stream_id");
@@ -84,6 +100,12 @@ mod tests {
         assert_eq!(names(&[(a, Some(&"x".repeat(25))), (b, Some("a b"))]), ["0f3c1a2b", "1f3c1a2b"]);
         assert_eq!(names(&[(a, Some("1f3c1a2b")), (b, None)]), ["1f3c1a2b", b]);
         assert_eq!(Names::default().shown(&json!({"stream_id": a})), a);
+        let mut answer =
+            json!({"streams": [{"stream_id": a, "id": a}, {"stream_id": b}, {"stream_id": null}]});
+        Names::of_all(&[json!({"stream_id": a})]).put_into(&mut answer);
+        let expected =
+            json!({"streams": [{"stream_id": "0f3c1a2b", "id": a}, {"stream_id": b}, {"stream_id": null}]});
+        assert_eq!(answer, expected);
         assert_eq!(Names::default().shown(&json!({"stream_id": null})), "-");
     }
 }
