@@ -139,8 +139,8 @@ impl Run {
         let told = format!("{}:{times}{}", point.step, second_told.unwrap_or_default());
         // Whoever looks for a failure finds in its output where it was and how to get there again.
         println!("{told}  ({})", scale.command(point.step));
-        // Rather many events in the first life, so that the point is reached; a few in the second.
-        let posts = if point.forget { 10 } else { 500 };
+        // More events in the first life than are needed to reach the point, however fast the server is; a few in the second.
+        let posts = if point.forget { 10 } else { 5_000 };
         let traffic = Traffic { posts, trouble: point.trouble, forget: point.forget };
         let mut world = World::new(*seed, traffic).await;
         let all = async {

@@ -20,6 +20,10 @@ reserve_bytes = 65536
 url = "http://127.0.0.1"
 algorithm = "EdDSA"
 default_subjects = "DEFAULT"
+[limits]
+# No caller is slowed down: the faster, the more there is to lose.
+requests_per_second = 1000000
+requests_burst = 1000000
 [[client]]
 id = "shop"
 secret = "a secret of the shop"

@@ -30,6 +30,10 @@ retry_delay_max_seconds = 1
 poll_wait_max_seconds = 5
 poll_visibility_seconds = 2
 streams_per_client_max = 1000
+[limits]
+# No caller is slowed down: the faster, the more there is to lose.
+requests_per_second = 1000000
+requests_burst = 1000000
 [[client]]
 id = "shop"
 secret = "a secret of the shop"
