@@ -16,13 +16,15 @@ use tokio::time::{Instant, timeout};
 
 /// After this time without an eviction that helped, the listener tries again: connections become idle silently.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
-/// How long a request without an accepted token may be worked on before its connection can be closed for another. Such
-/// requests take milliseconds, unless the peer does not read the answer.
+/// How old a connection without an accepted token may be while a request on it is worked on, before it can be closed for
+/// another. Such requests take milliseconds, unless the peer does not read the answer. It is the age of the connection, not
+/// of the request: a peer could take its answer in time and ask again, for ever.
 const UNPROVEN_WORK_MS_MAX: u64 = 5_000;
 
 /// How long making room ahead rests after it found nothing to close.
 const LOOK_AGAIN_MS: u64 = 50;
-/// For how long a new connection is not counted among those without a head, and an answered one not among the idle ones:
+/// For how long a new connection is not counted among those without a head, and one with an accepted token that was answered
+/// not among the idle ones:
 /// the handshake and the head of an honest client are on their way, or the answer to it.
 const NEW_MS_MAX: u64 = 1_000;
 
@@ -76,12 +78,13 @@ enum Rank {
     UnprovenBody,
     /// It is idle, and no request on it ever brought an accepted token.
     UnprovenIdle,
+    /// A request is worked on, none ever brought an accepted token, and the connection is not new.
+    UnprovenWork,
     /// It is idle.
     Idle,
-    /// It is new, and no complete head has arrived yet; or its last answer may still be on its way.
+    /// It is new, and no complete head has arrived yet; or the last answer to a client with an accepted token may still be
+    /// on its way.
     New,
-    /// A request without an accepted token has been worked on for long.
-    UnprovenWork,
     /// Its requests wait for their bodies.
     Body,
 }
@@ -290,12 +293,12 @@ impl Connection {
         let (rank, since) = match (self.had_head.load(Relaxed), requests, proven) {
             (false, ..) if now.saturating_sub(self.opened) < NEW_MS_MAX => (Rank::New, self.opened),
             (false, ..) => (Rank::WithoutHead, self.opened),
-            (true, 0, _) if now.saturating_sub(since) < NEW_MS_MAX => (Rank::New, since),
+            (true, 0, true) if now.saturating_sub(since) < NEW_MS_MAX => (Rank::New, since),
             (true, 0, false) => (Rank::UnprovenIdle, since),
             (true, 0, true) => (Rank::Idle, since),
             // What a peer without a token does on its connection does not make it younger.
             (true, _, false) if bodies > 0 => (Rank::UnprovenBody, self.opened),
-            (true, _, false) if now.saturating_sub(since) > UNPROVEN_WORK_MS_MAX => {
+            (true, _, false) if now.saturating_sub(self.opened) > UNPROVEN_WORK_MS_MAX => {
                 (Rank::UnprovenWork, self.opened)
             }
             (true, _, true) if bodies >= requests => (Rank::Body, since),
@@ -363,7 +366,7 @@ mod tests {
     fn the_connection_that_is_worth_least_goes_first() {
         use Rank::{Body, Idle, New, UnprovenBody, UnprovenIdle, UnprovenWork, WithoutHead};
         let [a, b] = ["192.0.2.1", "192.0.2.2"];
-        let ranks = [Body, UnprovenWork, New, Idle, UnprovenIdle, UnprovenBody, WithoutHead];
+        let ranks = [Body, New, Idle, UnprovenWork, UnprovenIdle, UnprovenBody, WithoutHead];
         let mut all: Vec<Candidate> = (0..).zip(ranks).map(|(id, rank)| candidate(id, rank, a, id)).collect();
         for id in (0..7).rev() {
             assert_eq!(victims(all.clone(), 1), [id]);
@@ -412,6 +415,10 @@ mod tests {
         connection.end_waiting_for_body();
         tokio::time::advance(Duration::from_secs(6)).await;
         assert_eq!(rank(), Some(Rank::UnprovenWork));
+        drop(request);
+        assert_eq!(rank(), Some(Rank::UnprovenIdle), "an answer that brought no token makes it no younger");
+        let request = connection.begin_request();
+        assert_eq!(rank(), Some(Rank::UnprovenWork), "nor does the next request");
         connection.prove();
         assert_eq!(rank(), None, "work for a client is never cut");
         connection.begin_waiting_for_body();
