@@ -13,11 +13,11 @@ use crate::ssf::conditional::unless_same;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use secevent::Issuer;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// What is served once for all issuers, and at which origin.
@@ -40,12 +40,13 @@ pub(crate) fn route(issuer: &Issuer, path: &str, others: &[Documented], shared: 
         .cached();
     let mut own = vec![Documented { path: path.to_owned(), operations: vec![operation.clone()] }];
     own.extend_from_slice(others);
-    let document: Arc<str> = document(issuer, &own, shared).to_string().into();
+    // Requests share its memory: a peer that does not read its answers must not hold a copy for each.
+    let document = Bytes::from(document(issuer, &own, shared).to_string());
     Routes::new().route(path, get(read), [operation]).with_state(document)
 }
 
-async fn read(State(document): State<Arc<str>>, headers: HeaderMap) -> Response {
-    unless_same(&headers, document.to_string())
+async fn read(State(document): State<Bytes>, headers: HeaderMap) -> Response {
+    unless_same(&headers, document)
 }
 
 fn document(issuer: &Issuer, own: &[Documented], shared: &Shared) -> Value {

@@ -4,12 +4,14 @@ use aws_lc_rs::digest::{SHA256, digest};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use http::header::{ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 /// The document, or that it is still the one that the caller has.
-pub(crate) fn unless_same(asked: &HeaderMap, json: String) -> Response {
-    let digest = digest(&SHA256, json.as_bytes());
+pub(crate) fn unless_same(asked: &HeaderMap, json: impl Into<Bytes>) -> Response {
+    let json = json.into();
+    let digest = digest(&SHA256, &json);
     let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest.as_ref()[..16]));
     let same = asked.get_all(IF_NONE_MATCH).iter().any(|value| names(value, &tag));
     let mut response = super::metadata::public(json);

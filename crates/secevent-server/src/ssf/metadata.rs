@@ -8,6 +8,7 @@ use crate::problem::Problem;
 use crate::ssf::conditional::unless_same;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use secevent_ssf::{AuthorizationScheme, Endpoint, Method, SpecVersion, TransmitterMetadata};
@@ -110,8 +111,8 @@ pub(crate) async fn protected_resource(State(context): State<Arc<Context>>) -> R
 pub const JWKS_MAX_AGE_SECONDS: u64 = 300;
 
 /// JSON that may be kept for a while by anybody.
-pub(crate) fn public(json: String) -> Response {
+pub(crate) fn public(json: impl Into<Bytes>) -> Response {
     let max_age = format!("public, max-age={JWKS_MAX_AGE_SECONDS}");
     let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, max_age.as_str())];
-    (headers, json).into_response()
+    (headers, json.into()).into_response()
 }
