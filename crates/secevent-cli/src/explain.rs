@@ -110,7 +110,7 @@ async fn tell_story(args: &Explain, event: &str, server: &Server) -> Result<(), 
     };
     let rows: Vec<Vec<String>> = told["deliveries"].as_array().into_iter().flatten().map(row).collect();
     if rows.is_empty() {
-        shown += "it was owed to no stream\n";
+        shown += "no stream got it\n";
     } else {
         shown += &table(&["STREAM", "STATE", "ATTEMPTS", "WHEN", "JTI", "REASON"], &rows);
         let deliveries = told["deliveries"].as_array().into_iter().flatten();
@@ -118,7 +118,11 @@ async fn tell_story(args: &Explain, event: &str, server: &Server) -> Result<(), 
             deliveries.map(|delivery| (text(delivery, "stream_id"), delivery)).collect();
         shown += &attempts(&named);
     }
-    print(&(shown + &rules(&told["elsewhere"])))
+    let elsewhere = rules(&told["elsewhere"]);
+    if !elsewhere.is_empty() {
+        shown += "\nOther streams did not get it. What they would do with it now:\n";
+    }
+    print(&(shown + &elsewhere))
 }
 
 /// The last attempts of deliveries, each with the name of its stream. Where there is one delivery, it has none.

@@ -64,6 +64,28 @@ const DOCUMENTS: [&str; 14] = [
 const ERRATA: &str = include_str!("../../../specs/errata.toml");
 const SEMANTICS: &str = include_str!("../../../docs/semantics.md");
 
+/// Rules that are of no standard.
+const OURS: [(&str, &str); 6] = [
+    ("RFC8259", "What is sent is JSON (RFC 8259), and no object has two members of the same name."),
+    (
+        "ingest",
+        "The events endpoint takes an event as the page *Send events* describes it: these members, sizes and times, and no others.",
+    ),
+    (
+        "custom",
+        "An event of a type of `[[event_type]]` has a subject of the type's kind, and a payload that fits the type's JSON Schema.",
+    ),
+    (
+        "client.events",
+        "A client may send events of the types that its setting `events` lists, and no others (SEM-20).",
+    ),
+    (
+        "client.subjects",
+        "A client may send events about the subjects that its setting `subjects` covers, and no others (SEM-20).",
+    ),
+    ("client.issuers", "A client may use the issuers that its setting `issuers` lists, and no others."),
+];
+
 /// One rule, wherever it comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Explained {
@@ -112,7 +134,7 @@ fn prefixes(rules: &[Explained]) -> Vec<&str> {
 /// All rules: requirements, errata, semantics.
 fn rules() -> Vec<Explained> {
     let requirements = DOCUMENTS.iter().flat_map(|text| requirements(text));
-    requirements.chain(errata()).chain(semantics(SEMANTICS)).collect()
+    requirements.chain(errata()).chain(ours()).chain(semantics(SEMANTICS)).collect()
 }
 
 fn requirements(text: &str) -> Vec<Explained> {
@@ -161,6 +183,16 @@ fn errata() -> impl Iterator<Item = Explained> {
         level: Some(row.strength),
         section: None,
         text: format!("{}\n\nWhat is built: {}", row.issue, row.behaviour),
+    })
+}
+
+fn ours() -> impl Iterator<Item = Explained> {
+    OURS.into_iter().map(|(id, text)| Explained {
+        id: id.to_owned(),
+        document: "secevent: rules of this server".to_owned(),
+        level: None,
+        section: None,
+        text: text.to_owned(),
     })
 }
 
@@ -227,6 +259,7 @@ mod tests {
                 && find("SEM-8").text.contains("The head of an answer")
         );
         assert!(!find("SEM-4").text.contains('#'));
+        assert!(find("ingest").text.contains("events endpoint"));
         let ids: HashSet<&str> = all.iter().map(|rule| &*rule.id).collect();
         assert_eq!(ids.len(), all.len(), "an id names one rule");
         assert!(all.iter().all(|rule| !rule.text.trim().is_empty()));

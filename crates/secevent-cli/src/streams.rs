@@ -131,7 +131,7 @@ Examples:
 
 {NAMED}
 
-JSON: {{stream_id, was_suspended, failures, delayed, in_flight}}; with --all {{retried: [those]}}.
+JSON: {{stream_id, was_suspended, failures, delayed, in_flight, pending}}; with --all {{retried: [those]}}.
 {WHICH}
 {EXIT_CODES}"))]
 struct Retry {
@@ -265,7 +265,7 @@ fn oldest(backlog: &Value) -> Option<String> {
 /// What keeps a stream from being delivered to.
 fn trouble(stream: &Value) -> Option<String> {
     if stream["client_disabled"] == true {
-        return Some("client disabled: no events, polls or changes until `client enable`".to_owned());
+        return Some("client disabled: see `secevent client enable`".to_owned());
     }
     let suspended = &stream["suspended"];
     if !suspended.is_null() {
@@ -512,8 +512,11 @@ fn retried(told: &Value) -> String {
     let did = match (told["was_suspended"] == true, delayed) {
         (true, _) if number(told, "in_flight") > 0 => "was suspended, an attempt is under way".to_owned(),
         (true, _) => {
-            let failures = number(told, "failures");
-            format!("was suspended after {}, one SET is sent now", many(failures, "failure"))
+            let after = many(number(told, "failures"), "failure");
+            match number(told, "pending") {
+                0 => format!("was suspended after {after}, and nothing is pending"),
+                _ => format!("was suspended after {after}, one SET is sent now"),
+            }
         }
         (false, 0) => "nothing was waiting for its next attempt".to_owned(),
         (false, delayed) => format!("{} sent now", are(delayed)),
@@ -583,15 +586,16 @@ mod tests {
     // finding: C8
     #[test]
     fn what_a_retry_did_is_said() {
-        for (was_suspended, failures, delayed, in_flight, expected) in [
-            (true, 7, 0, 0, "was suspended after 7 failures, one SET is sent now"),
-            (true, 7, 3, 1, "was suspended, an attempt is under way"),
-            (false, 0, 1, 0, "1 SET that waited is sent now"),
-            (false, 0, 3, 1, "3 SETs that waited are sent now"),
-            (false, 0, 0, 0, "nothing was waiting for its next attempt"),
+        for (was_suspended, failures, delayed, in_flight, pending, expected) in [
+            (true, 7, 0, 0, 1, "was suspended after 7 failures, one SET is sent now"),
+            (true, 7, 0, 0, 0, "was suspended after 7 failures, and nothing is pending"),
+            (true, 7, 3, 1, 4, "was suspended, an attempt is under way"),
+            (false, 0, 1, 0, 1, "1 SET that waited is sent now"),
+            (false, 0, 3, 1, 4, "3 SETs that waited are sent now"),
+            (false, 0, 0, 0, 0, "nothing was waiting for its next attempt"),
         ] {
             let told = json!({"stream_id": "x", "was_suspended": was_suspended, "failures": failures,
-                "delayed": delayed, "in_flight": in_flight});
+                "delayed": delayed, "in_flight": in_flight, "pending": pending});
             assert_eq!(retried(&told), format!("stream x: {expected}\n"));
         }
     }

@@ -319,7 +319,8 @@ pub trait Outbox: Send + Sync {
     ) -> BoxFuture<'_, Result<Vec<UnsettledDelivery>, StoreError>>;
 
     /// Settles deliveries. Repeating a settlement changes nothing; one that names no unsettled delivery is
-    /// ignored. Once a delivery of the queue [`Queue::Again`] is acked, no delivery of its event to that stream is dead. A crash may undo what was settled in the last moment: it costs a repeated delivery, no loss.
+    /// ignored. Once a delivery of the queue [`Queue::Again`] is acked, no delivery of its event to that stream is dead. A
+    /// crash may undo what was settled in the last moment: it costs a repeated delivery, no loss.
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Gives up everything that is owed to a stream, as counted drops. Returns how many that were.

@@ -88,7 +88,7 @@ impl Rule {
     /// What it means.
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Owed => "the stream asks for this type, and is sent it",
+            Self::Owed => "the stream asks for this type, and gets it",
             Self::Paused => "the stream is paused: it is kept until the stream is enabled",
             Self::Suspended => "the receiver is in trouble: it is kept until the receiver answers",
             Self::Overflows => {

@@ -18,6 +18,8 @@ pub struct Retried {
     pub delayed: usize,
     /// Attempts that were under way already.
     pub in_flight: usize,
+    /// How many deliveries are pending. If there are none, nothing is attempted.
+    pub pending: u64,
 }
 
 /// Why nothing is attempted.
@@ -61,7 +63,8 @@ impl Transmitter {
             let mut outgoing = entry.outgoing();
             let suspended_after = outgoing.suspended().map(|suspended| suspended.failures);
             let in_flight = outgoing.on_their_way();
-            Retried { suspended_after, delayed: outgoing.try_now(self.steady_now()), in_flight }
+            let pending = outgoing.load().pending;
+            Retried { suspended_after, delayed: outgoing.try_now(self.steady_now()), in_flight, pending }
         };
         self.wake(&entry);
         info!(stream.id = %id, was_suspended = retried.suspended_after.is_some(), delayed = retried.delayed, "Retry requested");

@@ -196,6 +196,8 @@ struct RetryTold {
     delayed: usize,
     /// Attempts that were under way already.
     in_flight: usize,
+    /// Deliveries that are pending. If there are none, nothing is attempted.
+    pending: u64,
 }
 
 /// A receiver's trouble.
@@ -298,6 +300,7 @@ pub(crate) async fn retry(
         failures: retried.suspended_after.unwrap_or(0),
         delayed: retried.delayed,
         in_flight: retried.in_flight,
+        pending: retried.pending,
     };
     Ok(answer(StatusCode::OK, serde_json::to_vec(&told).expect("it is text and numbers")))
 }

@@ -150,7 +150,7 @@ async fn an_event_is_explained_before_it_is_sent_and_afterwards() {
         told["streams"],
         json!([
             {"stream_id": stream, "client": "rp", "goes": true, "rule": "owed",
-             "reason": "the stream asks for this type, and is sent it"},
+             "reason": "the stream asks for this type, and gets it"},
             {"stream_id": other["stream_id"], "client": "rp", "goes": false, "rule": "not_requested",
              "reason": "the stream did not ask for this type"},
         ])

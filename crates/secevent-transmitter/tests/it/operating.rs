@@ -70,7 +70,7 @@ async fn a_receiver_that_works_again_gets_everything_at_once_when_an_operator_as
     let began = Instant::now();
     let operator = Acting::new(Actor::Operator("ops".to_owned()), None);
     let retried = operator.run(world.transmitter.retry_stream(&id)).await.unwrap();
-    assert_eq!(retried, Retried { suspended_after: Some(1), delayed: 0, in_flight: 0 });
+    assert_eq!(retried, Retried { suspended_after: Some(1), delayed: 0, in_flight: 0, pending: 8 });
     world.store.all_settled().await;
     assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
     assert_eq!(world.store.settled_as(Verb::Acked), 1 + 8);
@@ -137,7 +137,7 @@ async fn what_waits_alone_is_due_at_once_when_an_operator_asks() {
     let before = attempts(&world);
     // It fails once more, and waits alone again.
     let retried = world.transmitter.retry_stream(&id).await.unwrap();
-    assert_eq!(retried, Retried { suspended_after: None, delayed: 1, in_flight: 0 });
+    assert_eq!(retried, Retried { suspended_after: None, delayed: 1, in_flight: 0, pending: 2 });
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!((attempts(&world), world.transmitter.ready().await), (before + 1, Ok(())));
     assert_eq!(figures(&world, &id).await.delayed, 1);
@@ -149,7 +149,7 @@ async fn what_waits_alone_is_due_at_once_when_an_operator_asks() {
     assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
     let txns = world.network.txns();
     assert_eq!(txns[txns.len() - 2..], ["e1", "e2"], "in their order");
-    let nothing = Retried { suspended_after: None, delayed: 0, in_flight: 0 };
+    let nothing = Retried { suspended_after: None, delayed: 0, in_flight: 0, pending: 0 };
     assert_eq!(world.transmitter.retry_stream(&id).await, Ok(nothing), "nothing was waiting");
 }
 
