@@ -20,7 +20,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use bodies::{Bodies, Counted, Failed};
 use bytes::Bytes;
-use connections::{Connection, Connections, UnderWay};
+use connections::{Connection, Connections, Expired, UnderWay};
 use counts::Gauge;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Version};
@@ -28,6 +28,7 @@ use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
 use ipnet::IpNet;
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -36,7 +37,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -82,14 +83,18 @@ pub struct ListenLimits {
     /// How long a connection is kept without a request after its first one. Default: 75 s, which is more than clients
     /// keep a connection that they do not use.
     pub head_timeout: Duration,
-    /// How long the body of a request may take from when it is waited for: then the answer is 408. And how long an
-    /// answer may lie there without a byte of it being taken: then the connection is cut. Default: 30 s.
+    /// How long the body of a request may take from when it is waited for: then the answer is 408. And how long the peer
+    /// may take nothing of an answer, over HTTP/2 nothing of one of several: then the connection is closed, after one to
+    /// two of these times. Default: 30 s.
     pub body_timeout: Duration,
     /// Bytes of request bodies that are held, of all connections together. At the limit the request that has waited
     /// longest for the rest of its body is answered with 503. Default: 32 MiB.
     pub bodies_bytes_max: u64,
-    /// The same for requests that have not brought an accepted token, within the other limit. Default: 16 MiB.
+    /// The same for requests that have not brought an accepted token, within the other limit. Default: 8 MiB.
     pub unproven_bodies_bytes_max: u64,
+    /// Answers that wait for their peers to take them, of all connections together. At the limit the connections with most
+    /// of them are closed, first those that never brought an accepted token. Default: 16 384.
+    pub answers_max: u64,
     /// The longest head of a request. Default: 32 KiB.
     pub head_bytes_max: u32,
     /// How many headers a request over HTTP/1.1 may have. Default: 100.
@@ -98,7 +103,7 @@ pub struct ListenLimits {
     /// 6.5.2 recommends.
     pub streams_per_connection_max: u32,
     /// How long requests that are under way may take once the listener is to shut down. What is not answered by then
-    /// is cut. Default: 10 s.
+    /// is cut. Default: 10 s. Connections that never brought an accepted token get 1 s of it.
     pub ending_max: Duration,
 }
 
@@ -115,6 +120,7 @@ impl Default for ListenLimits {
             body_timeout: Duration::from_secs(30),
             bodies_bytes_max: 32 * 1024 * 1024,
             unproven_bodies_bytes_max: 8 * 1024 * 1024,
+            answers_max: 16_384,
             head_bytes_max: 32 * 1024,
             headers_max: 100,
             streams_per_connection_max: 100,
@@ -127,8 +133,12 @@ impl Default for ListenLimits {
 /// is read makes room for more, so these bound what a peer can leave lying there.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
-/// What is kept of an answer over HTTP/2 that is not read.
+/// What is kept of an answer over HTTP/2 that is not read, and in what pieces the answer is given out: each piece that the
+/// peer makes room for shows that it reads.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
+const ANSWER_PIECE_BYTES: usize = 16 * 1024;
+/// What is read ahead and kept of answers on a connection over HTTP/1.1.
+const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
 /// Requests over HTTP/2 that the peer has reset before they were looked at, and requests that were reset here for errors
 /// of the peer. Beyond that the connection is closed (CVE-2023-44487).
 const RESET_STREAMS_MAX: usize = 20;
@@ -151,8 +161,9 @@ pub async fn serve_as(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let Listening { tls, trusted_proxies, limits, counts } = listening;
-    let connections = Connections::new(limits.connections_max, counts.clone());
+    let connections = Connections::new(&limits, counts.clone());
     let served = Arc::new(Served {
+        connections: Arc::clone(&connections),
         router,
         trusted_proxies: trusted_proxies.into(),
         tls,
@@ -236,6 +247,7 @@ impl Accepting {
 }
 
 struct Served {
+    connections: Arc<Connections>,
     router: Router,
     trusted_proxies: Arc<[IpNet]>,
     tls: Option<ServerTls>,
@@ -317,20 +329,21 @@ impl Served {
         let http2 = begun == PREFACE[..];
         let io = TokioIo::new(Begun { begun, stream, patience: limits.body_timeout, stalled: None });
         let (router, trusted) = (self.router.clone(), Arc::clone(&self.trusted_proxies));
-        let (bodies, of) = (Arc::clone(&self.bodies), Arc::clone(connection));
-        let body_timeout = limits.body_timeout;
+        let (bodies, connections) = (Arc::clone(&self.bodies), Arc::clone(&self.connections));
+        let (of, body_timeout) = (Arc::clone(connection), limits.body_timeout);
         let service = service_fn(move |mut request: Request<Incoming>| {
             let told = Peer::of(peer.ip(), request.headers(), &trusted);
             request.extensions_mut().insert(told);
-            let under_way = of.begin_request();
+            let mut under_way = of.begin_request();
             let standing = Asking(bodies.request(&of));
-            let router = router.clone();
+            let (router, connections) = (router.clone(), Arc::clone(&connections));
             async move {
                 let answer = answer(router, request, standing, body_timeout).await;
-                Ok::<_, Infallible>(answer.map(|body| Answered { body, _under_way: under_way }))
+                under_way.waits_for_peer();
+                connections.bound_answers();
+                Ok::<_, Infallible>(answer.map(|body| Answered::new(body, under_way, http2)))
             }
         });
-        let expired = connection.expired(limits.first_head_timeout, limits.head_timeout);
         let result = if http2 {
             let mut builder = http2::Builder::new(TokioExecutor::new());
             builder
@@ -345,43 +358,57 @@ impl Served {
                 // Whoever has vanished without a word is noticed.
                 .keep_alive_interval(PING_EVERY)
                 .keep_alive_timeout(PING_EVERY);
-            let connection = builder.serve_connection(io, service);
-            tokio::pin!(connection);
-            tokio::select! {
-                result = connection.as_mut() => result,
-                () = over(&mut ended) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-                without_head = expired => {
-                    connection.as_mut().graceful_shutdown();
-                    last_words(connection, without_head, limits).await
-                }
-            }
+            self.to_its_end(builder.serve_connection(io, service), connection, ended).await
         } else {
+            let head_bytes_max = usize::try_from(limits.head_bytes_max).unwrap_or(usize::MAX);
             let mut builder = http1::Builder::new();
             builder
                 .timer(TokioTimer::new())
-                // This is what `expired` is for.
+                // This is what `Connection::expired` is for.
                 .header_read_timeout(None)
                 .max_headers(limits.headers_max)
-                .max_header_size(usize::try_from(limits.head_bytes_max).unwrap_or(usize::MAX));
-            let connection = builder.serve_connection(io, service);
-            tokio::pin!(connection);
-            tokio::select! {
-                result = connection.as_mut() => result,
-                () = over(&mut ended) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-                without_head = expired => {
-                    connection.as_mut().graceful_shutdown();
-                    last_words(connection, without_head, limits).await
-                }
-            }
+                .max_header_size(head_bytes_max)
+                .max_buf_size(HTTP1_BUFFER_BYTES.max(head_bytes_max.saturating_mul(2)));
+            self.to_its_end(builder.serve_connection(io, service), connection, ended).await
         };
         if let Err(error) = result {
             debug!(peer = %peer.ip(), %error, "Connection error");
+        }
+    }
+
+    /// Serves a connection until it ends by itself, with the listener, or because it has expired.
+    async fn to_its_end<C: GracefulConnection>(
+        &self,
+        served: C,
+        connection: &Connection,
+        mut ended: watch::Receiver<bool>,
+    ) -> Result<(), C::Error> {
+        let limits = &self.limits;
+        let expired = connection.expired(limits.first_head_timeout, limits.head_timeout);
+        tokio::pin!(served);
+        tokio::select! {
+            result = served.as_mut() => result,
+            () = over(&mut ended) => {
+                served.as_mut().graceful_shutdown();
+                match timeout(STRANGERS_END_MAX, served.as_mut()).await {
+                    Ok(result) => result,
+                    Err(_) if connection.is_proven() => served.await,
+                    Err(_) => Ok(()),
+                }
+            }
+            why = expired => {
+                served.as_mut().graceful_shutdown();
+                let patience = match why {
+                    Expired::WithoutHead => LAST_WORDS_MAX,
+                    // Only an answer that is still being read keeps it.
+                    Expired::Idle => limits.head_timeout,
+                    Expired::Unread => {
+                        self.counts.0.answers_cut.fetch_add(1, Relaxed);
+                        LAST_WORDS_MAX
+                    }
+                };
+                timeout(patience, served).await.unwrap_or(Ok(()))
+            }
         }
     }
 }
@@ -392,16 +419,8 @@ async fn over(ended: &mut watch::Receiver<bool>) {
     let _ = ended.wait_for(|ended| *ended).await;
 }
 
-/// Lets a connection end that has expired. Only an answer that is still being read keeps it.
-async fn last_words(
-    connection: impl Future<Output = hyper::Result<()>>,
-    without_head: bool,
-    limits: &ListenLimits,
-) -> hyper::Result<()> {
-    let patience = if without_head { LAST_WORDS_MAX } else { limits.head_timeout };
-    timeout(patience, connection).await.unwrap_or(Ok(()))
-}
-
+/// At shutdown, how long a connection on which nobody ever brought an accepted token may take to end.
+const STRANGERS_END_MAX: Duration = Duration::from_secs(1);
 /// How long a connection that never asked for anything may take to end.
 const LAST_WORDS_MAX: Duration = Duration::from_millis(100);
 
@@ -449,10 +468,21 @@ fn closing(mut answer: Response, version: Version) -> Response {
     answer
 }
 
-/// The body of an answer. The request is under way until it is written.
+/// The body of an answer. The request is under way until the peer has taken it.
 struct Answered {
     body: Body,
-    _under_way: UnderWay,
+    /// What is left of the piece that `body` gave last.
+    rest: Bytes,
+    under_way: UnderWay,
+    /// Over HTTP/2 it is given out in small pieces, and its last byte for itself: hyper sends one only when the peer has made
+    /// room for it. So an answer that the peer leaves lying there does not count as taken.
+    http2: bool,
+}
+
+impl Answered {
+    fn new(body: Body, under_way: UnderWay, http2: bool) -> Self {
+        Self { body, rest: Bytes::new(), under_way, http2 }
+    }
 }
 
 impl hyper::body::Body for Answered {
@@ -463,15 +493,39 @@ impl hyper::body::Body for Answered {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        self.under_way.is_taken();
+        if self.rest.is_empty() {
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                end => return Poll::Ready(end),
+            };
+            match frame.into_data() {
+                Ok(data) => self.rest = data,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+        }
+        self.under_way.waits_for_peer();
+        let length = match self.rest.len() {
+            all if !self.http2 || all <= 1 => all,
+            all if all > ANSWER_PIECE_BYTES => ANSWER_PIECE_BYTES,
+            all if self.body.is_end_stream() => all - 1,
+            all => all,
+        };
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (rest, body) = (self.rest.len() as u64, self.body.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(body.lower().saturating_add(rest));
+        if let Some(upper) = body.upper().and_then(|upper| upper.checked_add(rest)) {
+            hint.set_upper(upper);
+        }
+        hint
     }
 }
 

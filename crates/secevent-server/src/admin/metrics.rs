@@ -154,7 +154,7 @@ impl Text {
 
     fn listeners(&mut self, listeners: &[(&'static str, ListenCounts)]) {
         type Read = fn(&ListenFigures) -> u64;
-        let each: [(&str, &str, &str, Read); 9] = [
+        let each: [(&str, &str, &str, Read); 11] = [
             ("secevent_connections", "gauge", "Open connections.", |of| of.connections),
             (
                 "secevent_connections_without_head",
@@ -189,6 +189,18 @@ impl Text {
                 "counter",
                 "Requests answered with 503 because too many bytes of request bodies were held.",
                 |of| of.bodies_refused,
+            ),
+            (
+                "secevent_answers_unread",
+                "gauge",
+                "Answers that wait for their peers to take more of them.",
+                |of| of.answers_unread,
+            ),
+            (
+                "secevent_answers_cut_total",
+                "counter",
+                "Connections closed because answers were not read.",
+                |of| of.answers_cut,
             ),
         ];
         let figures: Vec<_> = listeners.iter().map(|(name, counts)| (name, counts.figures())).collect();

@@ -4,6 +4,7 @@
 //! [`Rank`]: what it is worth to keep. At the limit the listener closes the one with the lowest rank that has waited
 //! longest. A connection whose request brought an accepted token and is being worked on is never closed.
 
+use super::ListenLimits;
 use super::counts::ListenCounts;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -17,8 +18,8 @@ use tokio::time::{Instant, timeout};
 /// After this time without an eviction that helped, the listener tries again: connections become idle silently.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 /// How old a connection without an accepted token may be while a request on it is worked on, before it can be closed for
-/// another. Such requests take milliseconds, unless the peer does not read the answer. It is the age of the connection, not
-/// of the request: a peer could take its answer in time and ask again, for ever.
+/// another. Such requests take milliseconds. It is the age of the connection, not of the request: a peer could ask again
+/// and again.
 const UNPROVEN_WORK_MS_MAX: u64 = 5_000;
 
 /// How long making room ahead rests after it found nothing to close.
@@ -32,6 +33,10 @@ const NEW_MS_MAX: u64 = 1_000;
 pub(super) struct Connections {
     started: Instant,
     max: usize,
+    /// Answers of all connections together that wait for their peers.
+    unread_max: u64,
+    /// How long an answer may wait for its peer, in milliseconds.
+    unread_ms_max: u64,
     room: Arc<Semaphore>,
     open: Mutex<Open>,
     /// When [`Connections::keep_room`] found nothing to close.
@@ -67,6 +72,24 @@ pub(crate) struct Connection {
     requests: AtomicU32,
     /// Of those, requests whose body has not arrived completely.
     bodies: AtomicU32,
+    /// Of those, requests whose answer waits for the peer to take more of it, by the period in which it began to wait.
+    unread: [AtomicU32; PERIODS],
+    /// How long a period is, in milliseconds: an answer waits one to two of them at most.
+    period: u64,
+}
+
+/// One more than an answer may wait, and one more: so nothing that just began is taken for old while time goes on.
+const PERIODS: usize = 4;
+
+/// Why a connection should be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expired {
+    /// No complete request head arrived in time.
+    WithoutHead,
+    /// It was idle for too long.
+    Idle,
+    /// The peer has not taken any of an answer for too long.
+    Unread,
 }
 
 /// What a connection is worth. The first one is closed first.
@@ -76,11 +99,11 @@ enum Rank {
     WithoutHead,
     /// Its requests wait for their bodies, and none ever brought an accepted token.
     UnprovenBody,
-    /// It is idle, and no request on it ever brought an accepted token.
+    /// It is idle or does not take its answers, and no request on it ever brought an accepted token.
     UnprovenIdle,
     /// A request is worked on, none ever brought an accepted token, and the connection is not new.
     UnprovenWork,
-    /// It is idle.
+    /// It is idle, or does not take its answers.
     Idle,
     /// It is new, and no complete head has arrived yet; or the last answer to a client with an accepted token may still be
     /// on its way.
@@ -108,11 +131,19 @@ pub(super) struct Seat {
 }
 
 impl Connections {
-    pub(super) fn new(max: u32, counts: ListenCounts) -> Arc<Self> {
-        let max = usize::try_from(max).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
-        let room = Arc::new(Semaphore::new(max));
-        let (open, looked_in_vain) = (Mutex::default(), AtomicU64::new(0));
-        Arc::new(Self { started: Instant::now(), max, room, open, looked_in_vain, counts })
+    pub(super) fn new(limits: &ListenLimits, counts: ListenCounts) -> Arc<Self> {
+        let max =
+            usize::try_from(limits.connections_max).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
+        Arc::new(Self {
+            started: Instant::now(),
+            max,
+            unread_max: limits.answers_max,
+            unread_ms_max: milliseconds(limits.body_timeout).max(1),
+            room: Arc::new(Semaphore::new(max)),
+            open: Mutex::default(),
+            looked_in_vain: AtomicU64::new(0),
+            counts,
+        })
     }
 
     /// Waits until there is room for one more, and makes room by closing others.
@@ -142,6 +173,8 @@ impl Connections {
             proven: AtomicBool::new(false),
             requests: AtomicU32::new(0),
             bodies: AtomicU32::new(0),
+            unread: Default::default(),
+            period: self.unread_ms_max,
         });
         let mut open = self.lock();
         let id = open.next;
@@ -175,6 +208,36 @@ impl Connections {
     pub(super) fn accept_failed(&self) {
         self.counts.0.accept_failed.fetch_add(1, Relaxed);
         self.evict(Rank::Body);
+    }
+
+    /// Closes connections if too many answers wait for their peers: those with most of them, and first those that never
+    /// brought an accepted token.
+    pub(super) fn bound_answers(&self) {
+        let unread = self.counts.0.unread.load(Relaxed);
+        if unread <= self.unread_max {
+            return;
+        }
+        // Some room ahead: or a flood would have all connections looked at for each answer.
+        let mut too_many = unread - self.unread_max + self.unread_max / 64;
+        let mut open = self.lock();
+        let mut holders: Vec<(bool, u32, u64)> = open
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.abort.is_some())
+            .map(|(id, Entry { connection, .. })| (!connection.is_proven(), connection.unread(), *id))
+            .filter(|(_, unread, _)| *unread > 0)
+            .collect();
+        holders.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, unread, id) in holders {
+            if too_many == 0 {
+                break;
+            }
+            too_many = too_many.saturating_sub(unread.into());
+            if let Some(abort) = open.entries.remove(&id).and_then(|entry| entry.abort) {
+                abort.abort();
+                self.counts.0.answers_cut.fetch_add(1, Relaxed);
+            }
+        }
     }
 
     /// How many are closed at once: or a flood would have all of them looked at for each new connection.
@@ -244,7 +307,27 @@ impl Connection {
         if self.requests.fetch_add(1, Relaxed) == 0 {
             self.touch();
         }
-        UnderWay(Arc::clone(self))
+        UnderWay { connection: Arc::clone(self), unread_in: None }
+    }
+
+    pub(super) fn is_proven(&self) -> bool {
+        self.proven.load(Relaxed)
+    }
+
+    /// Answers that wait for the peer.
+    fn unread(&self) -> u32 {
+        self.unread.iter().map(|unread| unread.load(Relaxed)).sum()
+    }
+
+    /// Whether an answer has waited for the peer for at least a whole period.
+    fn waits_too_long(&self) -> bool {
+        let period = self.period_at(milliseconds_since(self.started));
+        self.unread[(period + 2) % PERIODS].load(Relaxed) > 0
+    }
+
+    /// The place of the period of this moment in `unread`.
+    fn period_at(&self, now: u64) -> usize {
+        usize::try_from(now / self.period % PERIODS as u64).unwrap_or_default()
     }
 
     /// A request on it brought an accepted token.
@@ -261,22 +344,19 @@ impl Connection {
         self.bodies.fetch_sub(1, Relaxed);
     }
 
-    /// Returns once it should be closed: no head has arrived in time, or it has been idle for too long. True if no
-    /// head ever arrived.
-    pub(super) async fn expired(&self, first_head_max: Duration, idle_max: Duration) -> bool {
-        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    /// Returns once it should be closed, and why.
+    pub(super) async fn expired(&self, first_head_max: Duration, idle_max: Duration) -> Expired {
         let (first_head_max, idle_max) = (milliseconds(first_head_max), milliseconds(idle_max));
         loop {
             let (now, since) = (milliseconds_since(self.started), self.since.load(Relaxed));
-            let had_head = self.had_head.load(Relaxed);
-            let busy = self.requests.load(Relaxed) > 0;
-            let due = match (had_head, busy) {
-                (false, _) => since.saturating_add(first_head_max),
-                (true, false) => since.saturating_add(idle_max),
-                (true, true) => now.saturating_add(idle_max.max(1)),
+            let (due, why) = match (self.had_head.load(Relaxed), self.requests.load(Relaxed)) {
+                (false, _) => (since.saturating_add(first_head_max), Expired::WithoutHead),
+                (true, 0) => (since.saturating_add(idle_max), Expired::Idle),
+                (true, _) if self.waits_too_long() => (now, Expired::Unread),
+                (true, _) => ((now / self.period + 1).saturating_mul(self.period), Expired::Unread),
             };
             if due <= now {
-                return !had_head;
+                return why;
             }
             tokio::time::sleep(Duration::from_millis(due - now)).await;
         }
@@ -290,7 +370,9 @@ impl Connection {
         let proven = self.proven.load(Relaxed);
         let (requests, bodies) = (self.requests.load(Relaxed), self.bodies.load(Relaxed));
         let since = self.since.load(Relaxed);
-        let (rank, since) = match (self.had_head.load(Relaxed), requests, proven) {
+        // What the peer does not take is no work of ours.
+        let at_work = requests.saturating_sub(self.unread());
+        let (rank, since) = match (self.had_head.load(Relaxed), at_work, proven) {
             (false, ..) if now.saturating_sub(self.opened) < NEW_MS_MAX => (Rank::New, self.opened),
             (false, ..) => (Rank::WithoutHead, self.opened),
             (true, 0, true) if now.saturating_sub(since) < NEW_MS_MAX => (Rank::New, since),
@@ -301,7 +383,7 @@ impl Connection {
             (true, _, false) if now.saturating_sub(self.opened) > UNPROVEN_WORK_MS_MAX => {
                 (Rank::UnprovenWork, self.opened)
             }
-            (true, _, true) if bodies >= requests => (Rank::Body, since),
+            (true, _, true) if bodies >= at_work => (Rank::Body, since),
             _ => return None,
         };
         Some(Candidate { id, rank, network: self.network, since })
@@ -309,12 +391,38 @@ impl Connection {
 }
 
 /// A request that is not answered completely.
-pub(super) struct UnderWay(Arc<Connection>);
+pub(super) struct UnderWay {
+    connection: Arc<Connection>,
+    /// The period in which its answer began to wait for the peer, if it does.
+    unread_in: Option<usize>,
+}
+
+impl UnderWay {
+    /// Its answer, or more of it, waits for the peer from now on.
+    pub(super) fn waits_for_peer(&mut self) {
+        let connection = &self.connection;
+        let now = milliseconds_since(connection.started);
+        let period = connection.period_at(now);
+        connection.unread[period].fetch_add(1, Relaxed);
+        connection.counts.0.unread.fetch_add(1, Relaxed);
+        connection.since.store(now, Relaxed);
+        self.unread_in = Some(period);
+    }
+
+    /// The peer takes more of it.
+    pub(super) fn is_taken(&mut self) {
+        if let Some(period) = self.unread_in.take() {
+            self.connection.unread[period].fetch_sub(1, Relaxed);
+            self.connection.counts.0.unread.fetch_sub(1, Relaxed);
+        }
+    }
+}
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        if self.0.requests.fetch_sub(1, Relaxed) == 1 {
-            self.0.touch();
+        self.is_taken();
+        if self.connection.requests.fetch_sub(1, Relaxed) == 1 {
+            self.connection.touch();
         }
     }
 }
@@ -350,7 +458,11 @@ fn network(peer: IpAddr) -> IpAddr {
 }
 
 fn milliseconds_since(started: Instant) -> u64 {
-    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    milliseconds(started.elapsed())
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -359,6 +471,11 @@ mod tests {
 
     fn candidate(id: u64, rank: Rank, network: &str, since: u64) -> Candidate {
         Candidate { id, rank, network: network.parse().unwrap(), since }
+    }
+
+    /// Room for one connection.
+    fn one() -> ListenLimits {
+        ListenLimits { connections_max: 1, ..ListenLimits::default() }
     }
 
     // finding: B1
@@ -399,7 +516,7 @@ mod tests {
     // finding: B1
     #[tokio::test(start_paused = true)]
     async fn what_a_connection_does_decides_its_rank() {
-        let connections = Connections::new(1, ListenCounts::default());
+        let connections = Connections::new(&one(), ListenCounts::default());
         let seat = connections.enter("192.0.2.1".parse().unwrap(), connections.room().await);
         let connection = &seat.connection;
         let rank = || connection.candidate(0, connections.now()).map(|candidate| candidate.rank);
@@ -436,19 +553,79 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_expires_without_a_head_and_when_it_is_idle() {
-        let connections = Connections::new(1, ListenCounts::default());
+        let connections = Connections::new(&one(), ListenCounts::default());
         let seat = connections.enter("192.0.2.1".parse().unwrap(), connections.room().await);
         let (first_head_max, idle_max) = (Duration::from_secs(10), Duration::from_secs(75));
         let begun = Instant::now();
-        assert!(seat.connection.expired(first_head_max, idle_max).await);
+        assert_eq!(seat.connection.expired(first_head_max, idle_max).await, Expired::WithoutHead);
         assert_eq!(begun.elapsed().as_secs(), 10);
         let request = seat.connection.begin_request();
         let ends = async {
             tokio::time::sleep(Duration::from_secs(100)).await;
             drop(request);
         };
-        let (without_head, ()) = tokio::join!(seat.connection.expired(first_head_max, idle_max), ends);
-        assert!(!without_head);
+        let (why, ()) = tokio::join!(seat.connection.expired(first_head_max, idle_max), ends);
+        assert_eq!(why, Expired::Idle);
         assert_eq!(begun.elapsed().as_secs(), 10 + 100 + 75);
+    }
+
+    // finding: B13
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_waits_one_to_two_periods_for_its_peer() {
+        for begins in [0, 1, 29, 30, 31, 59, 60, 100, 119] {
+            let connections = Connections::new(&one(), ListenCounts::default());
+            let seat = connections.enter("192.0.2.1".parse().unwrap(), connections.room().await);
+            let unread = || connections.counts.figures().answers_unread;
+            let mut request = seat.connection.begin_request();
+            tokio::time::advance(Duration::from_secs(begins)).await;
+            request.waits_for_peer();
+            assert_eq!(unread(), 1);
+            let rank = seat.connection.candidate(0, connections.now()).map(|candidate| candidate.rank);
+            assert_eq!(rank, Some(Rank::UnprovenIdle), "what the peer does not take is no work");
+            let taken = async {
+                tokio::time::sleep(Duration::from_secs(29)).await;
+                request.is_taken();
+                assert_eq!(unread(), 0);
+                tokio::time::sleep(Duration::from_secs(200)).await;
+                request.waits_for_peer();
+                Instant::now()
+            };
+            let expired = seat.connection.expired(Duration::from_secs(10), Duration::from_secs(75));
+            let (why, waits_since) = tokio::join!(expired, taken);
+            let waited = waits_since.elapsed().as_secs();
+            assert!(why == Expired::Unread && (30..=60).contains(&waited), "{why:?} after {waited} s");
+            drop(request);
+            assert_eq!(unread(), 0);
+        }
+    }
+
+    // finding: B13
+    #[tokio::test(start_paused = true)]
+    async fn answers_that_nobody_takes_are_bounded_in_sum() {
+        let limits = ListenLimits { answers_max: 10, ..ListenLimits::default() };
+        let connections = Connections::new(&limits, ListenCounts::default());
+        let mut seats = Vec::new();
+        for answers in [1, 4, 6] {
+            let seat = connections.enter("192.0.2.1".parse().unwrap(), connections.room().await);
+            let task = tokio::spawn(std::future::pending::<()>());
+            connections.is_served_by(seat.id(), task.abort_handle());
+            let requests = (0..answers).map(|_| seat.connection.begin_request());
+            let requests: Vec<UnderWay> = requests
+                .map(|mut request| {
+                    request.waits_for_peer();
+                    request
+                })
+                .collect();
+            seats.push((seat, task, requests));
+        }
+        // The one with most of them belongs to a client: the next one pays.
+        seats[2].0.connection.prove();
+        connections.bound_answers();
+        tokio::task::yield_now().await;
+        let cut: Vec<bool> = seats.iter().map(|(_, task, _)| task.is_finished()).collect();
+        assert_eq!(cut, [false, true, false]);
+        assert_eq!(connections.counts.figures().answers_cut, 1);
+        drop(seats);
+        assert_eq!(connections.counts.figures().answers_unread, 0);
     }
 }

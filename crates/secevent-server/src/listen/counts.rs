@@ -18,6 +18,8 @@ pub(super) struct Counters {
     pub(super) handshakes_timed_out: AtomicU64,
     pub(super) body_bytes: AtomicU64,
     pub(super) bodies_refused: AtomicU64,
+    pub(super) unread: AtomicU64,
+    pub(super) answers_cut: AtomicU64,
 }
 
 /// The values of [`ListenCounts`] at one moment.
@@ -42,6 +44,10 @@ pub struct ListenFigures {
     pub body_bytes: u64,
     /// Requests answered with 503 because the limit on these bytes was reached.
     pub bodies_refused: u64,
+    /// Answers that wait for their peers to take more of them.
+    pub answers_unread: u64,
+    /// Connections closed because too many answers waited for their peers, or one for too long.
+    pub answers_cut: u64,
 }
 
 impl ListenCounts {
@@ -58,6 +64,8 @@ impl ListenCounts {
             handshakes_timed_out: counters.handshakes_timed_out.load(Relaxed),
             body_bytes: counters.body_bytes.load(Relaxed),
             bodies_refused: counters.bodies_refused.load(Relaxed),
+            answers_unread: counters.unread.load(Relaxed),
+            answers_cut: counters.answers_cut.load(Relaxed),
         }
     }
 }

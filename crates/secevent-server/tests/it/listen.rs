@@ -259,6 +259,76 @@ async fn bodies_and_answers_are_bounded_in_time() {
     server.end().await;
 }
 
+/// The beginning of a connection over HTTP/2 with so many requests, of whose answers the peer takes so many bytes each.
+fn requests_over_http2(window: u32, requests: u32) -> Vec<u8> {
+    let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    };
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    // SETTINGS_INITIAL_WINDOW_SIZE, RFC 9113 section 6.5.2.
+    bytes.extend(frame(4, 0, 0, &[&[0, 4][..], &window.to_be_bytes()].concat()));
+    for request in 0..requests {
+        // GET http://a/ in the static table of RFC 7541; END_STREAM and END_HEADERS.
+        bytes.extend(frame(1, 5, 2 * request + 1, &[0x82, 0x86, 0x84, 1, 1, b'a']));
+    }
+    bytes
+}
+
+/// An answer over HTTP/2 is waited for, also if the peer makes room for a part of it and takes everything else.
+// finding: B13
+#[tokio::test]
+async fn answers_over_http2_that_nobody_takes_are_bounded_in_time() {
+    let limits = ListenLimits { body_timeout: Duration::from_millis(100), ..ListenLimits::default() };
+    let counts = ListenCounts::default();
+    let listening = Listening { limits, counts: counts.clone(), ..Listening::default() };
+    let server = Server::start(listening).await;
+    for (cut, window) in (1..).zip([0, 3]) {
+        let mut deaf = server.connect().await;
+        deaf.write_all(&requests_over_http2(window, 10)).await.unwrap();
+        let _ = deaf.read_to_end(&mut Vec::new()).await;
+        assert_eq!(counts.figures().answers_cut, cut);
+        eventually(|| counts.figures().answers_unread == 0).await;
+    }
+    // Whoever takes it gets it, however long it is.
+    let tcp = server.connect().await;
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tcp)).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get(format!("http://{}/long", server.address)).body(Empty::<bytes::Bytes>::new());
+    let answer = sender.send_request(request.unwrap()).await.unwrap();
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes().len(), 64 * 1024 * 1024);
+    assert_eq!(counts.figures().answers_cut, 2);
+    drop(sender);
+    server.end().await;
+}
+
+// finding: B13
+#[tokio::test]
+async fn answers_that_nobody_takes_are_bounded_in_sum() {
+    let limits = ListenLimits {
+        body_timeout: Duration::from_secs(3_600),
+        ending_max: Duration::from_secs(3_600),
+        answers_max: 25,
+        ..ListenLimits::default()
+    };
+    let counts = ListenCounts::default();
+    let listening = Listening { limits, counts: counts.clone(), ..Listening::default() };
+    let server = Server::start(listening).await;
+    let mut crowd = Vec::new();
+    for _ in 0..5 {
+        let mut deaf = server.connect().await;
+        deaf.write_all(&requests_over_http2(0, 10)).await.unwrap();
+        crowd.push(deaf);
+    }
+    eventually(|| counts.figures().answers_cut >= 3 && counts.figures().answers_unread <= 25).await;
+    let answer = server.says("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.ends_with("127.0.0.1"), "{answer}");
+    // Nor does the end wait for those who hold the rest.
+    server.end().await;
+    drop(crowd);
+}
+
 /// A body that does not come.
 struct Nothing;
 
