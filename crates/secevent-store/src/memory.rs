@@ -202,6 +202,17 @@ impl Recovery for MemoryStore {
         Box::pin(ready(Ok(places.filter_map(|place| state.dead_at(*place)).collect())))
     }
 
+    fn dead_control(
+        &self,
+        stream: StreamNumber,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Dead>, StoreError>> {
+        let state = self.state();
+        let from = |sequence| Place { stream, queue: Queue::Control, sequence };
+        let places = state.dead.range(from(Sequence(0))..=from(Sequence(u64::MAX))).take(limit);
+        Box::pin(ready(Ok(places.filter_map(|(place, _)| state.dead_at(*place)).collect())))
+    }
+
     fn dead_at(&self, place: Place) -> BoxFuture<'_, Result<Option<Dead>, StoreError>> {
         Box::pin(ready(Ok(self.state().dead_at(place))))
     }
@@ -613,7 +624,10 @@ impl State {
             Cause::Abandoned => tally.abandoned += 1,
         }
         let dead = DeadDelivery { delivery, cause, reason, at: settlement.at };
-        if self.dead.insert(place, dead).is_some() {
+        let was_regular =
+            self.events.get(&place.sequence).is_some_and(|event| event.owed.contains_key(&place.stream));
+        let queue = if place.queue == Queue::Again && !was_regular { Queue::Control } else { place.queue };
+        if self.dead.insert(Place { queue, ..place }, dead).is_some() {
             self.release(settlement.sequence);
         }
     }

@@ -234,10 +234,12 @@ impl Transmitter {
     ) -> Result<Redriven, RecoverError> {
         let entry = self.entry(stream)?;
         entry.may_be_owed_again()?;
-        let superseded = match jtis {
-            None => self.end_superseded(&entry).await?,
-            Some(_) => 0,
-        };
+        let (mut superseded, mut is_more) = (0, jtis.is_none());
+        while is_more {
+            let ended;
+            (ended, is_more) = self.end_superseded(&entry).await?;
+            superseded += ended;
+        }
         trace!(target: "secevent::step", step = "redrive");
         let redrive: ActOnDead = |this, entry, places| {
             Box::pin(async move {
