@@ -508,6 +508,33 @@ async fn each_client_has_a_limit_of_its_own() {
     world.post(&token, "/events", &event).await.is_answer(202);
 }
 
+/// How often somebody may ask is measured by time that passes, not by a clock that somebody sets.
+// finding: B6
+#[tokio::test]
+async fn a_clock_that_is_set_changes_no_limit() {
+    let limits = ClientLimits {
+        requests_per_second: Some(1),
+        requests_burst: Some(3),
+        tokens_per_second: Some(1),
+        tokens_burst: Some(2),
+        ..ClientLimits::default()
+    };
+    let world = World::with_clients(|config| config.clients.push(limited("limited", limits))).await;
+    let token = world.token("limited").await;
+    world.token("limited").await;
+    for _ in 0..3 {
+        world.get(&token, "/ssf/stream").await.is_answer(200);
+    }
+    for seconds in [60, -120, 60] {
+        world.set_clock_by(seconds);
+        is_too_often(&world.get(&token, "/ssf/stream").await, "1");
+        is_too_often(&world.ask_for_token(&basic("limited"), GRANT).await, "1");
+    }
+    world.later(1);
+    world.get(&token, "/ssf/stream").await.is_answer(200);
+    world.token("limited").await;
+}
+
 /// Whoever may not send is not read.
 #[tokio::test]
 async fn the_scope_comes_before_the_body() {
