@@ -350,8 +350,9 @@ impl Transmitter {
             replay.generation = generation.ok_or_else(spent)?;
             let stream = Stream { generation: replay.generation, ..settings.stream.clone() };
             self.change(&entry, &settings, stream).await.map_err(|error| match error {
-                ManageError::Ours(error) => error,
-                _ => TransmitterError::Store(StoreError::Conflict),
+                ManageError::NoSuchStream => RecoverError::NoSuchStream,
+                ManageError::Ours(error) => error.into(),
+                _ => StoreError::Conflict.into(),
             })?;
         }
         let changed = self.recovery("replay.start", &replay.stream, replay.told(request));

@@ -212,8 +212,8 @@ impl Transmitter {
         }
         let stream = Stream { untold: false, ..settings.stream.clone() };
         match self.change(entry, &settings, stream).await {
-            // Somebody gave it another status meanwhile, and tells that.
-            Ok(_) | Err(ManageError::Busy) => {}
+            // Somebody gave it another status meanwhile, and tells that; or it was deleted.
+            Ok(_) | Err(ManageError::Busy | ManageError::NoSuchStream) => {}
             Err(error) => {
                 warn!(stream.id = %settings.stream.id, %error, "A status was told, which is not stored yet");
             }
