@@ -259,18 +259,18 @@ impl Transmitter {
         self.end_stream_if(entry, None).await
     }
 
-    /// The same, if the stream still has the version that is expected.
+    /// The same, if the stream still has one of the versions that are expected.
     pub(crate) async fn end_stream_if(
         &self,
         entry: &Arc<Entry>,
-        expected: Option<u64>,
+        expected: Option<&[u64]>,
     ) -> Result<(), ManageError> {
         let _alone = entry.changing.lock().await;
         let settings = entry.settings();
         if !self.table.has(entry) {
             return Err(ManageError::NoSuchStream);
         }
-        if expected.is_some_and(|expected| expected != settings.version.0) {
+        if expected.is_some_and(|expected| !expected.contains(&settings.version.0)) {
             return Err(ManageError::Changed);
         }
         let changed = Changed::of_stream(Some(&settings.stream), None);

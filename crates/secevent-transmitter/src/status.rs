@@ -26,16 +26,16 @@ impl Transmitter {
         self.hold_stream_if(id, None, status, reason).await
     }
 
-    /// The same, if the stream still has the version that is expected.
+    /// The same, if the stream still has one of the versions that are expected.
     pub async fn hold_stream_if(
         &self,
         id: &StreamId,
-        expected: Option<u64>,
+        expected: Option<&[u64]>,
         status: Status,
         reason: Option<String>,
     ) -> Result<(), ManageError> {
         let entry = self.table.by_id(id.as_str()).ok_or(ManageError::NoSuchStream)?;
-        let same = |settings: &Settings| expected.is_none_or(|expected| expected == settings.version.0);
+        let same = |settings: &Settings| expected.is_none_or(|expected| expected.contains(&settings.version.0));
         let hold = |stream: &mut Stream| {
             (stream.held, stream.ending) = (status != Status::Enabled, false);
         };

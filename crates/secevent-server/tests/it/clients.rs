@@ -167,9 +167,15 @@ async fn two_operators_do_not_undo_each_others_work() {
     let token = world.token_with("made", &secret).await;
     let changed = world.operator_if(Method::PUT, "/made", &seen, &settings).await;
     assert_eq!(changed.is_answer(200)["scopes"], json!(["ssf.read"]));
-    assert_ne!(changed.header("etag"), Some(seen.as_str()));
+    let now = changed.header("etag").unwrap().to_owned();
+    assert_ne!(now, seen);
     for (method, body) in [(Method::PUT, &settings), (Method::DELETE, &Value::Null)] {
         let answer = world.operator_if(method, "/made", &seen, body).await;
+        answer.is_problem(412, "precondition_failed");
+    }
+    // A weak tag names no version that may be changed (RFC 9110 section 13.1.1), and a broken one names nothing.
+    for tag in [format!("W/{now}"), format!("W/W/{now}"), now.trim_matches('"').to_owned()] {
+        let answer = world.operator_if(Method::PUT, "/made", &tag, &settings).await;
         answer.is_problem(412, "precondition_failed");
     }
     // The token is good, and does no more than the client may now.

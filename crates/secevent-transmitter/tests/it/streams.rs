@@ -233,7 +233,7 @@ async fn a_stream_that_is_being_deleted_is_gone_for_all_others() {
         world.transmitter.replace_stream(ISSUER, "rp", put),
         world.transmitter.set_stream_status(ISSUER, "rp", status.unwrap()),
         world.transmitter.hold_stream(&id, Status::Paused, None),
-        world.transmitter.remove_stream(&id, Some(version)),
+        world.transmitter.remove_stream(&id, Some(std::slice::from_ref(&version))),
         world.transmitter.start_replay(&id, &replay),
     );
     let gone = ManageError::NoSuchStream;
