@@ -8,9 +8,9 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use secevent::Timestamp;
 use secevent_store::{
-    Attempt, Backlog, Cause, Delivery, DropReason, Ended, Ending, Epoch, Idempotency, Keep, NewEvent, Owed,
-    Owing, PAGE_BYTES_MAX, Page, Place, Queue, Recorded, Rendering, Sequence, Settlement, Signed,
-    StreamNumber, UnsettledDelivery, Verdict,
+    Attempt, Backlog, Cause, Delivery, Ended, Ending, Epoch, Idempotency, Keep, NewEvent, Owed, Owing,
+    PAGE_BYTES_MAX, Page, Place, Queue, Recorded, Rendering, Sequence, Settlement, Signed, StreamNumber,
+    UnsettledDelivery, Verdict,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -194,8 +194,8 @@ pub(crate) fn settle(
             }
             Verdict::Rejected(reason) => bury(connection, known, settlement, Cause::Rejected, reason)?,
             Verdict::Abandoned(reason) => bury(connection, known, settlement, Cause::Abandoned, reason)?,
-            Verdict::Superseded => {
-                let ended = ended(Ending::Dropped(DropReason::Superseded));
+            Verdict::Dropped(reason) => {
+                let ended = ended(Ending::Dropped(*reason));
                 let tried = tried(connection, settlement)?;
                 if end(connection, known, place, ended, tried, settlement.attempt)? {
                     tally(connection, place.stream.0, 0, 0, 1)?;

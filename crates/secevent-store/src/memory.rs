@@ -587,12 +587,12 @@ impl State {
         let how = match &settlement.verdict {
             Verdict::Rejected(_) => Ending::Rejected,
             Verdict::Abandoned(_) => Ending::Abandoned,
-            Verdict::Superseded => Ending::Dropped(DropReason::Superseded),
+            Verdict::Dropped(reason) => Ending::Dropped(*reason),
             Verdict::Acked | Verdict::Retry { .. } => Ending::Acked,
         };
         let ended = Ended { how, at: settlement.at };
         let Some(mut delivery) = self.deliveries.remove(&place) else {
-            if settlement.verdict == Verdict::Superseded && self.discard(place) {
+            if matches!(how, Ending::Dropped(_)) && self.discard(place) {
                 self.end(place, ended, 0, &[]);
             }
             return;
@@ -604,7 +604,7 @@ impl State {
         let (cause, reason) = match &settlement.verdict {
             Verdict::Rejected(reason) => (Cause::Rejected, reason.clone()),
             Verdict::Abandoned(reason) => (Cause::Abandoned, reason.clone()),
-            Verdict::Superseded => {
+            Verdict::Dropped(_) => {
                 self.tallies.entry(settlement.stream).or_default().dropped += 1;
                 return self.release(settlement.sequence);
             }

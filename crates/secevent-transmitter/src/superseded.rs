@@ -9,7 +9,7 @@ use crate::table::Entry;
 use crate::transmitter::Transmitter;
 use secevent::EventType;
 use secevent::ssf::{StreamUpdated, Verification};
-use secevent_store::{Delivery, Place, Queue, Sequence, Settlement, StoreError, Verdict};
+use secevent_store::{Delivery, DropReason, Place, Queue, Sequence, Settlement, StoreError, Verdict};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The newest event of each type that was recorded for a stream about itself, as far as this process knows.
@@ -81,7 +81,7 @@ impl Transmitter {
             stream: place.stream,
             queue: place.queue,
             at,
-            verdict: Verdict::Superseded,
+            verdict: Verdict::Dropped(DropReason::Superseded),
             attempts: None,
             attempt: None,
         };

@@ -484,8 +484,8 @@ pub async fn dead_control_events_are_found_together(store: Arc<dyn Store>) {
     );
     assert_eq!(backlog(&*store, A).await.dead, 4);
 
-    settle_at(&*store, at(A, 1), Verdict::Superseded).await;
-    settle_at(&*store, at(A, 3), Verdict::Superseded).await;
+    settle_at(&*store, at(A, 1), Verdict::Dropped(DropReason::Superseded)).await;
+    settle_at(&*store, at(A, 3), Verdict::Dropped(DropReason::Superseded)).await;
     assert_eq!(found(A, 10).await, []);
     assert_eq!(backlog(&*store, A).await.dead, 2);
 }

@@ -63,7 +63,7 @@ pub(crate) enum Verb {
     Acked,
     Rejected,
     Abandoned,
-    Superseded,
+    Dropped,
     Retry,
 }
 
@@ -240,7 +240,7 @@ impl Outbox for TestStore {
                     Verdict::Acked => Verb::Acked,
                     Verdict::Rejected(_) => Verb::Rejected,
                     Verdict::Abandoned(_) => Verb::Abandoned,
-                    Verdict::Superseded => Verb::Superseded,
+                    Verdict::Dropped(_) => Verb::Dropped,
                     Verdict::Retry { .. } => Verb::Retry,
                 };
                 *settled.entry(verb).or_default() += 1;
