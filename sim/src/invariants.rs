@@ -3,7 +3,7 @@
 use crate::events::Tag;
 use crate::model::{End, Model, Owed, Place, Said, Standing, payload_of};
 use secevent::Timestamp;
-use secevent_store::{Backlog, Queue, Settlement, Verdict};
+use secevent_store::{Backlog, DropReason, Queue, Settlement, Verdict};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -336,7 +336,12 @@ pub(crate) fn settled(model: &mut Model, settlements: &[Settlement]) -> Result<V
             Verdict::Acked => (End::Acked, owed.was_taken),
             Verdict::Rejected(_) => (End::Rejected, owed.was_refused),
             Verdict::Abandoned(_) => (End::Abandoned, is_too_old),
-            Verdict::Superseded => (End::Dropped, is_replaced),
+            Verdict::Dropped(DropReason::Superseded) => (End::Dropped, is_replaced),
+            // A stream that is paused or disabled is told that, and nothing else of its own goes out.
+            Verdict::Dropped(reason) => {
+                let is_of_status = matches!(reason, DropReason::Paused | DropReason::Disabled);
+                (End::Dropped, is_of_status && owed.queue == Queue::Control)
+            }
             Verdict::Retry { .. } => continue,
         };
         owed.end = Some(end);

@@ -362,6 +362,11 @@ impl Model {
 }
 
 impl Outage {
+    /// An operator asks for an attempt now. If that fails, the receiver is left alone again.
+    pub(crate) fn may_be_tried(&mut self) {
+        (self.probed, self.paused_until) = (None, None);
+    }
+
     /// Something succeeded, or its times mean nothing any more: the receiver is somewhere else, the clock is set.
     pub(crate) fn forget_row(&mut self) {
         *self = Self { failed: std::mem::take(&mut self.failed), ..Self::default() };

@@ -201,7 +201,8 @@ impl World {
             40..=49 => self.produce(2 + self.sim.below(12)),
             50..=56 => self.repeat(),
             57..=59 => self.reuse_name(),
-            60..=77 => self.manage(),
+            60..=74 => self.manage(),
+            75..=77 => self.retry(),
             78..=83 => self.network.change(self.sim.index(self.sim.model(|model| model.receivers.len()))),
             84..=89 => self.crash_transmitter(),
             90..=93 => self.crash_receiver(),
@@ -351,6 +352,23 @@ impl World {
                 }
             }
         });
+    }
+
+    /// An operator has streams retried, whatever state they are in, and may be impatient.
+    fn retry(self: &Arc<Self>) {
+        let ids: Vec<String> =
+            self.sim.model(|model| model.now.streams.values().map(|stream| stream.id.clone()).collect());
+        for id in ids {
+            let this = Arc::clone(self);
+            let times = self.sim.below(4);
+            tokio::spawn(async move {
+                let Ok(id) = id.parse::<StreamId>() else { return };
+                for _ in 0..times {
+                    drop(this.service.retry(&id).await);
+                    sleep(this.sim.millis(0, 2_000)).await;
+                }
+            });
+        }
     }
 
     fn crash_transmitter(self: &Arc<Self>) {

@@ -408,6 +408,25 @@ impl Service {
     }
 
     /// Carries out a change of a stream, and tells the model when it begins and ends.
+    /// An operator has the next attempt made now.
+    pub(crate) async fn retry(&self, id: &StreamId) -> Result<(), Down> {
+        let running = self.running()?;
+        let number = self.sim.model(|model| {
+            let found = model.now.streams.iter().find(|(_, stream)| stream.id == id.as_str());
+            let number = found.map(|(number, _)| *number)?;
+            model.outages.entry(number).or_default().may_be_tried();
+            Some(number)
+        });
+        let retried = running.life.during(running.transmitter.retry_stream(id)).await.ok_or(Down)?;
+        if let Some(number) = number {
+            self.sim.note(match retried {
+                Ok(retried) => format!("s{number} is retried: {retried:?}"),
+                Err(error) => format!("s{number} is not retried: {error}"),
+            });
+        }
+        Ok(())
+    }
+
     async fn manage<T>(
         &self,
         id: &StreamId,

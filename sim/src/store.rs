@@ -546,6 +546,14 @@ impl Recovery for SimStore {
         self.read(move |store| at_once(store.dead(stream, after, limit)))
     }
 
+    fn dead_control(
+        &self,
+        stream: StreamNumber,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Dead>, StoreError>> {
+        self.read(move |store| at_once(store.dead_control(stream, limit)))
+    }
+
     fn dead_at(&self, place: secevent_store::Place) -> BoxFuture<'_, Result<Option<Dead>, StoreError>> {
         self.read(move |store| at_once(store.dead_at(place)))
     }

@@ -4,8 +4,11 @@ use secevent_ssf::BoxFuture;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 /// Looks the addresses of a host name up. Its answers are not trusted: each goes through the address guard.
 pub trait Resolve: Send + Sync {
@@ -23,7 +26,9 @@ pub trait Resolve: Send + Sync {
 
 /// The resolver of the operating system: its hosts file, its name servers, its order of addresses.
 ///
-/// At most 32 look-ups run at once, at most 4 of them for names of one client.
+/// At most 32 look-ups run at once, at most 4 of them for names of one client. One that takes longer than half a second
+/// makes room for others and is counted apart: 128 of those run at most. A name that does not resolve delays other names
+/// by that half second, until so many do not resolve.
 #[derive(Clone, Debug)]
 pub struct SystemResolver {
     lookups: Arc<Lookups>,
@@ -59,13 +64,19 @@ impl Resolve for SystemResolver {
 #[derive(Debug)]
 struct Lookups {
     all: Arc<Semaphore>,
+    /// Those that take long.
+    slow: Arc<Semaphore>,
     /// Of the clients that have one under way.
     clients: Mutex<HashMap<String, Weak<Semaphore>>>,
 }
 
 impl Lookups {
     fn new() -> Self {
-        Self { all: Arc::new(Semaphore::new(LOOKUPS_MAX)), clients: Mutex::default() }
+        Self {
+            all: Arc::new(Semaphore::new(LOOKUPS_MAX)),
+            slow: Arc::new(Semaphore::new(SLOW_LOOKUPS_MAX)),
+            clients: Mutex::default(),
+        }
     }
 
     async fn run<T: Send + 'static>(
@@ -79,11 +90,25 @@ impl Lookups {
             None => None,
         };
         let of_all = acquire(Arc::clone(&self.all)).await;
+        let slow = Arc::clone(&self.slow);
         // A look-up blocks a thread until the system gives up, even when nobody waits for it any more. The permits
         // go with the thread, so that a dead name server costs a few threads and not all of them.
         let lookup = tokio::spawn(async move {
-            let found = lookup.await;
-            drop((of_client, of_all));
+            let mut lookup = pin!(lookup);
+            let found = match timeout(SLOW_AFTER, lookup.as_mut()).await {
+                Ok(found) => {
+                    drop(of_all);
+                    found
+                }
+                Err(_) => {
+                    // Nobody else waits for it longer than this, as long as there are not too many of its kind.
+                    let permit = slow.try_acquire_owned().unwrap_or(of_all);
+                    let found = lookup.await;
+                    drop(permit);
+                    found
+                }
+            };
+            drop(of_client);
             found
         });
         lookup.await.map_err(io::Error::other)?
@@ -107,13 +132,18 @@ async fn acquire(semaphore: Arc<Semaphore>) -> OwnedSemaphorePermit {
 
 /// How many look-ups run at once.
 const LOOKUPS_MAX: usize = 32;
-/// How many of them for one client. Eight clients with dead name servers take all of them.
+/// How many for one client, slow ones among them.
 const LOOKUPS_PER_CLIENT_MAX: usize = 4;
+/// A look-up that takes longer is slow. Name servers answer within a fraction of this, or not at all.
+const SLOW_AFTER: Duration = Duration::from_millis(500);
+/// How many slow look-ups run beside the others: those of 32 clients. Each costs a thread that does nothing.
+const SLOW_LOOKUPS_MAX: usize = 128;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use tokio::sync::Notify;
+    use tokio::time::Instant;
 
     // finding: B21
     #[tokio::test(start_paused = true)]
@@ -153,5 +183,33 @@ mod tests {
         assert_eq!(taken(), 0);
         lookups.run(Some("another"), async { Ok(()) }).await.unwrap();
         assert_eq!(lookups.clients.lock().unwrap().len(), 1, "what nobody uses is forgotten");
+    }
+
+    // finding: B21
+    #[tokio::test(start_paused = true)]
+    async fn dead_names_of_many_clients_delay_others_by_a_moment() {
+        let lookups = Arc::new(Lookups::new());
+        let dead = |client: usize| {
+            let lookups = Arc::clone(&lookups);
+            tokio::spawn(async move {
+                lookups.run(Some(&format!("dead{client}")), std::future::pending::<io::Result<()>>()).await
+            })
+        };
+        let began = Instant::now();
+        let quick = async || lookups.run(Some("quick"), async { Ok(1) }).await.unwrap();
+        for count in 1..=4 {
+            for client in 0..8 * LOOKUPS_PER_CLIENT_MAX {
+                drop(dead(8 * count + client / LOOKUPS_PER_CLIENT_MAX));
+            }
+            tokio::task::yield_now().await;
+            assert_eq!(lookups.all.available_permits(), 0, "all are taken");
+            assert_eq!(quick().await, 1);
+            let bound = (SLOW_AFTER + Duration::from_millis(10)) * u32::try_from(count).unwrap();
+            assert!(began.elapsed() < bound, "{:?}", began.elapsed());
+        }
+        // The threads are bounded all the same.
+        (100..200).for_each(|client| drop(dead(client)));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!((lookups.all.available_permits(), lookups.slow.available_permits()), (0, 0));
     }
 }

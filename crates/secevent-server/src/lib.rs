@@ -12,6 +12,7 @@ mod clients;
 mod clock;
 mod context;
 mod embedding;
+mod entity_tag;
 mod ingest;
 mod listen;
 mod oauth;

@@ -222,6 +222,14 @@ impl Recovery for SqliteStore {
         self.readers.read(move |connection| recovery::dead(connection, stream, after, limit))
     }
 
+    fn dead_control(
+        &self,
+        stream: StreamNumber,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Dead>, StoreError>> {
+        self.readers.read(move |connection| recovery::dead_control(connection, stream, limit))
+    }
+
     fn dead_at(&self, place: Place) -> BoxFuture<'_, Result<Option<Dead>, StoreError>> {
         self.readers.read(move |connection| recovery::dead_at(connection, place))
     }

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use secevent::Timestamp;
 use secevent_store::{
-    Attempt, Backlog, Cause, Delivery, DropReason, Ended, Ending, Epoch, Idempotency, Keep, NewEvent, Owed,
-    Owing, PAGE_BYTES_MAX, Page, Place, Queue, Recorded, Rendering, Sequence, Settlement, Signed,
-    StreamNumber, UnsettledDelivery, Verdict,
+    Attempt, Backlog, Cause, Delivery, Ended, Ending, Epoch, Idempotency, Keep, NewEvent, Owed, Owing,
+    PAGE_BYTES_MAX, Page, Place, Queue, Recorded, Rendering, Sequence, Settlement, Signed, StreamNumber,
+    UnsettledDelivery, Verdict,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -194,8 +194,8 @@ pub(crate) fn settle(
             }
             Verdict::Rejected(reason) => bury(connection, known, settlement, Cause::Rejected, reason)?,
             Verdict::Abandoned(reason) => bury(connection, known, settlement, Cause::Abandoned, reason)?,
-            Verdict::Superseded => {
-                let ended = ended(Ending::Dropped(DropReason::Superseded));
+            Verdict::Dropped(reason) => {
+                let ended = ended(Ending::Dropped(*reason));
                 let tried = tried(connection, settlement)?;
                 if end(connection, known, place, ended, tried, settlement.attempt)? {
                     tally(connection, place.stream.0, 0, 0, 1)?;
@@ -294,23 +294,24 @@ fn bury(
 ) -> Result<(), Failure> {
     let (place, at) = (settlement.place(), settlement.at);
     let (stream, queue, sequence) = key(place);
+    let dead_queue = number(recovery::queue_of_dead(connection, place)?);
     let Tried { attempts, last } = tried(connection, settlement)?;
     // One that was delivered again and died again takes the place of the one before, which needs the event no more.
     let mut replaced = connection.prepare_cached(
-        "DELETE FROM dead WHERE stream = ?1 AND queue = ?2 AND sequence = ?3 AND EXISTS (
+        "DELETE FROM dead WHERE stream = ?1 AND queue = ?4 AND sequence = ?3 AND EXISTS (
              SELECT 1 FROM deliveries WHERE stream = ?1 AND queue = ?2 AND sequence = ?3)",
     )?;
-    if replaced.execute(params![stream, queue, sequence])? > 0 {
+    if replaced.execute(params![stream, queue, sequence, dead_queue])? > 0 {
         known.release(sequence, 1);
     }
     let mut insert = connection.prepare_cached(
         "INSERT INTO dead (stream, queue, sequence, rendering, verdict, reason, attempts, due_at,
              generation, bytes, signed, died_at)
-         SELECT stream, queue, sequence, rendering, ?4, ?5, ?7, due_at, generation, bytes, signed, ?6
+         SELECT stream, ?8, sequence, rendering, ?4, ?5, ?7, due_at, generation, bytes, signed, ?6
          FROM deliveries WHERE stream = ?1 AND queue = ?2 AND sequence = ?3",
     )?;
     let verdict = recovery::verdict(cause);
-    let row = params![stream, queue, sequence, verdict, reason, at.as_micros(), attempts];
+    let row = params![stream, queue, sequence, verdict, reason, at.as_micros(), attempts, dead_queue];
     if insert.execute(row)? == 0 {
         return Ok(());
     }

@@ -310,6 +310,7 @@ fn code_of_ending(ending: Ending) -> u8 {
         Ending::Dropped(DropReason::Full) => 6,
         Ending::Dropped(DropReason::Superseded) => 7,
         Ending::Dropped(DropReason::Erased) => 8,
+        Ending::Dropped(DropReason::Paused) => 9,
     }
 }
 

@@ -115,6 +115,19 @@ pub(crate) fn replay(
     Ok(replayed)
 }
 
+/// The queue in which a delivery is kept that dies in this one.
+pub(crate) fn queue_of_dead(connection: &Connection, place: Place) -> Result<Queue, Failure> {
+    if place.queue != Queue::Again {
+        return Ok(place.queue);
+    }
+    let select = "SELECT owed FROM events WHERE sequence = ?1";
+    let mut select = connection.prepare_cached(select)?;
+    let is_owed_regularly =
+        |row: &Row<'_>| Ok(rendering_in(row.get_ref(0)?.as_blob_or_null()?, place.stream).is_some());
+    let was_regular = select.query_row([clamp(place.sequence)], is_owed_regularly).optional()?;
+    Ok(if was_regular == Some(false) { Queue::Control } else { Queue::Again })
+}
+
 /// How an event was rendered for a stream, if it was owed to it.
 fn rendering_in(owed: Option<&[u8]>, stream: StreamNumber) -> Option<Rendering> {
     let (numbers, _) = owed?.as_chunks::<NUMBER_BYTES>();
@@ -164,6 +177,21 @@ pub(crate) fn dead(
     let mut select = connection.prepare_cached(&select)?;
     let from = stream.map_or(after_stream, |stream| i64::from(stream.0));
     let mut rows = select.query(params![from, after_queue, after_sequence, limit])?;
+    let mut dead = Vec::new();
+    while let Some(row) = rows.next()? {
+        dead.push(read_dead(row)?);
+    }
+    Ok(dead)
+}
+
+pub(crate) fn dead_control(
+    connection: &Connection,
+    stream: StreamNumber,
+    limit: usize,
+) -> Result<Vec<Dead>, Failure> {
+    let select = select_dead("d.stream = ?1 AND d.queue = ?2 ORDER BY d.sequence LIMIT ?3");
+    let mut select = connection.prepare_cached(&select)?;
+    let mut rows = select.query(params![stream.0, number(Queue::Control), limit])?;
     let mut dead = Vec::new();
     while let Some(row) = rows.next()? {
         dead.push(read_dead(row)?);

@@ -88,6 +88,7 @@ macro_rules! conformance {
             a_redriven_delivery_may_die_again,
             a_discarded_delivery_is_forgotten_and_counted,
             a_delivery_that_dies_twice_is_dead_once,
+            dead_control_events_are_found_together,
             a_dropped_stream_keeps_its_dead,
             a_history_is_what_was_owed_regularly,
             a_history_comes_in_parts,

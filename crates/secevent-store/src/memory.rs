@@ -202,6 +202,17 @@ impl Recovery for MemoryStore {
         Box::pin(ready(Ok(places.filter_map(|place| state.dead_at(*place)).collect())))
     }
 
+    fn dead_control(
+        &self,
+        stream: StreamNumber,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Dead>, StoreError>> {
+        let state = self.state();
+        let from = |sequence| Place { stream, queue: Queue::Control, sequence };
+        let places = state.dead.range(from(Sequence(0))..=from(Sequence(u64::MAX))).take(limit);
+        Box::pin(ready(Ok(places.filter_map(|(place, _)| state.dead_at(*place)).collect())))
+    }
+
     fn dead_at(&self, place: Place) -> BoxFuture<'_, Result<Option<Dead>, StoreError>> {
         Box::pin(ready(Ok(self.state().dead_at(place))))
     }
@@ -576,12 +587,12 @@ impl State {
         let how = match &settlement.verdict {
             Verdict::Rejected(_) => Ending::Rejected,
             Verdict::Abandoned(_) => Ending::Abandoned,
-            Verdict::Superseded => Ending::Dropped(DropReason::Superseded),
+            Verdict::Dropped(reason) => Ending::Dropped(*reason),
             Verdict::Acked | Verdict::Retry { .. } => Ending::Acked,
         };
         let ended = Ended { how, at: settlement.at };
         let Some(mut delivery) = self.deliveries.remove(&place) else {
-            if settlement.verdict == Verdict::Superseded && self.discard(place) {
+            if matches!(how, Ending::Dropped(_)) && self.discard(place) {
                 self.end(place, ended, 0, &[]);
             }
             return;
@@ -593,7 +604,7 @@ impl State {
         let (cause, reason) = match &settlement.verdict {
             Verdict::Rejected(reason) => (Cause::Rejected, reason.clone()),
             Verdict::Abandoned(reason) => (Cause::Abandoned, reason.clone()),
-            Verdict::Superseded => {
+            Verdict::Dropped(_) => {
                 self.tallies.entry(settlement.stream).or_default().dropped += 1;
                 return self.release(settlement.sequence);
             }
@@ -613,7 +624,10 @@ impl State {
             Cause::Abandoned => tally.abandoned += 1,
         }
         let dead = DeadDelivery { delivery, cause, reason, at: settlement.at };
-        if self.dead.insert(place, dead).is_some() {
+        let was_regular =
+            self.events.get(&place.sequence).is_some_and(|event| event.owed.contains_key(&place.stream));
+        let queue = if place.queue == Queue::Again && !was_regular { Queue::Control } else { place.queue };
+        if self.dead.insert(Place { queue, ..place }, dead).is_some() {
             self.release(settlement.sequence);
         }
     }

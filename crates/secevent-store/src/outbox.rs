@@ -215,9 +215,9 @@ pub enum Verdict {
     Rejected(String),
     /// It was given up: too old. Counted among the dead.
     Abandoned(String),
-    /// A newer event of the same type replaces it: counted as dropped. This ends a dead delivery too, which stays
-    /// counted as what it was.
-    Superseded,
+    /// It is not delivered, for this reason: counted as dropped. This ends a dead delivery too, which stays counted as what
+    /// it was.
+    Dropped(DropReason),
     /// To be tried again.
     Retry {
         /// Not before this.

@@ -110,15 +110,18 @@ pub enum DropReason {
     Deleted,
     /// Its stream held as much as it may.
     Full,
-    /// A newer event about the stream itself replaces it.
+    /// A newer status or verification of the stream replaces it.
     Superseded,
     /// Its event was erased.
     Erased,
+    /// Its stream was paused before its receiver took the verification event.
+    Paused,
 }
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Disabled, Self::Deleted, Self::Full, Self::Superseded, Self::Erased];
+    pub const ALL: [Self; 6] =
+        [Self::Disabled, Self::Deleted, Self::Full, Self::Superseded, Self::Erased, Self::Paused];
 
     /// Its short name.
     pub fn name(self) -> &'static str {
@@ -128,6 +131,7 @@ impl DropReason {
             Self::Full => "backlog_full",
             Self::Superseded => "superseded",
             Self::Erased => "erased",
+            Self::Paused => "stream_paused",
         }
     }
 
@@ -137,8 +141,9 @@ impl DropReason {
             Self::Disabled => "the stream was disabled",
             Self::Deleted => "the stream was deleted",
             Self::Full => "the stream had as much pending as it may have",
-            Self::Superseded => "a newer event about the stream itself replaces it",
+            Self::Superseded => "a newer status or verification of the stream replaces it",
             Self::Erased => "the event was erased",
+            Self::Paused => "the stream was paused before the verification was sent",
         }
     }
 }
@@ -185,7 +190,7 @@ mod tests {
         let results: BTreeSet<&str> = AttemptResult::ALL.iter().map(|result| result.name()).collect();
         let reasons: BTreeSet<&str> = DropReason::ALL.iter().map(|reason| reason.name()).collect();
         let meanings: BTreeSet<&str> = DropReason::ALL.iter().map(|reason| reason.meaning()).collect();
-        assert_eq!((results.len(), reasons.len(), meanings.len()), (10, 5, 5));
+        assert_eq!((results.len(), reasons.len(), meanings.len()), (10, 6, 6));
         let attempt = |second| Attempt {
             at: Timestamp::from_seconds(second),
             result: AttemptResult::Busy,

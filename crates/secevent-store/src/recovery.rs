@@ -54,13 +54,23 @@ pub struct History {
 /// What operators do about deliveries that ended, in the same store as [`Outbox`](crate::Outbox).
 ///
 /// What is delivered again goes through the stream's queue [`Again`](crate::Queue::Again), which stands outside the
-/// promised order (SEM-6). Nobody is told of it as of a commit: who asked for it reads the queue.
+/// promised order (SEM-6). Nobody is told of it as of a commit: who asked for it reads the queue. If it dies there, it is
+/// kept in that queue; but a control event is kept in [`Control`](crate::Queue::Control) again, so that all those of a
+/// stream lie together.
 pub trait Recovery: Send + Sync {
     /// Dead deliveries behind `after`, by stream, queue and sequence; of one stream if one is named. `limit` at most.
     fn dead(
         &self,
         stream: Option<StreamNumber>,
         after: Option<Place>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Dead>, StoreError>>;
+
+    /// Dead deliveries of control events of a stream, the oldest first, `limit` at most. Its cost does not depend on what
+    /// else is dead.
+    fn dead_control(
+        &self,
+        stream: StreamNumber,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Dead>, StoreError>>;
 

@@ -237,7 +237,7 @@ fn bytes_of_settlement(settlement: &Settlement) -> usize {
         + match &settlement.verdict {
             Verdict::Rejected(reason) | Verdict::Abandoned(reason) => reason.len(),
             Verdict::Retry { signed, .. } => signed.as_ref().map_or(0, |signed| signed.0.len()),
-            Verdict::Acked | Verdict::Superseded => 0,
+            Verdict::Acked | Verdict::Dropped(_) => 0,
         }
 }
 

@@ -3,7 +3,7 @@
 use crate::table::Entry;
 use crate::transmitter::{Transmitter, TransmitterError};
 use secevent::Timestamp;
-use secevent_store::{Delivery, Queue, Sequence, Settlement, Verdict};
+use secevent_store::{Delivery, DropReason, Queue, Sequence, Settlement, Verdict};
 use std::sync::Arc;
 use tracing::warn;
 
@@ -43,7 +43,7 @@ impl Transmitter {
                     let held = outgoing.find(delivery.epoch, delivery.sequence, delivery.generation);
                     let attempts = held.map_or(0, |held| held.attempts).max(delivery.attempts);
                     let verdict = match self.is_superseded(entry, delivery) {
-                        true => Verdict::Superseded,
+                        true => Verdict::Dropped(DropReason::Superseded),
                         false => Verdict::Abandoned("it was not delivered in time".to_owned()),
                     };
                     outgoing.settle_unless_sent(place, delivery.body.len()).then_some(Settlement {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use secevent_ssf::StreamId;
 use secevent_store::{StoreError, Version};
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tracing::info;
 
 /// Who is switched off, and who may not have everything. Clients of whom nothing is said may.
@@ -70,8 +70,7 @@ impl Transmitter {
             let _alone = entry.changing.lock().await;
             let settings = entry.settings();
             // It may have been deleted meanwhile.
-            let there = self.table.by_number(settings.stream.number());
-            if there.is_some_and(|there| Arc::ptr_eq(&there, &entry)) {
+            if self.table.has(&entry) {
                 self.table.replace(&entry, self.settings(settings.stream.clone(), settings.version));
             }
         }

@@ -259,15 +259,18 @@ impl Transmitter {
         self.end_stream_if(entry, None).await
     }
 
-    /// The same, if the stream still has the version that is expected.
+    /// The same, if the stream still has one of the versions that are expected.
     pub(crate) async fn end_stream_if(
         &self,
         entry: &Arc<Entry>,
-        expected: Option<u64>,
+        expected: Option<&[u64]>,
     ) -> Result<(), ManageError> {
         let _alone = entry.changing.lock().await;
         let settings = entry.settings();
-        if expected.is_some_and(|expected| expected != settings.version.0) {
+        if !self.table.has(entry) {
+            return Err(ManageError::NoSuchStream);
+        }
+        if expected.is_some_and(|expected| !expected.contains(&settings.version.0)) {
             return Err(ManageError::Changed);
         }
         let changed = Changed::of_stream(Some(&settings.stream), None);
@@ -414,12 +417,17 @@ impl Transmitter {
         self.table.of_client(client).into_iter().filter(of_issuer)
     }
 
+    /// Gives a stream other settings. The caller holds `changing`; the stream may have been deleted while it waited for
+    /// that.
     pub(crate) async fn change(
         &self,
         entry: &Arc<Entry>,
         before: &Settings,
         stream: Stream,
     ) -> Result<StreamConfiguration, ManageError> {
+        if !self.table.has(entry) {
+            return Err(ManageError::NoSuchStream);
+        }
         let version = self.write(Some(&before.stream), &stream, before.version).await?;
         if stream.target != before.stream.target {
             entry.outgoing().start_afresh();

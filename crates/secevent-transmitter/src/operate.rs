@@ -73,10 +73,10 @@ impl Transmitter {
         Ok(retried)
     }
 
-    /// Deletes a stream for its operator, if it still has the version that is expected. What is pending for it is dropped,
+    /// Deletes a stream for its operator, if it still has one of the versions that are expected. What is pending for it is dropped,
     /// as when its receiver deletes it. One that configuration declares is not deleted: the next start would make it
     /// again.
-    pub async fn remove_stream(&self, id: &StreamId, expected: Option<u64>) -> Result<(), ManageError> {
+    pub async fn remove_stream(&self, id: &StreamId, expected: Option<&[u64]>) -> Result<(), ManageError> {
         let entry = self.table.by_id(id.as_str()).ok_or(ManageError::NoSuchStream)?;
         entry.settings().stream.is_its_receivers()?;
         audit::ourselves(self.end_stream_if(&entry, expected)).await

@@ -11,7 +11,8 @@ use secevent::{Span, Timestamp};
 use secevent_ssf::poll::{self, PollRequest};
 use secevent_ssf::{Status, StreamId};
 use secevent_store::{
-    Attempt, AttemptResult, Delivery, Jti, Sequence, Settlement, StoreError, UnsettledDelivery, Verdict,
+    Attempt, AttemptResult, Delivery, DropReason, Jti, Sequence, Settlement, StoreError, UnsettledDelivery,
+    Verdict,
 };
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
@@ -192,7 +193,9 @@ impl Transmitter {
     /// What is refused is not dead if something newer has replaced it.
     fn verdict_on(&self, entry: &Entry, delivery: &Delivery, verdict: Verdict) -> Verdict {
         match verdict {
-            Verdict::Rejected(_) if self.is_superseded(entry, delivery) => Verdict::Superseded,
+            Verdict::Rejected(_) if self.is_superseded(entry, delivery) => {
+                Verdict::Dropped(DropReason::Superseded)
+            }
             verdict => verdict,
         }
     }
@@ -358,7 +361,7 @@ impl Reported<'_> {
                 "Receiver rejected SET"
             );
             self.entry.counts.rejected.add(1);
-        } else if verdict == Verdict::Superseded {
+        } else if verdict == Verdict::Dropped(DropReason::Superseded) {
             self.entry.counts.superseded.add(1);
         } else {
             result = AttemptResult::Accepted;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use secevent::{Span, Timestamp};
 use secevent_jose::Detached;
 use secevent_ssf::{OnBehalfOf, ResponseTime, Status, TransportError, push};
-use secevent_store::{AttemptResult, Delivery, Queue, Settlement, Signed, StoreError, Verdict};
+use secevent_store::{AttemptResult, Delivery, DropReason, Queue, Settlement, Signed, StoreError, Verdict};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -343,7 +343,7 @@ impl Transmitter {
             Outcome::Rejected(_) if self.is_superseded(entry, &delivery) => {
                 entry.counts.superseded.add(1);
                 self.was_answered(entry, place);
-                Verdict::Superseded
+                Verdict::Dropped(DropReason::Superseded)
             }
             Outcome::Rejected(reason) => {
                 self.log_dead(id, &delivery, attempts, &reason, "Receiver rejected SET");
@@ -366,7 +366,7 @@ impl Transmitter {
                 if is_too_old && self.is_superseded(entry, &delivery) {
                     entry.counts.superseded.add(1);
                     entry.outgoing().settle(place, delivery.body.len());
-                    Verdict::Superseded
+                    Verdict::Dropped(DropReason::Superseded)
                 } else if is_too_old {
                     self.log_dead(id, &delivery, attempts, &detail, "SET expired before delivery");
                     entry.counts.abandoned.add(1);

@@ -234,10 +234,12 @@ impl Transmitter {
     ) -> Result<Redriven, RecoverError> {
         let entry = self.entry(stream)?;
         entry.may_be_owed_again()?;
-        let superseded = match jtis {
-            None => self.end_superseded(&entry).await?,
-            Some(_) => 0,
-        };
+        let (mut superseded, mut is_more) = (0, jtis.is_none());
+        while is_more {
+            let ended;
+            (ended, is_more) = self.end_superseded(&entry).await?;
+            superseded += ended;
+        }
         trace!(target: "secevent::step", step = "redrive");
         let redrive: ActOnDead = |this, entry, places| {
             Box::pin(async move {
@@ -348,8 +350,9 @@ impl Transmitter {
             replay.generation = generation.ok_or_else(spent)?;
             let stream = Stream { generation: replay.generation, ..settings.stream.clone() };
             self.change(&entry, &settings, stream).await.map_err(|error| match error {
-                ManageError::Ours(error) => error,
-                _ => TransmitterError::Store(StoreError::Conflict),
+                ManageError::NoSuchStream => RecoverError::NoSuchStream,
+                ManageError::Ours(error) => error.into(),
+                _ => StoreError::Conflict.into(),
             })?;
         }
         let changed = self.recovery("replay.start", &replay.stream, replay.told(request));

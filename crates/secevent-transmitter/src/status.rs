@@ -9,7 +9,7 @@ use crate::transmitter::{Transmitter, TransmitterError};
 use secevent::EventType;
 use secevent::ssf::{StreamStatus, StreamUpdated};
 use secevent_ssf::{Status, StreamId};
-use secevent_store::{Delivery, Queue, Sequence, Settlement, StoreError, Verdict};
+use secevent_store::{Delivery, DropReason, Queue, Sequence, Settlement, StoreError, Verdict};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tracing::{info, warn};
@@ -26,16 +26,17 @@ impl Transmitter {
         self.hold_stream_if(id, None, status, reason).await
     }
 
-    /// The same, if the stream still has the version that is expected.
+    /// The same, if the stream still has one of the versions that are expected.
     pub async fn hold_stream_if(
         &self,
         id: &StreamId,
-        expected: Option<u64>,
+        expected: Option<&[u64]>,
         status: Status,
         reason: Option<String>,
     ) -> Result<(), ManageError> {
         let entry = self.table.by_id(id.as_str()).ok_or(ManageError::NoSuchStream)?;
-        let same = |settings: &Settings| expected.is_none_or(|expected| expected == settings.version.0);
+        let same =
+            |settings: &Settings| expected.is_none_or(|expected| expected.contains(&settings.version.0));
         let hold = |stream: &mut Stream| {
             (stream.held, stream.ending) = (status != Status::Enabled, false);
         };
@@ -102,8 +103,14 @@ impl Transmitter {
             Status::Disabled => StreamStatus::Disabled,
             _ => StreamStatus::Enabled,
         };
-        if settings.stream.status != Status::Enabled {
-            self.forget_control_events(entry, |_| true).await?;
+        // The status is the last that is sent: what waits goes no more.
+        let unsent = match settings.stream.status {
+            Status::Paused => Some(DropReason::Paused),
+            Status::Disabled => Some(DropReason::Disabled),
+            _ => None,
+        };
+        if unsent.is_some() {
+            self.forget_control_events(entry, unsent).await?;
         }
         let reason = settings.stream.reason.clone();
         match self.record_control(entry, &StreamUpdated { status, reason }).await {
@@ -119,18 +126,21 @@ impl Transmitter {
 
     /// What is still to be said of a stream's status is not true any more (SEM-7).
     pub(crate) async fn forget_status_events(&self, entry: &Arc<Entry>) -> Result<(), TransmitterError> {
-        // No quote in a text is written so: this is the event and nothing that somebody says.
-        let event = format!("\"events\":{{\"{}\":", StreamUpdated::URI);
-        let tells = |body: &[u8]| body.windows(event.len()).any(|part| part == event.as_bytes());
-        self.forget_control_events(entry, |delivery| tells(&delivery.body)).await
+        self.forget_control_events(entry, None).await
     }
 
+    /// Ends what waits to be said of a stream's status, since that is replaced; and everything else that waits, if there is
+    /// a reason for that.
     async fn forget_control_events(
         &self,
         entry: &Arc<Entry>,
-        which: impl Fn(&Delivery) -> bool,
+        others: Option<DropReason>,
     ) -> Result<(), TransmitterError> {
         const PAGE: usize = 256;
+        // No quote in a text is written so: this is the event and nothing that somebody says.
+        let event = format!("\"events\":{{\"{}\":", StreamUpdated::URI);
+        let tells_status =
+            |delivery: &Delivery| delivery.body.windows(event.len()).any(|part| part == event.as_bytes());
         let number = entry.settings().stream.number();
         let mut after = Sequence(0);
         loop {
@@ -138,20 +148,22 @@ impl Transmitter {
             let Some(last) = page.deliveries.last() else { return Ok(()) };
             after = last.sequence;
             let at = self.clock.now();
-            let waiting = page.deliveries.iter().filter(|delivery| which(delivery)).filter(|delivery| {
+            let ended = |delivery: &Delivery| {
+                let reason = if tells_status(delivery) { Some(DropReason::Superseded) } else { others }?;
                 let place = (delivery.queue, delivery.sequence);
-                entry.outgoing().settle_unless_sent(place, delivery.body.len())
-            });
-            let settlements = waiting.map(|delivery| Settlement {
-                sequence: delivery.sequence,
-                stream: number,
-                queue: delivery.queue,
-                at,
-                verdict: Verdict::Superseded,
-                attempts: None,
-                attempt: None,
-            });
-            self.give_up(entry, settlements.collect()).await?;
+                let is_ended = entry.outgoing().settle_unless_sent(place, delivery.body.len());
+                is_ended.then_some(Settlement {
+                    sequence: delivery.sequence,
+                    stream: number,
+                    queue: delivery.queue,
+                    at,
+                    verdict: Verdict::Dropped(reason),
+                    attempts: None,
+                    attempt: None,
+                })
+            };
+            let settlements = page.deliveries.iter().filter_map(ended).collect();
+            self.give_up(entry, settlements).await?;
         }
     }
 
@@ -163,14 +175,16 @@ impl Transmitter {
         if !settlements.is_empty() {
             let places: Vec<_> =
                 settlements.iter().map(|settled| (settled.queue, settled.sequence)).collect();
-            let superseded = settlements.iter().filter(|settled| settled.verdict == Verdict::Superseded);
-            let superseded = superseded.count();
+            let verdicts = || settlements.iter().map(|settled| &settled.verdict);
+            let superseded =
+                verdicts().filter(|verdict| **verdict == Verdict::Dropped(DropReason::Superseded)).count();
+            let dropped = verdicts().filter(|verdict| matches!(verdict, Verdict::Dropped(_))).count();
             if let Err(error) = self.store.settle(settlements).await {
                 entry.outgoing().not_stored(places.into_iter());
                 return Err(error.into());
             }
             let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-            entry.counts.abandoned.add(count(places.len() - superseded));
+            entry.counts.abandoned.add(count(places.len() - dropped));
             entry.counts.superseded.add(count(superseded));
             entry.outgoing().stored(places.into_iter());
         }
@@ -212,8 +226,8 @@ impl Transmitter {
         }
         let stream = Stream { untold: false, ..settings.stream.clone() };
         match self.change(entry, &settings, stream).await {
-            // Somebody gave it another status meanwhile, and tells that.
-            Ok(_) | Err(ManageError::Busy) => {}
+            // Somebody gave it another status meanwhile, and tells that; or it was deleted.
+            Ok(_) | Err(ManageError::Busy | ManageError::NoSuchStream) => {}
             Err(error) => {
                 warn!(stream.id = %settings.stream.id, %error, "A status was told, which is not stored yet");
             }

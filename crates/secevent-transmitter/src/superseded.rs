@@ -1,12 +1,15 @@
 //! Events about a stream itself that a newer one of the same type has overtaken: nobody needs them any more, so they are
 //! neither dead nor delivered again (SEM-7).
+//!
+//! A newer event replaces an older one when it is recorded, whether or not it is delivered later. From then on the older
+//! status is not true, and the older verification was asked for again; if the newer event fails too, it is the dead letter.
 
 use crate::render::event_names;
 use crate::table::Entry;
 use crate::transmitter::Transmitter;
 use secevent::EventType;
 use secevent::ssf::{StreamUpdated, Verification};
-use secevent_store::{Delivery, Place, Queue, Sequence, Settlement, StoreError, Verdict};
+use secevent_store::{Delivery, DropReason, Place, Queue, Sequence, Settlement, StoreError, Verdict};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The newest event of each type that was recorded for a stream about itself, as far as this process knows.
@@ -37,8 +40,9 @@ impl NewestControl {
     }
 }
 
-/// How many dead letters are looked at together.
-const PAGE: usize = 256;
+/// How many dead letters are looked at together. Mostly there are two at most, the newest of each type: each new event
+/// ends those before it.
+const LOOKED_AT_MAX: usize = 16;
 
 impl Transmitter {
     /// A control event was read from the store.
@@ -58,32 +62,17 @@ impl Transmitter {
                 .has_overtaken(&event_names(delivery, &self.codec).event_type, delivery.sequence)
     }
 
-    /// Ends the dead letters of a stream about itself that a newer event of the same type has replaced. Returns how many.
-    pub(crate) async fn end_superseded(&self, entry: &Entry) -> Result<u64, StoreError> {
-        let number = entry.settings().stream.number();
+    /// Ends dead letters of a stream about itself that a newer event of the same type has replaced. It looks at a bounded
+    /// number of them, and at no others: receivers cause this as often as they ask for a verification. Returns how many it
+    /// ended, and whether it is to be called again for the rest.
+    pub(crate) async fn end_superseded(&self, entry: &Entry) -> Result<(u64, bool), StoreError> {
+        let stream = entry.settings().stream.number();
+        let dead = self.store.dead_control(stream, LOOKED_AT_MAX).await?;
         let mut letters: Vec<(String, Place)> = Vec::new();
-        // Nothing is dead in the regular queue that is about the stream itself.
-        let behind_regular = Place { stream: number, queue: Queue::Regular, sequence: Sequence(u64::MAX) };
-        for (queue, from) in [(Queue::Control, None), (Queue::Again, Some(behind_regular))] {
-            let mut after = from;
-            loop {
-                let dead = self.store.dead(Some(number), after, PAGE).await?;
-                let page =
-                    dead.iter().map(|dead| &dead.delivery).take_while(|delivery| delivery.queue == queue);
-                let mut last = None;
-                for delivery in page {
-                    last = Some(delivery.place());
-                    let event_type = event_names(delivery, &self.codec).event_type;
-                    if entry.newest_control.of(&event_type).is_some() {
-                        entry.newest_control.note(&event_type, delivery.sequence);
-                        letters.push((event_type, delivery.place()));
-                    }
-                }
-                after = last.filter(|_| dead.len() == PAGE);
-                if after.is_none() {
-                    break;
-                }
-            }
+        for delivery in dead.iter().map(|dead| &dead.delivery) {
+            let event_type = event_names(delivery, &self.codec).event_type;
+            entry.newest_control.note(&event_type, delivery.sequence);
+            letters.push((event_type, delivery.place()));
         }
         letters.retain(|(event_type, place)| entry.newest_control.has_overtaken(event_type, place.sequence));
         let at = self.clock.now();
@@ -92,13 +81,15 @@ impl Transmitter {
             stream: place.stream,
             queue: place.queue,
             at,
-            verdict: Verdict::Superseded,
+            verdict: Verdict::Dropped(DropReason::Superseded),
             attempts: None,
             attempt: None,
         };
-        for some in letters.chunks(PAGE) {
-            self.store.settle(some.iter().map(superseded).collect()).await?;
+        let settlements: Vec<_> = letters.iter().map(superseded).collect();
+        if !settlements.is_empty() {
+            self.store.settle(settlements).await?;
         }
-        Ok(u64::try_from(letters.len()).unwrap_or(u64::MAX))
+        let is_more = dead.len() == LOOKED_AT_MAX && !letters.is_empty();
+        Ok((u64::try_from(letters.len()).unwrap_or(u64::MAX), is_more))
     }
 }

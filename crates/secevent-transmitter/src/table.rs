@@ -216,6 +216,11 @@ impl Table {
         entry.changed.notify_waiters();
     }
 
+    /// Whether a stream was not taken out meanwhile.
+    pub(crate) fn has(&self, entry: &Arc<Entry>) -> bool {
+        self.by_number(entry.settings().stream.number()).is_some_and(|there| Arc::ptr_eq(&there, entry))
+    }
+
     /// The stream of this identifier.
     pub(crate) fn by_id(&self, id: &str) -> Option<Arc<Entry>> {
         self.inner.read().unwrap_or_else(PoisonError::into_inner).by_id.get(id).cloned()

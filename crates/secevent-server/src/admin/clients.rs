@@ -6,6 +6,7 @@ use super::route::{Operation, Route, optional_text, text};
 use super::time;
 use super::{Admin, answer};
 use crate::clients::{Changed, Client, ClientSettings, GRACE_MAX, NotChanged, Scope};
+use crate::entity_tag::Condition;
 use crate::problem::Problem;
 use crate::ssf::done;
 use axum::extract::rejection::PathRejection;
@@ -211,7 +212,7 @@ pub(crate) async fn update(
 ) -> Result<Response, Problem> {
     let id = id_of(path)?;
     let settings = settings(&mut Members::read(&headers, &body, &SETTINGS)?)?;
-    let updated = admin.clients.update(&id, settings, seen(&headers)?).await?;
+    let updated = admin.clients.update(&id, settings, seen(&headers)).await?;
     Ok(admin.tell_changed(StatusCode::OK, &updated))
 }
 
@@ -221,7 +222,7 @@ pub(crate) async fn delete(
     path: Named,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    admin.clients.delete(&id_of(path)?, seen(&headers)?).await?;
+    admin.clients.delete(&id_of(path)?, seen(&headers)).await?;
     Ok(done(StatusCode::NO_CONTENT))
 }
 
@@ -316,9 +317,8 @@ fn id_of(path: Named) -> Result<String, Problem> {
 }
 
 /// What the operator saw last, if the request says so.
-fn seen(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
-    value.to_str().map(Some).map_err(|_| Problem::bad_request("If-Match must be an ETag"))
+fn seen(headers: &HeaderMap) -> Option<Condition> {
+    Condition::of(headers, IF_MATCH)
 }
 
 fn settings(members: &mut Members) -> Result<ClientSettings, Invalid> {

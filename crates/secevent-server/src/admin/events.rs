@@ -107,8 +107,8 @@ struct DeliveryTold {
     /// Delivered: since when.
     #[schema(format = DateTime)]
     acked_at: Option<String>,
-    /// Dropped: why. `stream_disabled`, `stream_deleted`, `backlog_full`, `superseded` (a newer event about the stream
-    /// replaces it) or `erased`.
+    /// Dropped: why. `stream_disabled`, `stream_deleted`, `stream_paused` (before a verification was sent), `backlog_full`,
+    /// `superseded` (a newer status or verification of the stream replaces it) or `erased`.
     dropped: Option<&'static str>,
     /// Dropped: when.
     #[schema(format = DateTime)]

@@ -3,6 +3,7 @@
 
 use super::{Admin, time};
 use crate::context::{form_pairs, json_body};
+use crate::entity_tag::Condition;
 use crate::problem::Problem;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, RawPathParams};
@@ -156,22 +157,12 @@ pub(crate) fn is_id(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The version that a change is about (RFC 9110 section 13.1.1). None if it is about any.
-pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-    let mut values = headers.get_all(IF_MATCH).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return match headers.contains_key(IF_MATCH) {
-            true => Err(Problem::precondition_failed()),
-            false => Ok(None),
-        };
-    };
-    let value = value.to_str().unwrap_or_default().trim();
-    if value == "*" {
-        return Ok(None);
-    }
-    let version = value.strip_prefix("\"v").and_then(|rest| rest.strip_suffix('"'));
+/// The versions that a change is about (RFC 9110 section 13.1.1). None if it is about any.
+pub(crate) fn if_match(headers: &HeaderMap) -> Option<Vec<u64>> {
+    let condition = Condition::of(headers, IF_MATCH)?;
     // What we never gave is no version of anything.
-    version.and_then(|version| version.parse().ok()).map(Some).ok_or_else(Problem::precondition_failed)
+    let version = |tag: &str| tag.strip_prefix("\"v")?.strip_suffix('"')?.parse().ok();
+    condition.strong_tags().map(|tags| tags.filter_map(version).collect())
 }
 
 /// The answer, with the version that it tells.

@@ -277,8 +277,8 @@ pub(crate) async fn delete(
     OfStream(id): OfStream,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let expected = if_match(&headers)?;
-    admin.transmitter.remove_stream(&id, expected).await.map_err(|error| match error {
+    let expected = if_match(&headers);
+    admin.transmitter.remove_stream(&id, expected.as_deref()).await.map_err(|error| match error {
         ManageError::Declared(name) => Problem::conflict(format!(
             "the stream is declared as {name:?} in the configuration: take it out of the file and restart the server, \
              then it can be deleted"
@@ -323,8 +323,8 @@ pub(crate) async fn set_status(
         let problem = format!("must not be longer than {chars_max} characters");
         return Err(Invalid::new("reason", RULE, problem).into());
     }
-    let expected = if_match(&headers)?;
-    admin.transmitter.hold_stream_if(&id, expected, status, reason).await?;
+    let expected = if_match(&headers);
+    admin.transmitter.hold_stream_if(&id, expected.as_deref(), status, reason).await?;
     admin.tell_stream(&id).await
 }
 

@@ -167,7 +167,7 @@ impl Clients {
                 if let Some(attempt) = attempt {
                     attempt.succeeded();
                 }
-                client.count_token_request(now)?;
+                client.count_token_request(self.ports.clock.elapsed())?;
                 Ok(Arc::clone(client))
             }
             None => {
@@ -202,7 +202,7 @@ impl Clients {
 
 impl Client {
     /// Counts a request for a token in which it has shown who it is.
-    pub(super) fn count_token_request(&self, now: Timestamp) -> Result<(), TokenError> {
+    pub(super) fn count_token_request(&self, now: Duration) -> Result<(), TokenError> {
         self.buckets.tokens.take(1, now).map_err(TokenError::TooOften)
     }
 }

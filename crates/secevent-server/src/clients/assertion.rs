@@ -112,9 +112,9 @@ impl Clients {
                 Judgement::Open(TokenError::Unavailable(unavailable.retry_after))
             }
         })?;
-        let now = self.now();
-        client.count_token_request(now).map_err(Judgement::Open)?;
-        let forget = (self.transmitter.expiry_now(), self.ports.clock.elapsed());
+        let elapsed = self.ports.clock.elapsed();
+        client.count_token_request(elapsed).map_err(Judgement::Open)?;
+        let forget = (self.transmitter.expiry_now(), elapsed);
         match self.assertions.is_first(&*self.ports.store, id, &claims.jti, claims.exp, forget).await {
             Ok(true) => Ok(()),
             Ok(false) => {

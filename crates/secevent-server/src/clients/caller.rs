@@ -13,12 +13,14 @@ use serde::Deserialize;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// A client whose token was checked, just now: it is good, and the client is not switched off.
 #[derive(Clone)]
 pub(crate) struct Registered {
     client: Arc<Client>,
-    at: Timestamp,
+    /// When, in monotonic time.
+    at: Duration,
 }
 
 /// What a good token says.
@@ -112,7 +114,7 @@ impl Clients {
                 said
             }
         };
-        self.caller(&said, now).ok_or_else(|| self.refused_token())
+        self.caller(&said).ok_or_else(|| self.refused_token())
     }
 
     /// Counts a token that is not valid. No one can guess a signature, so nobody is slowed down for it.
@@ -123,7 +125,7 @@ impl Clients {
 
     /// A client that is gone or switched off is refused at once, and does no more than it may now, whatever its token
     /// says.
-    fn caller(&self, said: &Said, at: Timestamp) -> Option<Caller> {
+    fn caller(&self, said: &Said) -> Option<Caller> {
         let client = self.find(&said.client)?;
         let current = match said.generation {
             Some(generation) => generation == client.generation,
@@ -135,6 +137,7 @@ impl Clients {
         if let (None, Some(made_at)) = (said.generation, said.made_at) {
             client.newest_token.fetch_max(made_at.as_micros(), Ordering::SeqCst);
         }
+        let at = self.ports.clock.elapsed();
         Some(Caller::registered(Registered { client, at }, said.scopes.clone()))
     }
 

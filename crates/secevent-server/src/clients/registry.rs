@@ -6,6 +6,7 @@ use super::limits::{Buckets, Limits};
 use super::secret::{self, KeptSecret};
 use super::settings::{ClientConfig, ClientSettings, Rights};
 use super::{Clients, ClientsError};
+use crate::entity_tag::Condition;
 use bytes::Bytes;
 use secevent::{Invalid, Timestamp};
 use secevent_ssf::Endpoint;
@@ -197,7 +198,7 @@ impl Clients {
         &self,
         id: &str,
         settings: ClientSettings,
-        seen: Option<&str>,
+        seen: Option<Condition>,
     ) -> Result<Changed, NotChanged> {
         let rights = self.rights(id, &settings, Some(&self.issuers()))?;
         let _alone = self.changing.lock().await;
@@ -273,7 +274,7 @@ impl Clients {
     }
 
     /// Deletes a client, and its streams with it.
-    pub(crate) async fn delete(&self, id: &str, seen: Option<&str>) -> Result<(), NotChanged> {
+    pub(crate) async fn delete(&self, id: &str, seen: Option<Condition>) -> Result<(), NotChanged> {
         let _alone = self.changing.lock().await;
         let (client, stored) = self.to_be_changed(id, seen)?;
         let before = self.told(&client);
@@ -420,12 +421,15 @@ impl Clients {
     }
 
     /// A client that is made at run time, as the operator saw it last.
-    fn to_be_changed(&self, id: &str, seen: Option<&str>) -> Result<(Arc<Client>, StoredAs), NotChanged> {
+    fn to_be_changed(
+        &self,
+        id: &str,
+        seen: Option<Condition>,
+    ) -> Result<(Arc<Client>, StoredAs), NotChanged> {
         let client = self.find(id).ok_or(NotChanged::NoSuchClient)?;
         let stored = client.stored.ok_or(NotChanged::Declared)?;
         let now = client.etag(self.is_enabled(id));
-        let same = |seen: &str| seen == "*" || seen.split(',').any(|one| one.trim() == now);
-        if seen.is_some_and(|seen| !same(seen)) {
+        if seen.is_some_and(|seen| !seen.names_strongly(&now)) {
             return Err(NotChanged::Stale);
         }
         Ok((client, stored))

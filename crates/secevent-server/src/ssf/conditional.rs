@@ -1,5 +1,6 @@
 //! What anybody may keep, and ask whether it is still the same (RFC 9110 section 13.1.2).
 
+use crate::entity_tag::Condition;
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
@@ -13,7 +14,7 @@ pub(crate) fn unless_same(asked: &HeaderMap, json: impl Into<Bytes>) -> Response
     let json = json.into();
     let digest = digest(&SHA256, &json);
     let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest.as_ref()[..16]));
-    let same = asked.get_all(IF_NONE_MATCH).iter().any(|value| names(value, &tag));
+    let same = Condition::of(asked, IF_NONE_MATCH).is_some_and(|condition| condition.names_weakly(&tag));
     let mut response = super::metadata::public(json);
     if same {
         let headers = std::mem::take(response.headers_mut());
@@ -25,10 +26,4 @@ pub(crate) fn unless_same(asked: &HeaderMap, json: impl Into<Bytes>) -> Response
     let tag = HeaderValue::from_str(&tag).expect("base64url between quotes");
     response.headers_mut().insert(ETAG, tag);
     response
-}
-
-/// Whether one of these tags is ours. A proxy that has compressed the document calls its tag weak.
-fn names(value: &HeaderValue, tag: &str) -> bool {
-    let named = |one: &str| one.trim() == "*" || one.trim().trim_start_matches("W/") == tag;
-    value.to_str().is_ok_and(|value| value.split(',').any(named))
 }

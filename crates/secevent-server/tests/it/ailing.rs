@@ -147,6 +147,10 @@ impl Recovery for Ailing {
         self.or(|| self.store.dead(stream, after, limit))
     }
 
+    fn dead_control(&self, stream: StreamNumber, limit: usize) -> Answer<'_, Vec<Dead>> {
+        self.or(|| self.store.dead_control(stream, limit))
+    }
+
     fn dead_at(&self, place: Place) -> Answer<'_, Option<Dead>> {
         self.store.dead_at(place)
     }

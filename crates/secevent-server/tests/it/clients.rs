@@ -167,9 +167,15 @@ async fn two_operators_do_not_undo_each_others_work() {
     let token = world.token_with("made", &secret).await;
     let changed = world.operator_if(Method::PUT, "/made", &seen, &settings).await;
     assert_eq!(changed.is_answer(200)["scopes"], json!(["ssf.read"]));
-    assert_ne!(changed.header("etag"), Some(seen.as_str()));
+    let now = changed.header("etag").unwrap().to_owned();
+    assert_ne!(now, seen);
     for (method, body) in [(Method::PUT, &settings), (Method::DELETE, &Value::Null)] {
         let answer = world.operator_if(method, "/made", &seen, body).await;
+        answer.is_problem(412, "precondition_failed");
+    }
+    // A weak tag names no version that may be changed (RFC 9110 section 13.1.1), and a broken one names nothing.
+    for tag in [format!("W/{now}"), format!("W/W/{now}"), now.trim_matches('"').to_owned()] {
+        let answer = world.operator_if(Method::PUT, "/made", &tag, &settings).await;
         answer.is_problem(412, "precondition_failed");
     }
     // The token is good, and does no more than the client may now.
@@ -506,6 +512,33 @@ async fn each_client_has_a_limit_of_its_own() {
     assert_eq!(statuses, [400, 400, 429]);
     world.later(5);
     world.post(&token, "/events", &event).await.is_answer(202);
+}
+
+/// How often somebody may ask is measured by time that passes, not by a clock that somebody sets.
+// finding: B6
+#[tokio::test]
+async fn a_clock_that_is_set_changes_no_limit() {
+    let limits = ClientLimits {
+        requests_per_second: Some(1),
+        requests_burst: Some(3),
+        tokens_per_second: Some(1),
+        tokens_burst: Some(2),
+        ..ClientLimits::default()
+    };
+    let world = World::with_clients(|config| config.clients.push(limited("limited", limits))).await;
+    let token = world.token("limited").await;
+    world.token("limited").await;
+    for _ in 0..3 {
+        world.get(&token, "/ssf/stream").await.is_answer(200);
+    }
+    for seconds in [60, -120, 60] {
+        world.set_clock_by(seconds);
+        is_too_often(&world.get(&token, "/ssf/stream").await, "1");
+        is_too_often(&world.ask_for_token(&basic("limited"), GRANT).await, "1");
+    }
+    world.later(1);
+    world.get(&token, "/ssf/stream").await.is_answer(200);
+    world.token("limited").await;
 }
 
 /// Whoever may not send is not read.

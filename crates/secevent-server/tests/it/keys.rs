@@ -38,7 +38,12 @@ async fn keys_are_kept_for_a_while_and_fetched_again_only_when_they_changed() {
         assert_eq!(same.header("etag"), Some(tag));
         assert_eq!(same.header("cache-control"), Some("public, max-age=300"));
     }
-    assert_eq!(jwks(&world, Some("\"other\"")).await.body, first.body);
+    // finding: B22
+    for other in
+        ["\"other\"", &format!("W/W/{tag}"), &format!("w/{tag}"), tag.trim_matches('"'), &format!("{tag}, x")]
+    {
+        assert_eq!(jwks(&world, Some(other)).await.body, first.body, "{other}");
+    }
 
     post(&world, "publish", json!({"issuer": ISSUER})).await.is_answer(201);
     let changed = jwks(&world, Some(tag)).await;

@@ -226,8 +226,22 @@ async fn a_replacement_takes_away_what_it_leaves_out() {
     assert_eq!(put(created.to_string()).await.is_answer(200), created, "as it was read");
     let replaced = put(json!({"stream_id": id(&created)}).to_string()).await;
     let replaced = replaced.is_answer(200);
-    // Who asks for nothing in particular gets what there is, as at a new stream.
+    // Who asks for nothing in particular gets what there is, as at a new stream: two streams with the same
+    // configuration carry the same events.
     assert_eq!(replaced["events_delivered"], created["events_supported"]);
+    let like = world.post(&token, STREAM, &json!({})).await.is_answer(201);
+    for member in ["events_delivered", "events_requested", "description", "format"] {
+        assert_eq!(replaced.get(member), like.get(member), "{member}");
+    }
+    assert_eq!(replaced["delivery"]["method"], like["delivery"]["method"]);
+    let path = format!("{STREAM}?stream_id={}", id(&like));
+    world.send(Method::DELETE, &token, &path, "").await.is_empty(204);
+    // Who asks for none gets none, and gets all again by taking that back.
+    let none = put(json!({"stream_id": id(&created), "events_requested": []}).to_string()).await;
+    let none = none.is_answer(200);
+    assert_eq!((&none["events_requested"], &none["events_delivered"]), (&json!([]), &json!([])));
+    let back = json!({"stream_id": id(&created), "events_requested": null}).to_string();
+    assert_eq!(world.send(Method::PATCH, &token, STREAM, back).await.is_answer(200), replaced);
     assert_eq!(replaced["delivery"]["method"], json!(POLL));
     assert!(replaced.get("description").is_none() && replaced.get("events_requested").is_none());
     put(";{ broken".to_owned()).await.is_problem(400, "invalid_request");

@@ -49,13 +49,17 @@ pub(crate) struct World {
     pub(crate) recipient: Arc<Recipient>,
 }
 
-/// In microseconds.
+/// In microseconds: how far it has come, and by how much it was set.
 #[derive(Debug)]
-struct ManualClock(AtomicI64);
+struct ManualClock(AtomicI64, AtomicI64);
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_micros(self.0.load(SeqCst))
+        Timestamp::from_micros(self.0.load(SeqCst) + self.1.load(SeqCst))
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_micros(self.0.load(SeqCst).cast_unsigned())
     }
 }
 
@@ -94,7 +98,7 @@ impl World {
         store: Arc<Ailing>,
         now_micros: i64,
     ) -> Self {
-        let clock = Arc::new(ManualClock(AtomicI64::new(now_micros)));
+        let clock = Arc::new(ManualClock(AtomicI64::new(now_micros), AtomicI64::new(0)));
         let issuer = |url: &str| IssuerConfig {
             algorithm: Algorithm::EdDsa,
             ..IssuerConfig::new(url.parse().unwrap())
@@ -161,6 +165,11 @@ impl World {
 
     pub(crate) fn later_by(&self, time: Duration) {
         self.clock.0.fetch_add(i64::try_from(time.as_micros()).unwrap(), SeqCst);
+    }
+
+    /// Somebody sets the clock. No time passes.
+    pub(crate) fn set_clock_by(&self, seconds: i64) {
+        self.clock.1.fetch_add(seconds * 1_000_000, SeqCst);
     }
 
     pub(crate) fn now(&self) -> i64 {

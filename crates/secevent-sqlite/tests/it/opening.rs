@@ -397,8 +397,8 @@ async fn a_store_of_version_5_is_read() {
     let settlements = vec![
         settlement(two, Queue::Regular, 1, Verdict::Acked),
         settlement(one, Queue::Regular, 1, Verdict::Acked),
-        settlement(one, Queue::Control, 3, Verdict::Superseded),
-        settlement(one, Queue::Regular, 4, Verdict::Superseded),
+        settlement(one, Queue::Control, 3, Verdict::Dropped(DropReason::Superseded)),
+        settlement(one, Queue::Regular, 4, Verdict::Dropped(DropReason::Superseded)),
         settlement(one, Queue::Again, 5, Verdict::Acked),
     ];
     store.settle(settlements).await.unwrap();

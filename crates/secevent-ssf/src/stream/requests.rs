@@ -140,15 +140,16 @@ impl UpdateStream {
     }
 }
 
-/// A receiver's request to replace all its properties of a stream: `PUT`. What is absent goes (SSF-112);
-/// `delivery` goes back to poll (E-09).
+/// A receiver's request to replace all its properties of a stream: `PUT`. What is absent goes (SSF-112), and the stream
+/// is then as if it had been created without it: `delivery` goes back to poll (E-09).
 #[derive(Clone, Debug)]
 pub struct ReplaceStream {
     /// Which stream.
     pub stream_id: StreamId,
     /// How the SETs shall reach the receiver.
     pub delivery: Option<DeliveryRequest>,
-    /// The event types that the receiver wants.
+    /// The event types that the receiver wants. None: all that it may have, as in a request to create a stream. An empty
+    /// list is a request for none.
     pub events_requested: Option<Vec<String>>,
     /// What the stream is for.
     pub description: Option<String>,

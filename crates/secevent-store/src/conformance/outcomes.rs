@@ -177,10 +177,10 @@ pub async fn what_is_superseded_is_not_dead(store: Arc<dyn Store>) {
     let places = record(&*store, vec![event(1, &[A]), event(1, &[A]), event(1, &[A]), event(900, &[])]).await;
     kill(&*store, &[regular(A, places[1])]).await;
     for place in &places[..2] {
-        settle(&*store, A, *place, Verdict::Superseded).await;
-        settle(&*store, A, *place, Verdict::Superseded).await;
+        settle(&*store, A, *place, Verdict::Dropped(DropReason::Superseded)).await;
+        settle(&*store, A, *place, Verdict::Dropped(DropReason::Superseded)).await;
     }
-    settle(&*store, B, places[2], Verdict::Superseded).await;
+    settle(&*store, B, places[2], Verdict::Dropped(DropReason::Superseded)).await;
     let counts = backlog(&*store, A).await;
     assert_eq!((counts.pending, counts.dead, counts.rejected, counts.dropped), (1, 0, 1, 1));
     let superseded = outcome(A, Some((Ending::Dropped(DropReason::Superseded), 500)), &[]);

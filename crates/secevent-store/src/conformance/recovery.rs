@@ -446,3 +446,46 @@ pub async fn what_is_delivered_again_is_not_announced(store: Arc<dyn Store>) {
     let seen: Vec<_> = observer.take().into_iter().map(|(delivery, _)| delivery.sequence).collect();
     assert_eq!(seen, next);
 }
+
+/// Those of control events lie together, however often they were delivered again, and whatever else is dead.
+pub async fn dead_control_events_are_found_together(store: Arc<dyn Store>) {
+    let control = |stream| NewEvent { owed: vec![owed(stream, Queue::Control, 3)], ..event(1, &[]) };
+    let events = vec![event(1, &[A]), control(A), control(B), control(A), event(1, &[A]), control(A)];
+    let places = record(&*store, events).await;
+    let at = |stream, event: usize| Place { stream, queue: Queue::Control, sequence: places[event] };
+    let found = async |stream, limit| {
+        let found = store.dead_control(stream, limit).await.expect("dead");
+        for dead in &found {
+            assert_eq!(store.dead_at(dead.delivery.place()).await, Ok(Some(dead.clone())));
+        }
+        found.iter().map(|dead| dead.delivery.place()).collect::<Vec<_>>()
+    };
+    assert_eq!(found(A, 10).await, [], "nothing is dead");
+    let all = [regular(A, places[0]), at(A, 1), at(B, 2), at(A, 3), regular(A, places[4])];
+    kill(&*store, &all).await;
+    assert_eq!(found(A, 10).await, [at(A, 1), at(A, 3)], "oldest first");
+    assert_eq!(found(A, 1).await, [at(A, 1)]);
+    assert_eq!(found(A, 0).await, []);
+    assert_eq!(found(B, 10).await, [at(B, 2)]);
+    assert_eq!(found(C, 10).await, []);
+
+    let again = [regular(A, places[0]), at(A, 3)];
+    assert_eq!(store.redrive(again.to_vec()).await, Ok(2));
+    assert_eq!(found(A, 10).await, [at(A, 1)], "it is owed again");
+    let before = only(store.deliveries(A, places[3]).await);
+    kill(&*store, &[again_of(A, places[0])]).await;
+    settle_at(&*store, again_of(A, places[3]), Verdict::Rejected("no".to_owned())).await;
+    assert_eq!(found(A, 10).await, [at(A, 1), at(A, 3)], "it died again");
+    let dead = store.dead_at(at(A, 3)).await.expect("dead").expect("it is there");
+    assert_eq!(dead.delivery, Delivery { queue: Queue::Control, ..before });
+    assert!(
+        store.dead_at(again_of(A, places[0])).await.expect("dead").is_some(),
+        "others stay where they died"
+    );
+    assert_eq!(backlog(&*store, A).await.dead, 4);
+
+    settle_at(&*store, at(A, 1), Verdict::Dropped(DropReason::Superseded)).await;
+    settle_at(&*store, at(A, 3), Verdict::Dropped(DropReason::Superseded)).await;
+    assert_eq!(found(A, 10).await, []);
+    assert_eq!(backlog(&*store, A).await.dead, 2);
+}

@@ -254,9 +254,10 @@ async fn an_operator_deletes_a_stream_with_what_is_pending_for_it() {
         world.emit(&format!("e{number}"), &format!("user{number}")).await;
     }
     let version = figures(&world, &id).await.version;
-    let remove = async |expected| world.transmitter.remove_stream(&id, expected).await;
-    assert_eq!(remove(Some(version + 1)).await, Err(ManageError::Changed));
-    assert_eq!(remove(Some(version)).await, Ok(()));
+    let remove = async |expected: Option<&[u64]>| world.transmitter.remove_stream(&id, expected).await;
+    assert_eq!(remove(Some(&[version + 1])).await, Err(ManageError::Changed));
+    assert_eq!(remove(Some(&[])).await, Err(ManageError::Changed));
+    assert_eq!(remove(Some(&[version + 1, version])).await, Ok(()));
     assert_eq!(remove(None).await, Err(ManageError::NoSuchStream));
     assert_eq!((world.store.backlog_of(1).await.pending, world.store.backlog_of(1).await.dropped), (0, 5));
     assert_eq!(world.transmitter.read_stream(ISSUER, "rp", &id), Err(ManageError::NoSuchStream));

@@ -382,7 +382,8 @@ async fn a_replay_goes_beside_what_is_new() {
 // finding: C7
 #[tokio::test(start_paused = true)]
 async fn what_a_newer_status_has_replaced_is_not_dead() {
-    let world = World::new().await;
+    // One answer takes its time. Without it the stream would be paused after days, and that status replaces another.
+    let world = World::with(|config| config.push_timeout = Duration::from_secs(300)).await;
     let id = world.push_stream().await;
     let refuse_control =
         |push: &crate::network::Push| match push.claims["events"].to_string().contains("/ssf/") {
@@ -431,7 +432,9 @@ async fn what_a_newer_status_has_replaced_is_not_dead() {
     assert_eq!(dead().await.len(), 1, "\"second\" is replaced");
     tokio::time::sleep(Duration::from_secs(60)).await;
     world.verify(&id, "fourth").await;
+    let asked = world.now();
     world.store.all_settled().await;
+    assert_eq!(world.now(), asked.plus(Duration::from_secs(40)), "\"third\" was refused");
     let left = dead().await;
     assert_eq!(left.iter().map(|one| &one.jti).collect::<Vec<_>>(), [&newer[0].jti]);
 }
@@ -538,4 +541,36 @@ async fn a_letter_tells_its_attempts_and_ends_when_a_replay_delivers() {
     let delivered = story.deliveries.iter().find(|one| one.stream.as_ref() == Some(&pushed)).unwrap();
     assert!(matches!(delivered.state, DeliveryState::Delivered { .. }), "{delivered:?}");
     assert_eq!((delivered.attempts, delivered.last_attempts.len()), (Some(4), 4));
+}
+
+/// Whoever asks for a verification does not make the server read what else is dead.
+// finding: B8
+#[tokio::test(start_paused = true)]
+async fn a_verification_reads_few_dead_letters() {
+    let names: Vec<String> = (0..600).map(|number| format!("e{number}")).collect();
+    let (world, id) = with_dead(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    // Half of them are dead for the second time, and with them what the stream said about itself.
+    world.network.answer(|_| Reply::Refuse("invalid_request"));
+    world.transmitter.hold_stream(&id, Status::Paused, None).await.unwrap();
+    world.transmitter.hold_stream(&id, Status::Enabled, None).await.unwrap();
+    world.store.all_settled().await;
+    let dead = world.transmitter.dead_letters(Some(&id), None, 300).await.unwrap();
+    let jtis: Vec<String> = dead.into_iter().map(|one| one.jti).collect();
+    assert_eq!(world.transmitter.redrive(&id, Some(&jtis)).await, redriven(300));
+    world.store.all_settled().await;
+    assert_eq!(world.store.backlog_of(1).await.dead, 601);
+    for state in ["first", "second", "third"] {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let before = world.store.dead_read.load(SeqCst);
+        world.verify(&id, state).await;
+        let read = world.store.dead_read.load(SeqCst) - before;
+        assert!(read <= 2, "{read} dead letters were read");
+        world.store.all_settled().await;
+    }
+    let backlog = world.store.backlog_of(1).await;
+    assert_eq!(backlog.dead, 602, "the status and the last verification are dead");
+    // A newer status ends the one that was delivered again and died again.
+    world.transmitter.hold_stream(&id, Status::Paused, None).await.unwrap();
+    world.store.all_settled().await;
+    assert_eq!(world.store.backlog_of(1).await.dead, 602);
 }

@@ -3,8 +3,8 @@
 use crate::network::{ACCEPT, Push, Reply};
 use crate::world::{ISSUER, STREAM_UPDATED, World, claims_of};
 use secevent_ssf::{Status, StreamId, Tolerance, UpdateStatus};
-use secevent_store::Queue;
-use secevent_transmitter::{ManageError, Overflow};
+use secevent_store::{DropReason, Queue};
+use secevent_transmitter::{DeliveryState, ManageError, Overflow};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -354,5 +354,38 @@ async fn what_is_committed_after_a_stream_has_ended_is_dropped_without_a_restart
         world.store.settled(1).await;
         assert_eq!(world.store.backlog_of(1).await.dropped, 1);
         assert_eq!(world.network.pushes().len(), before);
+    }
+}
+
+/// SEM-7: nothing goes after the status that tells of a pause or an end. What waited ends for the reason that is true.
+// finding: C7
+#[tokio::test(start_paused = true)]
+async fn what_is_not_sent_any_more_ends_for_its_own_reason() {
+    for (status, reason) in [(Status::Paused, DropReason::Paused), (Status::Disabled, DropReason::Disabled)] {
+        let world = World::new().await;
+        let id = world.push_stream().await;
+        let before = world.network.pushes().len();
+        world.network.answer(|_| Reply::Unreachable);
+        world.verify(&id, "waits").await;
+        world.network.sent(before + 1).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let verification = world.network.pushes()[before].jti().to_owned();
+        hold(&world, &id, status).await;
+        let told = |push: &Push| status_told(push).is_some_and(|told| told["status"] == status.as_str());
+        while !world.network.pushes().iter().any(told) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let pushes = world.network.pushes();
+        let stale = pushes.iter().find(|push| told(push)).unwrap().jti().to_owned();
+        hold(&world, &id, Status::Enabled).await;
+        world.network.answer(|_| ACCEPT);
+        world.store.all_settled().await;
+        for (jti, expected) in [(verification, reason), (stale, DropReason::Superseded)] {
+            let story = world.transmitter.story(&jti).await.unwrap().unwrap();
+            let DeliveryState::Dropped { reason, .. } = story.deliveries[0].state else {
+                panic!("{:?}", story.deliveries[0])
+            };
+            assert_eq!(reason, expected, "{status}");
+        }
     }
 }

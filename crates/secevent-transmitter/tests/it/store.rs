@@ -32,6 +32,8 @@ pub(crate) struct TestStore {
     /// How often the store was asked for what counts of subjects.
     pub(crate) standings_asked: AtomicUsize,
     pub(crate) unsettled_asked: AtomicUsize,
+    /// How many dead letters were read.
+    pub(crate) dead_read: AtomicUsize,
     /// Pages of regular events are read at once, but arrive only when this is unset.
     pub(crate) pages_held: watch::Sender<bool>,
     /// How many of them were asked for.
@@ -61,7 +63,7 @@ pub(crate) enum Verb {
     Acked,
     Rejected,
     Abandoned,
-    Superseded,
+    Dropped,
     Retry,
 }
 
@@ -89,6 +91,7 @@ impl TestStore {
             puts: AtomicUsize::default(),
             standings_asked: AtomicUsize::default(),
             unsettled_asked: AtomicUsize::default(),
+            dead_read: AtomicUsize::default(),
             pages_held: watch::Sender::new(false),
             pages_asked: watch::Sender::new(0),
             deliveries_held: watch::Sender::new(false),
@@ -142,6 +145,22 @@ impl TestStore {
             }
         };
         assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "something is never settled");
+    }
+
+    /// Has dead letters arrive late, and counts them.
+    fn dead_read<'a>(
+        &'a self,
+        read: BoxFuture<'a, Result<Vec<Dead>, StoreError>>,
+    ) -> BoxFuture<'a, Result<Vec<Dead>, StoreError>> {
+        Box::pin(async move {
+            // A real store takes a while, in which receivers answer.
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            let dead = read.await?;
+            self.dead_read.fetch_add(dead.len(), SeqCst);
+            Ok(dead)
+        })
     }
 
     fn unless<'a, T: 'a>(
@@ -221,7 +240,7 @@ impl Outbox for TestStore {
                     Verdict::Acked => Verb::Acked,
                     Verdict::Rejected(_) => Verb::Rejected,
                     Verdict::Abandoned(_) => Verb::Abandoned,
-                    Verdict::Superseded => Verb::Superseded,
+                    Verdict::Dropped(_) => Verb::Dropped,
                     Verdict::Retry { .. } => Verb::Retry,
                 };
                 *settled.entry(verb).or_default() += 1;
@@ -268,13 +287,15 @@ impl Recovery for TestStore {
         after: Option<Place>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Dead>, StoreError>> {
-        Box::pin(async move {
-            // A real store takes a while, in which receivers answer.
-            for _ in 0..20 {
-                tokio::task::yield_now().await;
-            }
-            self.inner.dead(stream, after, limit).await
-        })
+        self.dead_read(self.inner.dead(stream, after, limit))
+    }
+
+    fn dead_control(
+        &self,
+        stream: StreamNumber,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Dead>, StoreError>> {
+        self.dead_read(self.inner.dead_control(stream, limit))
     }
 
     fn dead_at(&self, place: Place) -> BoxFuture<'_, Result<Option<Dead>, StoreError>> {

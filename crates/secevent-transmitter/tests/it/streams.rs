@@ -3,8 +3,8 @@
 use crate::network::{ACCEPT, Reply};
 use crate::store::Verb;
 use crate::world::{ISSUER, SESSION_REVOKED, World, client};
-use secevent_ssf::{CreateStream, Status, Tolerance, UpdateStatus, UpdateStream};
-use secevent_transmitter::{ManageError, ReplayRequest};
+use secevent_ssf::{CreateStream, ReplaceStream, Status, Tolerance, UpdateStatus, UpdateStream};
+use secevent_transmitter::{ManageError, RecoverError, ReplayRequest};
 use serde_json::json;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -206,4 +206,41 @@ async fn changes_of_a_stream_wait_for_each_other() {
     let replay = world.transmitter.start_replay(&id, &replay);
     let (one, other, held, replayed) = tokio::join!(change("paused"), change("enabled"), hold, replay);
     assert!(one.is_ok() && other.is_ok() && held.is_ok() && replayed.is_ok(), "{one:?} {other:?} {held:?}");
+}
+
+/// Of two who delete a stream at once, and of those who change it at that moment, the later ones find no stream: that is
+/// what they would find a moment later too.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_being_deleted_is_gone_for_all_others() {
+    let world = World::new().await;
+    let id = world.push_stream().await;
+    let delete = || world.transmitter.delete_stream(ISSUER, "rp", &id);
+    let status = UpdateStatus::read(
+        json!({"stream_id": id.as_str(), "status": "paused"}).to_string().as_bytes(),
+        Tolerance::NONE,
+    );
+    let patch = json!({"stream_id": id.as_str(), "description": "new"}).to_string();
+    let (patch, put) = (
+        UpdateStream::read(patch.as_bytes(), Tolerance::NONE).unwrap(),
+        ReplaceStream::read(patch.as_bytes(), Tolerance::NONE).unwrap(),
+    );
+    let replay = ReplayRequest { fresh_jti: true, ..ReplayRequest::default() };
+    let version = world.transmitter.stream_figures(&id).await.unwrap().unwrap().version;
+    let answers = tokio::join!(
+        delete(),
+        delete(),
+        world.transmitter.update_stream(ISSUER, "rp", patch),
+        world.transmitter.replace_stream(ISSUER, "rp", put),
+        world.transmitter.set_stream_status(ISSUER, "rp", status.unwrap()),
+        world.transmitter.hold_stream(&id, Status::Paused, None),
+        world.transmitter.remove_stream(&id, Some(std::slice::from_ref(&version))),
+        world.transmitter.start_replay(&id, &replay),
+    );
+    let gone = ManageError::NoSuchStream;
+    assert_eq!((answers.0, answers.1), (Ok(()), Err(gone.clone())));
+    assert_eq!(answers.2.unwrap_err(), gone, "PATCH");
+    assert_eq!(answers.3.unwrap_err(), gone, "PUT");
+    assert_eq!(answers.4.unwrap_err(), gone, "status");
+    assert_eq!((answers.5, answers.6), (Err(gone.clone()), Err(gone)), "an operator");
+    assert_eq!(answers.7.unwrap_err(), RecoverError::NoSuchStream);
 }
