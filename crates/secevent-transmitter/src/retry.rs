@@ -327,11 +327,13 @@ mod tests {
         let busy = classify(&answer(503, None, String::new()), Sent::default());
         let body = r#"{"err":"no","description":"because"}"#;
         let refused = classify(&answer(401, None, body.to_owned()), Sent::default());
-        let details = [busy, refused].map(|outcome| match outcome {
+        let page = classify(&answer(200, Some("text/html"), "<p>".to_owned()), Sent::default());
+        let details = [busy, refused, page].map(|outcome| match outcome {
             Outcome::Trouble(trouble) => trouble.detail,
             other => panic!("{other:?}"),
         });
-        assert_eq!(details, ["503 Service Unavailable", "401 Unauthorized, no: because"]);
+        let all = ["503 Service Unavailable", "401 Unauthorized, no: because", "200 OK with a page of HTML"];
+        assert_eq!(details, all);
     }
 
     // finding: B11
