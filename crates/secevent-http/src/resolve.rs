@@ -27,7 +27,7 @@ pub trait Resolve: Send + Sync {
 /// The resolver of the operating system: its hosts file, its name servers, its order of addresses.
 ///
 /// At most 32 look-ups run at once, at most 4 of them for names of one client. One that takes longer than half a second
-/// makes room for others and is counted apart: 128 of those run at most. A name that does not resolve delays other names
+/// makes room for others and is counted apart: 64 of those run at most. A name that does not resolve delays other names
 /// by that half second, until so many do not resolve.
 #[derive(Clone, Debug)]
 pub struct SystemResolver {
@@ -136,8 +136,9 @@ const LOOKUPS_MAX: usize = 32;
 const LOOKUPS_PER_CLIENT_MAX: usize = 4;
 /// A look-up that takes longer is slow. Name servers answer within a fraction of this, or not at all.
 const SLOW_AFTER: Duration = Duration::from_millis(500);
-/// How many slow look-ups run beside the others: those of 32 clients. Each costs a thread that does nothing.
-const SLOW_LOOKUPS_MAX: usize = 128;
+/// How many slow look-ups run beside the others: those of 16 clients. Each costs a thread that does nothing, and a file
+/// descriptor.
+const SLOW_LOOKUPS_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -197,7 +198,7 @@ mod tests {
         };
         let began = Instant::now();
         let quick = async || lookups.run(Some("quick"), async { Ok(1) }).await.unwrap();
-        for count in 1..=4 {
+        for count in 1..=2 {
             for client in 0..8 * LOOKUPS_PER_CLIENT_MAX {
                 drop(dead(8 * count + client / LOOKUPS_PER_CLIENT_MAX));
             }
