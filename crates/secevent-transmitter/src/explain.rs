@@ -397,7 +397,7 @@ impl Transmitter {
 }
 
 /// Whether events of this type are about a stream itself, and go to that one alone.
-fn is_control(uri: &str) -> bool {
+pub(crate) fn is_control(uri: &str) -> bool {
     matches!(uri, StreamUpdated::URI | Verification::URI)
 }
 
