@@ -24,7 +24,7 @@ use url::Url;
 /// Which server is meant.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Which server")]
-pub(crate) struct Which {
+struct Which {
     /// The server's configuration file, which names its store. Without this flag, secevent.toml if it is there
     #[arg(long, value_name = "FILE", env = "SECEVENT_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
@@ -51,7 +51,7 @@ pub(crate) struct Common {
 impl Common {
     /// Runs a command against the server that is meant.
     pub(crate) fn run(&self, command: impl AsyncFnOnce(Server) -> Result<(), Failure>) -> ExitCode {
-        run(&self.which, self.json, command)
+        on_loop(self.json, async { command(self.which.find()?).await })
     }
 
     /// Whether the server may be on another machine, whose files have other names.
@@ -83,15 +83,6 @@ pub(crate) struct Server {
     store: Option<PathBuf>,
     /// Whether the token was found there too.
     is_local: bool,
-}
-
-/// Runs a command against the server that is meant.
-pub(crate) fn run(
-    which: &Which,
-    json: bool,
-    command: impl AsyncFnOnce(Server) -> Result<(), Failure>,
-) -> ExitCode {
-    on_loop(json, async { command(which.find()?).await })
 }
 
 impl Which {
@@ -375,6 +366,14 @@ fn nobody_there(database: &Path) -> Failure {
 /// The text of a member of an answer.
 pub(crate) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or("-")
+}
+
+/// What to call the stream of an answer, of somebody who called it so.
+pub(crate) fn called(typed: &str, answer: &Value) -> String {
+    match text(answer, "stream_id") {
+        id if id == typed => id.to_owned(),
+        id => format!("{typed} ({id})"),
+    }
 }
 
 /// The number in a member of an answer.

@@ -1,7 +1,7 @@
 //! `secevent dead`: what receivers refused and what was given up, and what becomes of it.
 
 use crate::admin::names::Names;
-use crate::admin::{self, EXIT_CODES, Server, WHICH, Which, many, number, text};
+use crate::admin::{Common, EXIT_CODES, Server, WHICH, many, number, text};
 use crate::confirm::Confirm;
 use crate::explain::attempts;
 use crate::output::{BOLD, Failure, message, note, pretty, print, print_json, table};
@@ -10,6 +10,11 @@ use http::Method;
 use secevent::{Definition, Vocabulary};
 use serde_json::{Value, json};
 use std::process::ExitCode;
+
+/// What `deleted` means, for the help of commands.
+const DELETED: &str = "\
+Dead letters outlive their stream until they are old (delivery.dead_kept_seconds). Those of all deleted
+streams are named with `deleted` in the place of the stream.";
 
 /// The subcommands of `secevent dead`. What each is for stands with its arguments.
 #[derive(Debug, Subcommand)]
@@ -27,15 +32,18 @@ Examples:
   secevent dead list
   secevent dead list --stream 0f3c… --limit 1000 --json
 
-Whom they are about is not shown: see `secevent dead show --claims`.
+Whom they are about is not shown: see `secevent dead show --claims`. ATTEMPTS counts all, those before
+a SET was delivered again included.
+
+{DELETED}
 
 JSON: {{dead: [{{jti, stream_id, event_id, event_type, cause, reason, accepted_at, died_at,
 attempts}}], next?}}.
 {WHICH}
 {EXIT_CODES}"))]
 pub(crate) struct List {
-    /// Of this stream only
-    #[arg(long, value_name = "ID")]
+    /// Of this stream only, as `secevent streams` names it; `deleted` for streams that are deleted
+    #[arg(long, value_name = "STREAM")]
     stream: Option<String>,
     /// How many to show
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
@@ -43,11 +51,8 @@ pub(crate) struct List {
     /// Go on behind an earlier answer: its `next`
     #[arg(long, value_name = "NEXT")]
     after: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    which: Which,
+    common: Common,
 }
 
 /// Show one dead letter.
@@ -57,25 +62,25 @@ Examples:
   secevent dead show 0f3c… oqrrC0Bh…
   secevent dead show --claims 0f3c… oqrrC0Bh…
 
-The attempts are the last eight, those before it was delivered again included.
+The attempts listed are the last eight, those before it was delivered again included; their number
+counts all. The claims of a deleted stream's dead letter are not known any more.
+
+{DELETED}
 
 JSON: {{jti, stream_id, event_id, event_type, cause, reason, accepted_at, died_at, attempts,
 last_attempts: [{{at, result, status, elapsed_ms}}], newer, claims?}}.
 {WHICH}
 {EXIT_CODES}"))]
 pub(crate) struct Show {
-    /// The stream, as `secevent streams` names it
+    /// The stream, as `secevent streams` names it, or `deleted`
     stream: String,
     /// The `jti` of the SET
     jti: String,
     /// Show the claims too: they tell whom the event is about
     #[arg(long)]
     claims: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    which: Which,
+    common: Common,
 }
 
 /// Deliver dead letters again, as the same SETs.
@@ -103,6 +108,9 @@ pub(crate) struct Redrive {
 Examples:
   secevent dead discard 0f3c… oqrrC0Bh…
   secevent dead discard 0f3c… --all --yes
+  secevent dead discard deleted --all --yes
+
+{DELETED}
 
 JSON: {{discarded}}.
 {WHICH}
@@ -124,23 +132,18 @@ struct These {
     /// All dead letters of the stream
     #[arg(long)]
     all: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    which: Which,
+    common: Common,
 }
 
 /// Runs one subcommand.
 pub(crate) fn run(command: &Command) -> ExitCode {
     match command {
-        Command::List(args) => admin::run(&args.which, args.json, async |server| list(args, &server).await),
-        Command::Show(args) => admin::run(&args.which, args.json, async |server| show(args, &server).await),
-        Command::Redrive(Redrive { these }) => {
-            admin::run(&these.which, these.json, async |server| redrive(these, &server).await)
-        }
+        Command::List(args) => args.common.run(async |server| list(args, &server).await),
+        Command::Show(args) => args.common.run(async |server| show(args, &server).await),
+        Command::Redrive(Redrive { these }) => these.common.run(async |server| redrive(these, &server).await),
         Command::Discard(Discard { these, confirm }) => {
-            admin::run(&these.which, these.json, async |server| discard(these, confirm, &server).await)
+            these.common.run(async |server| discard(these, confirm, &server).await)
         }
     }
 }
@@ -149,7 +152,7 @@ async fn list(args: &List, server: &Server) -> Result<(), Failure> {
     let filters = [("stream", args.stream.as_deref())];
     let wanted = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let mut dead = server.list("dead", "dead", &filters, args.after.as_deref(), wanted).await?;
-    if args.json {
+    if args.common.json {
         return dead.print_json("dead");
     }
     if dead.found.is_empty() {
@@ -161,7 +164,8 @@ async fn list(args: &List, server: &Server) -> Result<(), Failure> {
         let attempts = number(dead, "attempts").to_string();
         let of = |name| text(dead, name).to_owned();
         let kind = short(text(dead, "event_type")).to_owned();
-        vec![of("jti"), of("stream_id"), kind, of("cause"), attempts, of("died_at"), of("reason")]
+        let stream = stream_of(dead);
+        vec![of("jti"), stream, kind, of("cause"), attempts, of("died_at"), of("reason")]
     };
     let rows: Vec<Vec<String>> = dead.found.iter().map(row).collect();
     print(&table(&["JTI", "STREAM", "TYPE", "CAUSE", "ATTEMPTS", "DIED", "REASON"], &rows))?;
@@ -172,7 +176,7 @@ async fn list(args: &List, server: &Server) -> Result<(), Failure> {
 async fn show(args: &Show, server: &Server) -> Result<(), Failure> {
     let mut dead = server.get(&["streams", &args.stream, "dead", &args.jti], &[]).await?;
     let claims = dead.as_object_mut().and_then(|members| members.shift_remove("claims"));
-    if args.json {
+    if args.common.json {
         if args.claims {
             dead["claims"] = claims.unwrap_or_default();
         }
@@ -181,7 +185,7 @@ async fn show(args: &Show, server: &Server) -> Result<(), Failure> {
     let mut shown = String::new();
     for (title, value) in [
         ("jti", text(&dead, "jti").to_owned()),
-        ("stream", text(&dead, "stream_id").to_owned()),
+        ("stream", stream_of(&dead)),
         ("event", text(&dead, "event_id").to_owned()),
         ("type", text(&dead, "event_type").to_owned()),
         ("cause", text(&dead, "cause").to_owned()),
@@ -217,7 +221,7 @@ async fn redrive(these: &These, server: &Server) -> Result<(), Failure> {
     }
     let told =
         server.send(Method::POST, &["streams", &these.stream, "dead", "redrive"], &these.body()).await?;
-    if these.json {
+    if these.common.json {
         return print_json(&told);
     }
     let count = number(&told, "redriven");
@@ -246,15 +250,24 @@ async fn redrive(these: &These, server: &Server) -> Result<(), Failure> {
 async fn discard(these: &These, confirm: &Confirm, server: &Server) -> Result<(), Failure> {
     let which = match these.jtis.len() {
         0 => "all dead letters".to_owned(),
-        many => admin::many(many as u64, "dead letter"),
+        count => many(count as u64, "dead letter"),
     };
-    confirm.ask(&format!("this discards {which} of the stream {}", these.stream))?;
+    let whose = match these.stream.as_str() {
+        "deleted" => "deleted streams".to_owned(),
+        stream => format!("the stream {stream}"),
+    };
+    confirm.ask(&format!("this discards {which} of {whose}"))?;
     let told =
         server.send(Method::POST, &["streams", &these.stream, "dead", "discard"], &these.body()).await?;
-    if these.json {
+    if these.common.json {
         return print_json(&told);
     }
-    print(&format!("{} forgotten\n", are(number(&told, "discarded"))))
+    print(&format!("{} discarded\n", are(number(&told, "discarded"))))
+}
+
+/// What to call the stream of a dead letter.
+fn stream_of(dead: &Value) -> String {
+    dead["stream_id"].as_str().unwrap_or("deleted").to_owned()
 }
 
 /// An event type in few characters.

@@ -2,7 +2,7 @@
 
 use crate::link::{ACCESS, Access, EXIT_CODES, Need};
 use crate::network::on_loop;
-use crate::output::{Failure, note, print, print_json, safe};
+use crate::output::{Failure, note, parse_time, print, print_json, safe};
 use crate::set::near_types;
 use crate::set::subject::parse;
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use clap::Args;
 use http::header::CONTENT_TYPE;
 use http::{Request, StatusCode};
 use secevent::json::problem;
-use secevent::{Subject, Vocabulary};
+use secevent::{Subject, Timestamp, Vocabulary};
 use secevent_receiver::ClientError;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -38,9 +38,9 @@ pub(crate) struct Emit {
     /// The event's data as JSON
     #[arg(long, value_name = "JSON", default_value = "{}")]
     data: String,
-    /// When it happened, in seconds since 1970
-    #[arg(long, value_name = "SECONDS")]
-    occurred_at: Option<i64>,
+    /// When it happened: as in 2026-01-31T12:00:00Z, or seconds since 1970
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    occurred_at: Option<Timestamp>,
     /// What ties it to other events of the same cause
     #[arg(long)]
     txn: Option<String>,
@@ -104,7 +104,7 @@ fn event(args: &Emit) -> Result<Value, Failure> {
     }
     let mut event = json!({ "type": args.kind, "subject": args.subject, "data": data });
     if let Some(at) = args.occurred_at {
-        event["occurred_at"] = at.into();
+        event["occurred_at"] = json!(at);
     }
     if let Some(txn) = &args.txn {
         event["txn"] = txn.as_str().into();

@@ -1,7 +1,7 @@
 //! `secevent explain`: to which streams an event goes, and why.
 
 use crate::admin::names::Names;
-use crate::admin::{self, EXIT_CODES, Server, WHICH, Which, many, text};
+use crate::admin::{Common, EXIT_CODES, Server, WHICH, many, number, text};
 use crate::input;
 use crate::output::{BOLD, Failure, print, print_json, safe, table};
 use crate::set::subject::parse_known;
@@ -23,13 +23,16 @@ Examples:
   secevent explain event.json --issuer https://events.example.com/tenant-a
   secevent explain --event oqrrC0Bh… --json
 
-With --event the state of a delivery is pending, delivered, rejected, abandoned or dropped (and why);
-the attempts shown are the last eight. They are kept as long as the event.
+With --event the state of a delivery is pending, delivered, rejected, abandoned or dropped, and REASON
+says why it is pending: which trouble, an earlier event about the same subject, and so on. WHEN is the
+time of the end, or of the next attempt. The attempts shown are the last eight. They are kept as long
+as the event. If several events have the txn, the newest 20 are shown, newest first.
 
 JSON: {{issuer, event_type, streams: [{{stream_id, client, goes, rule, reason}}]}}; with --event
 {{event_id, txn, event_type, issuer, accepted_at, deliveries: [{{stream_id, jti, state, attempts,
-last_attempts: [{{at, result, status, elapsed_ms}}], due_at, again, acked_at, dropped, dropped_at,
-dead, reason, died_at}}], elsewhere: [{{stream_id, client, goes, rule, reason}}]}}.
+last_attempts: [{{at, result, status, elapsed_ms}}], due_at, again, waits, acked_at, dropped, dropped_at,
+dead, reason, died_at}}], elsewhere: [{{stream_id, client, goes, rule, reason}}], count,
+others: [the same for each of the other events with this txn]}}.
 {WHICH}
 {EXIT_CODES}"))]
 pub(crate) struct Explain {
@@ -52,16 +55,13 @@ pub(crate) struct Explain {
     /// Whose event it is; needed where the server has several issuers
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    which: Which,
+    common: Common,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &Explain) -> ExitCode {
-    admin::run(&args.which, args.json, async |server| match &args.accepted {
+    args.common.run(async |server| match &args.accepted {
         Some(event) => tell_story(args, event, &server).await,
         None => explain(args, &server).await,
     })
@@ -73,7 +73,7 @@ async fn explain(args: &Explain, server: &Server) -> Result<(), Failure> {
         body["issuer"] = issuer.as_str().into();
     }
     let mut told = server.send(Method::POST, &["explain"], &body).await?;
-    if args.json {
+    if args.common.json {
         return print_json(&told);
     }
     Names::of(server).await.put_into(&mut told);
@@ -86,10 +86,25 @@ async fn explain(args: &Explain, server: &Server) -> Result<(), Failure> {
 
 async fn tell_story(args: &Explain, event: &str, server: &Server) -> Result<(), Failure> {
     let mut told = server.get(&["events", event], &[]).await?;
-    if args.json {
+    if args.common.json {
         return print_json(&told);
     }
     Names::of(server).await.put_into(&mut told);
+    let others = told["others"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut shown = story(&told);
+    for other in others {
+        shown += "\n";
+        shown += &story(other);
+    }
+    let (count, told_of) = (number(&told, "count"), others.len() as u64 + 1);
+    if told_of > 1 {
+        shown += &format!("\n{count} events have this txn");
+        shown += if count > told_of { ", the newest are shown\n" } else { "\n" };
+    }
+    print(&shown)
+}
+
+fn story(told: &Value) -> String {
     let mut shown = String::new();
     for (title, name) in [
         ("event", "event_id"),
@@ -98,14 +113,17 @@ async fn tell_story(args: &Explain, event: &str, server: &Server) -> Result<(), 
         ("issuer", "issuer"),
         ("accepted", "accepted_at"),
     ] {
-        shown += &format!("{BOLD}{title:9}{BOLD:#} {}\n", safe(text(&told, name)));
+        shown += &format!("{BOLD}{title:9}{BOLD:#} {}\n", safe(text(told, name)));
     }
     let row = |delivery: &Value| {
         let of = |name| text(delivery, name).to_owned();
         let attempts =
             delivery["attempts"].as_u64().map_or_else(|| "-".to_owned(), |attempts| attempts.to_string());
+        // Of what waits for no time, there is none to show.
+        let is_due = matches!(delivery["waits"].as_str(), Some("retry" | "suspended" | "ack"));
         let times = ["acked_at", "dropped_at", "died_at", "due_at"];
-        let when = times.into_iter().find(|time| !delivery[time].is_null()).map_or_else(String::new, of);
+        let known = times.into_iter().find(|time| !delivery[time].is_null() && (is_due || *time != "due_at"));
+        let when = known.map_or_else(|| "-".to_owned(), of);
         vec![of("stream_id"), of("state"), attempts, when, of("jti"), of("reason")]
     };
     let rows: Vec<Vec<String>> = told["deliveries"].as_array().into_iter().flatten().map(row).collect();
@@ -122,7 +140,7 @@ async fn tell_story(args: &Explain, event: &str, server: &Server) -> Result<(), 
     if !elsewhere.is_empty() {
         shown += "\nOther streams did not get it. What they would do with it now:\n";
     }
-    print(&(shown + &elsewhere))
+    shown + &elsewhere
 }
 
 /// The last attempts of deliveries, each with the name of its stream. Where there is one delivery, it has none.

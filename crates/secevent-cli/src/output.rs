@@ -176,8 +176,16 @@ const SHOWN_CHARS_MAX: usize = 4_000;
 
 /// Rows of text below their titles, as wide as they have to be. The last column ends where its text ends.
 pub(crate) fn table(titles: &[&str], rows: &[Vec<String>]) -> String {
-    let cell = |cell: &String| escape_message(cell, CELL_CHARS_MAX).to_string();
-    let shown: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(cell).collect()).collect();
+    let has_fractions: Vec<bool> = (0..titles.len())
+        .map(|column| rows.iter().any(|row| read_utc(&row[column]).is_some() && row[column].contains('.')))
+        .collect();
+    let cell = |(cell, fractions): (&String, &bool)| match read_utc(cell) {
+        // Times below each other are as long as each other.
+        Some(time) if *fractions => format!("{time:.3}"),
+        _ => escape_message(cell, CELL_CHARS_MAX).to_string(),
+    };
+    let shown: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().zip(&has_fractions).map(cell).collect()).collect();
     let width = |column: usize| {
         let cells = shown.iter().map(|row| row[column].chars().count());
         cells.chain([titles[column].len()]).max().unwrap_or(0)
@@ -193,6 +201,12 @@ pub(crate) fn table(titles: &[&str], rows: &[Vec<String>]) -> String {
         let _ = writeln!(text, "{}", line(&mut row.iter().map(String::as_str)));
     }
     text
+}
+
+/// The time that a text is, as servers write it.
+fn read_utc(text: &str) -> Option<jiff::Timestamp> {
+    let is_one = text.ends_with('Z') && text.as_bytes().get(10) == Some(&b'T');
+    text.parse().ok().filter(|_| is_one)
 }
 
 /// A remark beside the result.
@@ -280,8 +294,17 @@ pub(crate) fn utc(time: Timestamp) -> String {
 
 /// A time on the command line: RFC 3339, or seconds since 1970.
 pub(crate) fn parse_time(text: &str) -> Result<Timestamp, String> {
+    // 1973-03-03. A smaller number was meant as a span, which no time here is.
+    const SECONDS_MIN: i64 = 100_000_000;
     if let Ok(seconds) = text.parse::<i64>() {
-        return Ok(Timestamp::from_seconds(seconds));
+        return match seconds {
+            SECONDS_MIN.. => Ok(Timestamp::from_seconds(seconds)),
+            _ => Err(format!(
+                "{seconds} seconds since 1970 is before {}: use a time as in 2026-01-31T12:00:00Z, or the number of \
+                 seconds since 1970",
+                utc(Timestamp::from_seconds(SECONDS_MIN))
+            )),
+        };
     }
     let time: jiff::Timestamp = text.parse().map_err(|_| {
         "use a time as in 2026-01-31T12:00:00Z, or the number of seconds since 1970".to_owned()
@@ -317,6 +340,21 @@ mod tests {
         assert_eq!(text, "A     B\né     x\\ny\nlong  \\u{1b}\n");
     }
 
+    // finding: C16
+    #[test]
+    fn times_in_a_column_have_one_length() {
+        let times = |texts: [&str; 2]| {
+            let rows = texts.map(|text| vec![text.to_owned()]);
+            let text = anstream::adapter::strip_str(&table(&["AT"], &rows)).to_string();
+            text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let whole = ["2016-03-20T17:53:24Z", "2016-03-20T17:53:25Z"];
+        assert_eq!(times(whole), whole);
+        let mixed = times([whole[0], "2016-03-20T17:53:24.123456Z"]);
+        assert_eq!(mixed, ["2016-03-20T17:53:24.000Z", "2016-03-20T17:53:24.123Z"]);
+        assert_eq!(times(["-", "2016-03-20T17:53:24.5Z"])[0], "-");
+    }
+
     #[test]
     fn times_are_read_in_both_forms() {
         let at = Timestamp::from_seconds(1_458_496_404);
@@ -324,6 +362,9 @@ mod tests {
         for text in ["1458496404", "2016-03-20T17:53:24Z", "2016-03-20T18:53:24+01:00"] {
             assert_eq!(parse_time(text), Ok(at), "{text}");
         }
-        assert!(parse_time("tomorrow").is_err() && parse_time("2016-03-20").is_err());
+        // finding: C9
+        for text in ["tomorrow", "2016-03-20", "5", "-5", "0", "99999999"] {
+            assert!(parse_time(text).unwrap_err().contains("2026-01-31T12:00:00Z"), "{text}");
+        }
     }
 }

@@ -20,12 +20,17 @@ pub(crate) enum Command {
     Cancel(Cancel),
 }
 
+/// What `--json` prints of a replay.
+const REPLAY: &str = "\
+{id, stream_id, stream_name, state, total, count, per_second, started_at,
+started_by, ended_at, since, of_one_subject, fresh_jti, first, last, reached}";
+
 /// Deliver a part of a stream's history again.
 ///
 /// As far as the server keeps events (delivery.history_seconds), whatever became of them. Receivers that remember what
 /// they have seen drop a SET with a `jti` that they know: with --fresh-jti they get new SETs about the same events, which
-/// keep their `txn`. What is delivered again goes out of the order of its subjects. What is owed at the moment is not
-/// owed twice.
+/// keep their `txn`. What is delivered again goes out of the order of its subjects. What is pending is not delivered
+/// twice.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").required(true).multiple(true))]
 #[command(after_long_help = format!("\
@@ -34,11 +39,10 @@ Examples:
   secevent replay start 0f3c… --since 2026-11-01T00:00:00Z --fresh-jti --rate 20 --wait
   secevent replay start 0f3c… --from-jti oqrrC0Bh… --subject alice@example.com
 
-JSON: with --preview {{count, first, last, newer}}; else {{id, stream_id, state, total, count,
-per_second}}.
+JSON: with --preview {{count, first, last, newer}}; else {REPLAY}.
 {WHICH}
 
-Exit codes: 0 begun, or with --wait ended; 1 not begun, or called off; 2 misuse."))]
+Exit codes: 0 begun, or with --wait ended; 1 not begun, or cancelled; 2 misuse."))]
 pub(crate) struct Start {
     /// The stream, as `secevent streams` names it: its name, or its identifier or the beginning of that
     stream: String,
@@ -57,10 +61,10 @@ pub(crate) struct Start {
     /// How many SETs a second, at most
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rate: u32,
-    /// Only tell what would be delivered
+    /// Only show what would be delivered
     #[arg(long, conflicts_with = "wait")]
     preview: bool,
-    /// Wait until everything is owed again
+    /// Wait until the replay has ended
     #[arg(long)]
     wait: bool,
     #[command(flatten)]
@@ -70,7 +74,11 @@ pub(crate) struct Start {
 /// List the replays, and how far they have come.
 #[derive(Debug, Args)]
 #[command(after_long_help = format!("\
-JSON: {{replays: [{{id, stream_id, state, total, count, per_second}}]}}.
+PROGRESS is how many SETs are delivered again so far, or are to be, of those that the replay looked for
+when it began. FROM and TO are the times of its first and last event, REACHED that of the one that it
+has come to.
+
+JSON: {{replays: [{REPLAY}]}}.
 {WHICH}
 {EXIT_CODES}"))]
 pub(crate) struct List {
@@ -78,10 +86,10 @@ pub(crate) struct List {
     common: Common,
 }
 
-/// Call a replay off. What is owed again by then stays owed.
+/// Cancel a replay. SETs that it has queued by then are still delivered.
 #[derive(Debug, Args)]
 #[command(after_long_help = format!("\
-JSON: {{id, stream_id, state, total, count, per_second}}.
+JSON: {REPLAY}.
 {WHICH}
 {EXIT_CODES}"))]
 pub(crate) struct Cancel {
@@ -133,7 +141,7 @@ async fn start(args: &Start, server: &Server) -> Result<(), Failure> {
         print(&line(&replay))?;
     }
     match text(&replay, "state") {
-        "cancelled" => Err(Failure::failed("the replay was called off")),
+        "cancelled" => Err(Failure::failed("the replay was cancelled")),
         _ => Ok(()),
     }
 }
@@ -145,7 +153,7 @@ async fn ended(server: &Server, mut replay: Value) -> Result<Value, Failure> {
     while text(&replay, "state") == "running" {
         let count = number(&replay, "count");
         if told.replace(count) != Some(count) {
-            progress(&format!("{count} of {} are owed again", number(&replay, "total")));
+            progress(&format!("{count} of {} are delivered again", number(&replay, "total")));
         }
         tokio::time::sleep(TURN).await;
         replay = server.get(&["replays", &id], &[]).await?;
@@ -160,20 +168,42 @@ async fn list(args: &List, server: &Server) -> Result<(), Failure> {
     }
     let names = Names::of(server).await;
     let row = |replay: &Value| {
-        let count = |name| number(replay, name).to_string();
         let of = |name| text(replay, name).to_owned();
-        vec![of("id"), names.shown(replay), of("state"), count("count"), count("total"), count("per_second")]
+        let progress = format!("{} of {}", number(replay, "count"), number(replay, "total"));
+        let reached = match text(replay, "state") {
+            "running" => of("reached"),
+            _ => "-".to_owned(),
+        };
+        let (first, last) = (of("first"), of("last"));
+        vec![
+            of("id"),
+            names.shown(replay),
+            of("state"),
+            progress,
+            first,
+            last,
+            reached,
+            of("started_at"),
+            of("started_by"),
+        ]
     };
     let rows: Vec<Vec<String>> = told["replays"].as_array().into_iter().flatten().map(row).collect();
     if rows.is_empty() {
         return print("there are no replays\n");
     }
-    print(&table(&["REPLAY", "STREAM", "STATE", "AGAIN", "OF", "PER SECOND"], &rows))
+    print(&table(&["REPLAY", "STREAM", "STATE", "PROGRESS", "FROM", "TO", "REACHED", "STARTED", "BY"], &rows))
 }
 
 async fn cancel(args: &Cancel, server: &Server) -> Result<(), Failure> {
     let told = server.send(Method::DELETE, &["replays", &args.id], &json!({})).await?;
-    if args.common.json { print_json(&told) } else { print(&line(&told)) }
+    if args.common.json {
+        return print_json(&told);
+    }
+    print(&line(&told))?;
+    if text(&told, "state") == "done" {
+        note("the replay had ended already: nothing was cancelled");
+    }
+    Ok(())
 }
 
 impl Since {
@@ -226,10 +256,14 @@ fn warn(preview: &Value, fresh_jti: bool) {
 fn line(replay: &Value) -> String {
     let (count, total) = (number(replay, "count"), number(replay, "total"));
     let (id, state) = (safe(text(replay, "id")), safe(text(replay, "state")));
-    format!("replay {id} is {state}: {count} of {total} are owed again\n")
+    format!("replay {id} is {state}: {count} of {total} are delivered again\n")
 }
 
+/// A time, or a span before now. A bare number is neither: its unit is not known.
 pub(crate) fn parse_since(given: &str) -> Result<Since, String> {
+    if !given.is_empty() && given.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("{given} has no unit: {}", wrong_since()));
+    }
     let unit = match given.as_bytes().last() {
         Some(b's') => 1,
         Some(b'm') => 60,
@@ -242,7 +276,7 @@ pub(crate) fn parse_since(given: &str) -> Result<Since, String> {
 }
 
 fn wrong_since() -> String {
-    "use a time as in 2026-01-31T12:00:00Z, or a span such as 90s, 30m, 2h or 7d".to_owned()
+    "use a span such as 90s, 30m, 2h or 7d, or a time as in 2026-01-31T12:00:00Z".to_owned()
 }
 
 #[cfg(test)]
@@ -256,7 +290,12 @@ mod tests {
         }
         let at = Since::At(Timestamp::from_seconds(1_458_496_404));
         assert_eq!(parse_since("2016-03-20T17:53:24Z"), Ok(at));
-        for wrong in ["", "s", "-1s", "1.5h", "2 h", "yesterday", "2w", "99999999999d", "ü"] {
+        // finding: C9
+        for number in ["5", "0", "1458496404"] {
+            let error = parse_since(number).unwrap_err();
+            assert!(error.contains("has no unit") && error.contains("30m"), "{error}");
+        }
+        for wrong in ["", "s", "-5", "-1s", "1.5h", "2 h", "yesterday", "2w", "99999999999d", "ü"] {
             assert!(parse_since(wrong).is_err(), "{wrong}");
         }
     }

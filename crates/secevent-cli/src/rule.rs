@@ -65,11 +65,15 @@ const ERRATA: &str = include_str!("../../../specs/errata.toml");
 const SEMANTICS: &str = include_str!("../../../docs/semantics.md");
 
 /// Rules that are of no standard.
-const OURS: [(&str, &str); 6] = [
+const OURS: [(&str, &str); 7] = [
     ("RFC8259", "What is sent is JSON (RFC 8259), and no object has two members of the same name."),
     (
         "ingest",
         "The events endpoint takes an event as the page *Send events* describes it: these members, sizes and times, and no others.",
+    ),
+    (
+        "ingest.control",
+        "The transmitter alone sends events about a stream itself: `ssf:verification` and `ssf:stream-updated` (SSF 1.0 sections 8.1.4 and 8.1.5). A receiver requests a verification, and `secevent streams` changes a status. The events endpoint rejects both types.",
     ),
     (
         "custom",

@@ -1,5 +1,6 @@
 //! `secevent serve`: a transmitter until it is asked to end.
 
+use crate::config::command::report_errors;
 use crate::config::given::Given;
 use crate::config::{AdminListen, DEFAULT_ADMIN_LISTEN, File};
 use crate::node::{Ending, Node};
@@ -56,7 +57,8 @@ pub(crate) async fn run(args: Serve) -> anyhow::Result<()> {
     let mut ending = Ending::listen()?;
     let others = OtherSignals::listen()?;
     let dev = args.given.is_dev();
-    let file = args.given.file()?.map_or_else(|| Ok(File::default()), File::read)?;
+    let invalid = |error| report_errors(&args.given).map_or(error, anyhow::Error::msg);
+    let file = args.given.file()?.map_or_else(|| Ok(File::default()), File::read).map_err(invalid)?;
     let mut overrides = args.given.overrides();
     // Port 0 asks for any free port, and URLs have to name the one that it was.
     let listen = file.listen(&overrides);
@@ -65,7 +67,7 @@ pub(crate) async fn run(args: Serve) -> anyhow::Result<()> {
     let admin = admin_listener(file.admin_listen(&overrides)).await?;
     let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
     overrides.admin_listen = Some(admin_address.map_or(AdminListen::Off, AdminListen::At));
-    let mut settings = file.settle(overrides)?;
+    let mut settings = file.settle(overrides).map_err(invalid)?;
     if dev && settings.clients.is_empty() {
         settings.clients.push(dev_client());
     }

@@ -1,7 +1,7 @@
 //! `secevent streams`: the streams of a running server, for its operator.
 
 use crate::admin::names::Names;
-use crate::admin::{Common, EXIT_CODES, Server, WHICH, many, number, text};
+use crate::admin::{Common, EXIT_CODES, Server, WHICH, called, many, number, text};
 use crate::clock::SystemClock;
 use crate::confirm::Confirm;
 use crate::output::{BOLD, Failure, message, note, parse_time, print, print_json, safe, table};
@@ -34,7 +34,7 @@ and it can neither poll nor manage it. The table is cut at 120 columns: `seceven
 all of it.
 
 JSON: {{streams: [{{stream_id, name, client, issuer, method, endpoint_url, event_types, status, reason,
-held, client_disabled, suspended, delayed, pending, in_flight, window, delivered, retries, again,
+held, held_by, client_disabled, suspended, delayed, pending, in_flight, window, delivered, retries, again,
 backlog: {{pending, bytes, oldest, rejected, abandoned, dropped, dead}}}}]}}.
 {WHICH}
 {EXIT_CODES}"))]
@@ -253,7 +253,7 @@ fn host(url: &str) -> String {
 }
 
 fn status(stream: &Value) -> String {
-    let held = if stream["held"] == true { " by operator" } else { "" };
+    let held = stream["held_by"].as_str().map_or_else(String::new, |by| format!(" by {by}"));
     format!("{}{held}", text(stream, "status"))
 }
 
@@ -365,7 +365,7 @@ fn in_full(stream: &Value) -> String {
         ),
     );
     line(
-        "lost",
+        "undelivered",
         format!(
             "{} rejected, {} expired, {} dropped",
             number(backlog, "rejected"),
@@ -439,7 +439,7 @@ async fn set_status_of(stream: &str, args: &SetStatus, status: &str, server: &Se
     if args.common.json {
         return print_json(&told);
     }
-    print(&format!("stream {} is {}\n", safe(text(&told, "stream_id")), safe(text(&told, "status"))))
+    print(&format!("stream {} is {}\n", safe(&called(stream, &told)), safe(text(&told, "status"))))
 }
 
 async fn disable(args: &Disable, server: &Server) -> Result<(), Failure> {
@@ -451,12 +451,13 @@ async fn disable(args: &Disable, server: &Server) -> Result<(), Failure> {
 async fn delete(args: &Delete, server: &Server) -> Result<(), Failure> {
     let (stream, seen) = meant(&args.stream, &args.confirm, "deletes", server).await?;
     // What was asked for by a name or a beginning is told by its identifier.
-    let id = text(&server.get(&["streams", &stream], &[]).await?, "stream_id").to_owned();
+    let found = server.get(&["streams", &stream], &[]).await?;
+    let id = text(&found, "stream_id").to_owned();
     server.send_if(Method::DELETE, &["streams", &id], &json!({}), seen.as_ref()).await?;
     if args.common.json {
         return print_json(&json!({ "deleted": id }));
     }
-    print(&format!("stream {} is deleted\n", safe(&id)))
+    print(&format!("stream {} is deleted\n", safe(&called(&args.stream, &found))))
 }
 
 /// Asks whether the stream is meant that is named so, and returns what to name it from here on: a name may mean another
@@ -486,7 +487,7 @@ async fn retry(args: &Retry, server: &Server) -> Result<(), Failure> {
     let ask = async |stream: &str| server.send(Method::POST, &["streams", stream, "retry"], &json!({})).await;
     if let Some(stream) = &args.stream {
         let told = ask(stream).await?;
-        return if args.common.json { print_json(&told) } else { print(&retried(&told)) };
+        return if args.common.json { print_json(&told) } else { print(&retried(stream, &told)) };
     }
     let waits = |stream: &&Value| !stream["suspended"].is_null() || number(stream, "delayed") > 0;
     let mut told = Vec::new();
@@ -503,12 +504,12 @@ async fn retry(args: &Retry, server: &Server) -> Result<(), Failure> {
     }
     match told.is_empty() {
         true => print("no stream is waiting for its next attempt\n"),
-        false => print(&told.iter().map(retried).collect::<String>()),
+        false => print(&told.iter().map(|one| retried(text(one, "stream_id"), one)).collect::<String>()),
     }
 }
 
-fn retried(told: &Value) -> String {
-    let (id, delayed) = (safe(text(told, "stream_id")), number(told, "delayed"));
+fn retried(typed: &str, told: &Value) -> String {
+    let (id, delayed) = (safe(&called(typed, told)), number(told, "delayed"));
     let did = match (told["was_suspended"] == true, delayed) {
         (true, _) if number(told, "in_flight") > 0 => "was suspended, an attempt is under way".to_owned(),
         (true, _) => {
@@ -537,7 +538,7 @@ mod tests {
         let mut stream = json!({
             "stream_id": id, "name": null, "client": "shop", "method": "push",
             "endpoint_url": "https://receiver.example.com/events", "event_types": 1, "status": "enabled",
-            "held": false, "suspended": null, "delayed": 0,
+            "held": false, "held_by": null, "suspended": null, "delayed": 0,
             "backlog": {"pending": 0, "oldest": null, "dead": 0},
         });
         for (name, value) in more.as_object().unwrap() {
@@ -558,11 +559,11 @@ mod tests {
             ),
             stream(
                 "1f3c1a2b3c4d5e6f7a8b9c0d1e2f3a4b",
-                &json!({"method": "poll", "status": "paused", "held": true}),
+                &json!({"method": "poll", "status": "paused", "held": true, "held_by": "operator"}),
             ),
             stream(
                 "2f3c1a2b3c4d5e6f7a8b9c0d1e2f3a4b",
-                &json!({"delayed": 2, "client": "x".repeat(80),
+                &json!({"status": "disabled", "held": true, "held_by": "configuration", "delayed": 2, "client": "x".repeat(80),
                 "endpoint_url": format!("https://{}.example:8443/?(hidden)", "y".repeat(60))}),
             ),
             stream("3f3c1a2b3c4d5e6f7a8b9c0d1e2f3a4b", &json!({"event_types": 0})),
@@ -596,7 +597,8 @@ mod tests {
         ] {
             let told = json!({"stream_id": "x", "was_suspended": was_suspended, "failures": failures,
                 "delayed": delayed, "in_flight": in_flight, "pending": pending});
-            assert_eq!(retried(&told), format!("stream x: {expected}\n"));
+            assert_eq!(retried("x", &told), format!("stream x: {expected}\n"));
+            assert_eq!(retried("main", &told), format!("stream main (x): {expected}\n"));
         }
     }
 }

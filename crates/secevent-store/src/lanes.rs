@@ -289,6 +289,17 @@ impl<P: Ord + Copy, D: Ord + Copy, T> Lanes<P, D, T> {
             .is_some_and(|entry| entry.blocked == 0 && !self.ready.contains(&place) && !waits(entry))
     }
 
+    /// Whether the entry at this place waits for another one that is before it in a lane.
+    pub fn is_blocked(&self, place: P) -> bool {
+        self.entries.get(&place).is_some_and(|entry| entry.blocked > 0)
+    }
+
+    /// The time for which the entry at this place waits, if it does.
+    pub fn due_of(&self, place: P) -> Option<D> {
+        let due = self.entries.get(&place)?.due?;
+        self.later.contains(&(due, place)).then_some(due)
+    }
+
     /// How many entries are held, taken or not.
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -1,6 +1,6 @@
 //! An event comes in: checked, matched, recorded; and only then is its producer told.
 
-use crate::explain::Match;
+use crate::explain::{Match, is_control};
 use crate::table::Entry;
 use crate::transmitter::{Transmitter, TransmitterError};
 use crate::{IssuerConfig, render};
@@ -61,7 +61,8 @@ pub enum AcceptError {
 const TEXT_CHARS_MAX: usize = 256;
 
 impl Incoming {
-    /// An event of a type that the program knows, strictly by its definition.
+    /// An event of a type that the program knows, strictly by its definition. The rules are those of
+    /// [`Incoming::read`].
     ///
     /// ```
     /// use secevent::{Subject, caep::SessionRevoked};
@@ -73,6 +74,8 @@ impl Incoming {
     /// ```
     pub fn new<E: EventType>(event: &E, subject: Subject) -> Result<Self, Invalid> {
         let definition = Definition::of::<E>();
+        check_type(E::URI)?;
+        check_formats(&subject)?;
         let data = serde_json::value::to_raw_value(event)
             .map_err(|error| rule("data", format!("cannot be written as JSON: {error}")))?;
         secevent::json::check(data.get().as_bytes(), secevent::json::Limits::TOKEN)
@@ -95,8 +98,15 @@ impl Incoming {
         Ok(Self { txn: Some(bounded("txn", txn.into())?), ..self })
     }
 
-    /// Reads an event: `{"type", "subject", "data"?, "occurred_at"?, "txn"?}`. Members that are not known are
-    /// an error here, because a slip in an event must not go unnoticed.
+    /// Reads an event: `{"type", "subject", "data"?, "occurred_at"?, "txn"?}`. Any other member is an error, so that a
+    /// misspelled one is noticed. In `data` unknown members are kept: every event may carry more than its type defines
+    /// (SSF 1.0 section 4.2.3).
+    ///
+    /// # Errors
+    ///
+    /// The member and the rule that is broken. Rule `ingest.control`: events of SSF itself (`verification`,
+    /// `stream-updated`) are sent by the transmitter alone. Rule `SUBJ-05`: the format of a subject is neither known nor
+    /// a collision-resistant name.
     pub fn read(json: &[u8], vocabulary: &secevent::Vocabulary) -> Result<Self, Invalid> {
         let text = secevent::json::check(json, secevent::json::Limits::TOKEN)?;
         // What the event says is kept as it is written: numbers and unknown members are not ours to change.
@@ -106,10 +116,12 @@ impl Incoming {
         let Some(definition) = vocabulary.find(&name) else {
             return Err(rule("type", "is no event type that is known here"));
         };
+        check_type(definition.uri())?;
         let subject =
             value_of(&mut members, "subject").ok_or_else(|| rule("subject", "is required and missing"))?;
         let subject =
             Subject::from_value(subject, Strictness::Strict).map_err(|error| error.within("subject"))?;
+        check_formats(&subject)?;
         let data = members.remove("data").map_or_else(nothing, ToOwned::to_owned);
         definition.check(data.get(), Strictness::Strict).map_err(|error| error.within("data"))?;
         definition
@@ -352,6 +364,21 @@ fn idempotency(
 
 fn digest_of(content: &[u8]) -> [u8; 32] {
     digest::digest(&digest::SHA256, content).as_ref().try_into().expect("SHA-256 gives 32 bytes")
+}
+
+/// What SSF says of a stream itself is the transmitter's own to send: a receiver acts on it (SSF 1.0 sections 8.1.4, 8.1.5).
+fn check_type(uri: &str) -> Result<(), Invalid> {
+    let problem =
+        "is sent by the transmitter itself: request a verification, or change the status of the stream";
+    match is_control(uri) {
+        true => Err(Invalid::new("type", "ingest.control", problem)),
+        false => Ok(()),
+    }
+}
+
+/// A misspelled format would make the event match nobody (RFC 9493 section 3).
+fn check_formats(subject: &Subject) -> Result<(), Invalid> {
+    subject.check_formats().map_err(|error| error.within("subject"))
 }
 
 type Members<'a> = BTreeMap<String, &'a RawValue>;

@@ -168,6 +168,12 @@ impl Transmitter {
     }
 }
 
+/// Who asks for what is being done: the kind, and which of that kind. None if nobody does.
+pub(crate) fn who_asks() -> Option<(String, Option<String>)> {
+    let actor = ACTING.try_with(|acting| acting.actor.clone()).ok().flatten()?;
+    Some((actor.kind().to_owned(), actor.id().map(str::to_owned)))
+}
+
 impl Changed {
     /// What becomes of a stream. What nobody set, such as what the transmitter notes for itself, is no change.
     pub(crate) fn of_stream(before: Option<&Stream>, after: Option<&Stream>) -> Option<Self> {

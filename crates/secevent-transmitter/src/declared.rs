@@ -275,6 +275,11 @@ impl Stream {
         self.declared.as_ref().map(|declared| (declared.name.as_str(), declared.withdrawn))
     }
 
+    /// Whether it is disabled because configuration does not declare it any more, and nobody has set its status since.
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        self.status == Status::Disabled && self.reason.as_deref() == Some(WITHDRAWN)
+    }
+
     /// Whether its receiver may change and delete it.
     pub(crate) fn is_its_receivers(&self) -> Result<(), ManageError> {
         match &self.declared {

@@ -372,7 +372,7 @@ impl Transmitter {
             }
             replay.lanes = Some(Vec::new());
             if replay.state == ReplayState::Running {
-                replay.state = ReplayState::Cancelled;
+                replay.end(ReplayState::Cancelled, self.clock.now());
             }
             // If it goes on just now this fails, and the erasure comes back to it.
             self.write_replay(&replay, document.version, None).await?;

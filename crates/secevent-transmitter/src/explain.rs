@@ -4,6 +4,7 @@
 
 use crate::accept::Incoming;
 use crate::config::Overflow;
+use crate::outgoing::{WaitsFor, place_of};
 use crate::render;
 use crate::table::Entry;
 use crate::transmitter::{Transmitter, TransmitterError};
@@ -11,12 +12,13 @@ use secevent::ssf::{StreamUpdated, Verification};
 use secevent::{EventType, Subject, Timestamp};
 use secevent_ssf::{Status, StreamId};
 use secevent_store::{
-    Attempt, Cause, DeliveryOutcome, DropReason, Ended, Ending, Kept, Place, Queue, Sequence, StreamNumber,
+    Attempt, Cause, Delivery, DeliveryOutcome, DropReason, Ended, Ending, Kept, Place, Queue, Sequence,
+    StreamNumber,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// By which rule an event goes to a stream, or does not.
@@ -159,6 +161,8 @@ pub enum DeliveryState {
         due_at: Timestamp,
         /// Whether an operator asked for it again.
         again: bool,
+        /// What it waits for.
+        waits: Waits,
     },
     /// It ended, and nobody got it.
     Dead {
@@ -190,6 +194,105 @@ pub enum DeliveryState {
     },
     /// It is owed no more. How it ended was not kept when it did: an older release was at work.
     Settled,
+}
+
+/// What a pending delivery waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Waits {
+    /// The stream is gone or disabled: it will be dropped.
+    Drop,
+    /// The stream's client is switched off.
+    Client,
+    /// The stream is paused; with the reason, if there is one.
+    Paused(Option<String>),
+    /// The receiver is in trouble: what the last failure was, and when it is tried again.
+    Suspended {
+        /// The last failure.
+        reason: String,
+        /// When the next attempt is due.
+        until: Timestamp,
+    },
+    /// It is being sent.
+    Answer,
+    /// It was handed to the poller, and is hidden until then unless it is acknowledged.
+    Ack(Timestamp),
+    /// Its last attempt failed, and the next one is due then.
+    Retry(Timestamp),
+    /// An earlier event about the same subject is not settled.
+    Subject,
+    /// Earlier events of the stream are not settled.
+    Backlog,
+    /// As many attempts are under way as the stream may have.
+    Window,
+    /// The receiver has to poll.
+    Poll,
+    /// Nothing: it is sent next.
+    Turn,
+}
+
+impl Waits {
+    /// Its short name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::Client => "client",
+            Self::Paused(_) => "paused",
+            Self::Suspended { .. } => "suspended",
+            Self::Answer => "answer",
+            Self::Ack(_) => "ack",
+            Self::Retry(_) => "retry",
+            Self::Subject => "subject",
+            Self::Backlog => "backlog",
+            Self::Window => "window",
+            Self::Poll => "poll",
+            Self::Turn => "turn",
+        }
+    }
+
+    /// What that means.
+    pub fn meaning(&self) -> String {
+        let text = match self {
+            Self::Drop => "the stream is disabled or deleted: it will be dropped",
+            Self::Client => "the client of the stream is disabled",
+            Self::Paused(None) => "the stream is paused",
+            Self::Paused(Some(reason)) => return format!("the stream is paused: {reason}"),
+            Self::Suspended { reason, .. } => {
+                return format!("the receiver fails, and is tried again with one SET: {reason}");
+            }
+            Self::Answer => "it is being sent",
+            Self::Ack(_) => "the poller has it and has not acknowledged it: hidden until then",
+            Self::Retry(_) => "its last attempt failed: waits for the next one",
+            Self::Subject => "an earlier event about the same subject is not settled",
+            Self::Backlog => "earlier events of the stream are sent first",
+            Self::Window => "as many attempts are under way as the stream may have",
+            Self::Poll => "the receiver has not polled for it",
+            Self::Turn => "it is sent next",
+        };
+        text.to_owned()
+    }
+
+    /// Until when, if that is known.
+    pub fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Suspended { until, .. } | Self::Ack(until) | Self::Retry(until) => Some(*until),
+            _ => None,
+        }
+    }
+}
+
+/// What became of the events that a text names.
+#[derive(Clone, Debug)]
+pub struct Stories {
+    /// How many events it names: several if it is the `txn` of several.
+    pub count: usize,
+    /// What became of them, newest first: [`Stories::MAX`] at most.
+    pub stories: Vec<Story>,
+}
+
+impl Stories {
+    /// So many stories are told at most.
+    pub const MAX: usize = 20;
 }
 
 /// What becomes of an event at a stream that asks for its type.
@@ -262,10 +365,27 @@ impl Transmitter {
         }
     }
 
-    /// What became of the event that this names: its own identifier, its `txn`, or the `jti` of one of its SETs. None
-    /// if there is none, or it is not kept any more.
+    /// What became of the event that this names, or of the events: an own identifier, a `txn`, or the `jti` of one of the
+    /// SETs. None if there is none, or it is not kept any more.
+    pub async fn stories(&self, name: &str) -> Result<Option<Stories>, TransmitterError> {
+        let (count, events) = self.find_events(name).await?;
+        let mut stories = Vec::with_capacity(events.len());
+        for event in events {
+            stories.push(self.story_of(&event).await?);
+        }
+        Ok((count > 0).then_some(Stories { count, stories }))
+    }
+
+    /// What became of the newest event that this names.
     pub async fn story(&self, name: &str) -> Result<Option<Story>, TransmitterError> {
-        let Some(event) = self.find_event(name).await? else { return Ok(None) };
+        let (_, events) = self.find_events(name).await?;
+        match events.first() {
+            Some(event) => Ok(Some(self.story_of(event).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn story_of(&self, event: &Kept) -> Result<Story, TransmitterError> {
         let outcomes = self.store.outcomes(event.sequence).await?;
         let mut outcomes: BTreeMap<StreamNumber, DeliveryOutcome> =
             outcomes.into_iter().map(|outcome| (outcome.stream, outcome)).collect();
@@ -274,7 +394,7 @@ impl Transmitter {
             .extend(outcomes.keys().filter(|stream| !streams.contains(stream)).copied().collect::<Vec<_>>());
         let mut deliveries = Vec::new();
         for stream in &streams {
-            deliveries.push(self.tell_delivery(&event, *stream, outcomes.remove(stream)).await?);
+            deliveries.push(self.tell_delivery(event, *stream, outcomes.remove(stream)).await?);
         }
         let event_id = render::event_id(event.epoch, event.sequence, &self.codec);
         let body = Body::read(&event.body);
@@ -285,7 +405,7 @@ impl Transmitter {
             (Some(body), Some(issuer)) => self.explain_elsewhere(issuer, body, &streams).await?,
             _ => Vec::new(),
         };
-        Ok(Some(Story {
+        Ok(Story {
             txn: body.as_ref().and_then(|body| body.txn.clone()).unwrap_or_else(|| event_id.clone()),
             event_id,
             event_type: body.map(|body| body.uri),
@@ -293,7 +413,7 @@ impl Transmitter {
             accepted_at: event.accepted_at,
             deliveries,
             elsewhere,
-        }))
+        })
     }
 
     async fn explain_elsewhere(
@@ -313,7 +433,8 @@ impl Transmitter {
         Ok(elsewhere)
     }
 
-    async fn find_event(&self, name: &str) -> Result<Option<Kept>, TransmitterError> {
+    /// How many events this names, and the newest of them, newest first.
+    async fn find_events(&self, name: &str) -> Result<(usize, Vec<Kept>), TransmitterError> {
         let streams = self.table.all();
         let numbers = streams.iter().map(|entry| entry.settings().stream.number());
         let named = std::iter::once(StreamNumber(0))
@@ -321,20 +442,23 @@ impl Transmitter {
             .find_map(|number| self.codec.decode(name, number));
         if let Some(named) = named {
             let event = self.store.event(named.sequence).await?;
-            return Ok(event.filter(|event| event.epoch == named.epoch));
+            let found: Vec<Kept> = event.into_iter().filter(|event| event.epoch == named.epoch).collect();
+            return Ok((found.len(), found));
         }
         // A name that its producer gave is in no index.
-        let mut after = Sequence(0);
+        let (mut after, mut count, mut newest) = (Sequence(0), 0, VecDeque::new());
         loop {
             let events = self.store.events(after, PAGE).await?;
-            let Some(last) = events.last() else { return Ok(None) };
+            let Some(last) = events.last() else { return Ok((count, newest.into())) };
             after = last.sequence;
             let same = |event: &Kept| {
                 event.body.starts_with(b"\"txn\":")
                     && Body::read(&event.body).is_some_and(|body| body.txn.as_deref() == Some(name))
             };
-            if let Some(found) = events.into_iter().find(same) {
-                return Ok(Some(found));
+            for found in events.into_iter().filter(same) {
+                count += 1;
+                newest.truncate(Stories::MAX - 1);
+                newest.push_front(found);
             }
         }
     }
@@ -372,7 +496,7 @@ impl Transmitter {
         if let Some(delivery) = pending.first() {
             told.jti = render::jti(delivery, &self.codec);
             // Not each offer to a poller is stored.
-            let held = entry.and_then(|entry| {
+            let held = entry.as_ref().and_then(|entry| {
                 let outgoing = entry.outgoing();
                 let held = outgoing.find(delivery.epoch, delivery.sequence, delivery.generation)?;
                 Some(held.attempts)
@@ -380,7 +504,9 @@ impl Transmitter {
             let unstored = held.unwrap_or(0).saturating_sub(delivery.attempts);
             told.attempts = Some(told.attempts.unwrap_or(delivery.attempts).saturating_add(unstored));
             let again = delivery.queue == Queue::Again;
-            told.state = DeliveryState::Pending { due_at: delivery.due_at, again };
+            let waits = self.waits_of(entry.as_deref(), delivery);
+            let due_at = waits.until().unwrap_or(delivery.due_at);
+            told.state = DeliveryState::Pending { due_at, again, waits };
             return Ok(told);
         }
         for queue in Queue::ALL {
@@ -396,8 +522,41 @@ impl Transmitter {
     }
 }
 
+impl Transmitter {
+    fn waits_of(&self, entry: Option<&Entry>, delivery: &Delivery) -> Waits {
+        let Some(entry) = entry else { return Waits::Drop };
+        let settings = entry.settings();
+        let stream = &settings.stream;
+        let is_sent_last = delivery.queue == Queue::Control && stream.untold;
+        match stream.status {
+            _ if entry.is_off() => return Waits::Client,
+            Status::Disabled if !is_sent_last => return Waits::Drop,
+            Status::Paused if !is_sent_last => return Waits::Paused(stream.reason.clone()),
+            Status::Enabled | Status::Paused | Status::Disabled => {}
+        }
+        let is_polled = entry.is_polled();
+        let outgoing = entry.outgoing();
+        match outgoing.waits_for(place_of(delivery), self.steady_now()) {
+            WaitsFor::Answer => Waits::Answer,
+            WaitsFor::Receiver { until } => {
+                let reason = outgoing.suspended().map(|suspended| suspended.detail.to_string());
+                Waits::Suspended { reason: reason.unwrap_or_default(), until }
+            }
+            // What a poller has not asked for is not even read.
+            WaitsFor::Backlog if is_polled => Waits::Poll,
+            WaitsFor::Backlog => Waits::Backlog,
+            WaitsFor::Subject => Waits::Subject,
+            WaitsFor::Retry { until } if is_polled => Waits::Ack(until),
+            WaitsFor::Retry { until } => Waits::Retry(until),
+            WaitsFor::Window | WaitsFor::Turn if is_polled => Waits::Poll,
+            WaitsFor::Window => Waits::Window,
+            WaitsFor::Turn => Waits::Turn,
+        }
+    }
+}
+
 /// Whether events of this type are about a stream itself, and go to that one alone.
-fn is_control(uri: &str) -> bool {
+pub(crate) fn is_control(uri: &str) -> bool {
     matches!(uri, StreamUpdated::URI | Verification::URI)
 }
 

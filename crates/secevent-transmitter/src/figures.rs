@@ -68,8 +68,10 @@ pub struct StreamFigures {
     pub status: Status,
     /// Why.
     pub reason: Option<String>,
-    /// Whether an operator set the status.
+    /// Whether its receiver cannot end the status: an operator set it, or configuration does not declare the stream any more.
     pub held: bool,
+    /// Whether the stream is disabled because configuration does not declare it any more.
+    pub withdrawn: bool,
     /// How it is polled, if it is.
     pub polls: Option<PollRules>,
     /// How its receiver is in trouble, if it is.
@@ -351,6 +353,7 @@ fn figures_of(entry: &Arc<Entry>) -> StreamFigures {
         status: stream.status,
         reason: stream.reason.clone(),
         held: stream.held,
+        withdrawn: stream.is_withdrawn(),
         polls: entry.is_polled().then_some(settings.polls),
         suspended: outgoing.suspended().map(|rest| Suspension {
             kind: rest.kind,

@@ -63,7 +63,7 @@ pub use config::{
 pub use declared::{DeclaredChange, DeclaredStream, Reconciled};
 pub use erase::{Amounts, EraseError, Erasure, ErasureState, Left};
 pub use expiry_clock::ClockState;
-pub use explain::{DeliveryState, Explained, Rule, Story, Told};
+pub use explain::{DeliveryState, Explained, Rule, Stories, Story, Told, Waits};
 pub use figures::{Figures, LastChange, NotReady, StreamDetails, StreamFigures, Suspension};
 pub use issuer::{IssuerConfig, in_one_place};
 pub use keys::{KeyState, KeyView, KeysError, NewKey, RotateAt};

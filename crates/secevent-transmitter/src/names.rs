@@ -125,6 +125,12 @@ impl Transmitter {
         Ok(id.parse().expect("the identifiers that we give are well-formed"))
     }
 
+    /// The name by which configuration declares this stream, or did.
+    pub fn stream_name(&self, id: &StreamId) -> Option<String> {
+        let entry = self.table.by_id(id.as_str())?;
+        entry.settings().stream.declared_name().map(|(name, _)| name.to_owned())
+    }
+
     /// The replay that an operator names: by its identifier, or by 4 and more characters with which its identifier alone
     /// begins.
     pub async fn find_replay(&self, text: &str) -> Result<String, RecoverError> {

@@ -133,6 +133,25 @@ pub(crate) enum Consequence {
     AlreadySuspended,
 }
 
+/// What a pending delivery waits for, inside its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WaitsFor {
+    /// It is being sent.
+    Answer,
+    /// The receiver is in trouble, and is tried again then.
+    Receiver { until: Timestamp },
+    /// Others are before it, and it is not in memory yet.
+    Backlog,
+    /// Another one about the same subject is before it.
+    Subject,
+    /// Its next attempt is due then.
+    Retry { until: Timestamp },
+    /// As many attempts are under way as may be.
+    Window,
+    /// Nothing: it is next.
+    Turn,
+}
+
 /// How many deliveries of each queue of one stream are read ahead at most, and beyond which bytes no more are.
 pub(crate) const READ_AHEAD_MAX: usize = 512;
 pub(crate) const READ_AHEAD_BYTES_MAX: usize = 4 << 20;
@@ -536,6 +555,29 @@ impl Outgoing {
         let same = |delivery: &&Delivery| delivery.epoch == epoch && delivery.generation == generation;
         let held = Queue::ALL.into_iter().filter_map(|queue| self.lanes.get((queue, sequence)));
         held.into_iter().find(same)
+    }
+
+    /// What a pending delivery waits for, as far as what is in memory shows.
+    pub(crate) fn waits_for(&self, place: Place, now: Timestamp) -> WaitsFor {
+        if self.lanes.is_taken(place) || self.settled.contains_key(&place) {
+            return WaitsFor::Answer;
+        }
+        if let Some(suspended) = &self.suspended
+            && (suspended.rests || suspended.probe.is_some())
+        {
+            return WaitsFor::Receiver { until: suspended.until };
+        }
+        if self.lanes.get(place).is_none() {
+            return WaitsFor::Backlog;
+        }
+        if self.lanes.is_blocked(place) {
+            return WaitsFor::Subject;
+        }
+        match self.lanes.due_of(place).filter(|due| *due > now) {
+            Some(until) => WaitsFor::Retry { until },
+            None if self.may_push(now) => WaitsFor::Turn,
+            None => WaitsFor::Window,
+        }
     }
 
     /// How often settled deliveries were forgotten: what the store told before may not be true any more.
@@ -950,6 +992,25 @@ mod tests {
         while let Some(reading) = outgoing.start_reading(at(1)) {
             let page = pages(reading.queue, reading.after);
             outgoing.read(reading, page, at(1));
+        }
+    }
+
+    // finding: C3
+    #[test]
+    fn what_a_delivery_waits_for_is_known() {
+        let (mut outgoing, sent) = sent_of(9);
+        assert!(sent.len() < 9, "the window is smaller");
+        let waits = |outgoing: &Outgoing, sequence| outgoing.waits_for(regular(sequence), at(1));
+        assert_eq!(waits(&outgoing, 1), WaitsFor::Answer);
+        assert_eq!(waits(&outgoing, 9), WaitsFor::Window);
+        assert_eq!(waits(&outgoing, 20), WaitsFor::Backlog);
+        outgoing.hand_over(Delivery { lanes: [9].into(), ..delivery(10) }, Some(Sequence(9)), at(1));
+        assert_eq!(waits(&outgoing, 10), WaitsFor::Subject, "it is about the same as 9");
+        fail(&mut outgoing, sent[0], 1, busy(false, None));
+        assert!(matches!(waits(&outgoing, 1), WaitsFor::Retry { .. }));
+        fail(&mut outgoing, sent[1], 1, busy(true, None));
+        for sequence in [9, 20] {
+            assert!(matches!(waits(&outgoing, sequence), WaitsFor::Receiver { .. }));
         }
     }
 

@@ -1,7 +1,7 @@
 //! What was not delivered, and what is to be delivered again: dead letters, redrive, replay.
 
 use crate::accept::lanes;
-use crate::audit::Changed;
+use crate::audit::{self, Changed};
 use crate::manage::ManageError;
 use crate::names::NameError;
 use crate::render::{self, event_names};
@@ -10,7 +10,10 @@ use crate::table::Entry;
 use crate::transmitter::{Transmitter, TransmitterError};
 use secevent::{Subject, Timestamp};
 use secevent_ssf::{Status, StreamId};
-use secevent_store::{Attempt, BoxFuture, Cause, Dead, Document, Past, Place, Sequence, StoreError, Version};
+use secevent_store::{
+    Attempt, BoxFuture, Cause, Dead, DeliveryOutcome, Document, Past, Place, Queue, Sequence, StoreError,
+    Version,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -37,7 +40,7 @@ pub struct DeadLetter {
     pub accepted_at: Timestamp,
     /// When it died.
     pub died_at: Timestamp,
-    /// How often it was attempted.
+    /// How often it was attempted, repetitions included.
     pub attempts: u32,
     /// The last of the attempts, oldest first, [`Attempt::KEPT_MAX`] at most, repetitions included. Known where one letter
     /// is asked for.
@@ -84,7 +87,23 @@ pub struct Replay {
     pub count: u64,
     /// How many SETs a second, at most.
     pub per_second: u32,
-    since: Option<Timestamp>,
+    /// Only events that were accepted at this time or later.
+    pub since: Option<Timestamp>,
+    /// Who began it: the kind of actor, and which of that kind. None if an older release began it.
+    #[serde(default)]
+    pub started_by: Option<(String, Option<String>)>,
+    /// When it ended. None while it is under way.
+    #[serde(default)]
+    pub ended_at: Option<Timestamp>,
+    /// Whether its SETs have a `jti` that receivers have not seen.
+    #[serde(default)]
+    pub fresh_jti: bool,
+    /// When the first and the last of the events were accepted that it looked for when it began. None if there were none.
+    #[serde(default)]
+    pub span: Option<(Timestamp, Timestamp)>,
+    /// When the last event was accepted that it has come to.
+    #[serde(default)]
+    pub reached: Option<Timestamp>,
     pub(crate) lanes: Option<Vec<u64>>,
     generation: u16,
     /// What is behind it is still to be looked at, as far as `until`.
@@ -125,6 +144,8 @@ struct Survey {
     total: u64,
     /// The last event.
     last: Sequence,
+    /// When the first and the last of the events were accepted.
+    span: Option<(Timestamp, Timestamp)>,
 }
 
 /// Why something is not delivered again.
@@ -197,19 +218,125 @@ impl Transmitter {
             None => None,
         };
         let dead = self.store.dead(number, after, limit.min(PAGE)).await?;
-        Ok(dead.into_iter().map(|dead| self.dead_letter(dead)).collect())
+        self.letters(dead).await
+    }
+
+    /// The same of streams that are deleted. What they did not deliver can be looked at and discarded until it is old.
+    pub async fn dead_letters_of_deleted(
+        &self,
+        after: Option<Place>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, RecoverError> {
+        let limit = limit.min(PAGE);
+        let (mut after, mut found) = (after, Vec::new());
+        loop {
+            let page = self.store.dead(None, after, PAGE).await?;
+            let is_last = page.len() < PAGE;
+            after = page.last().map(|dead| dead.delivery.place());
+            found.extend(page.into_iter().filter(|dead| self.is_of_deleted(dead)));
+            if is_last || found.len() >= limit {
+                found.truncate(limit);
+                return self.letters(found).await;
+            }
+        }
+    }
+
+    /// The dead delivery of a deleted stream that this identifier names.
+    pub async fn dead_letter_of_deleted(&self, jti: &str) -> Result<DeadLetter, RecoverError> {
+        let place = self.dead_places_of_deleted(Some(&[jti.to_owned()])).await?.remove(0);
+        self.letter_at(place, jti).await
+    }
+
+    /// Forgets dead letters of deleted streams: those that are named, or all. Returns how many.
+    pub async fn discard_of_deleted(&self, jtis: Option<&[String]>) -> Result<u64, RecoverError> {
+        let places = self.dead_places_of_deleted(jtis).await?;
+        if places.is_empty() {
+            return Ok(0);
+        }
+        let changed = Changed {
+            action: "dead.discard".to_owned(),
+            object: "stream/deleted".to_owned(),
+            after: Some(json!({ "jti": jtis, "count": places.len() })),
+            ..Changed::default()
+        };
+        self.enter_change(changed).await?;
+        let mut count = 0;
+        for some in places.chunks(PAGE) {
+            count += self.store.discard(some.to_vec()).await?;
+        }
+        Ok(count)
+    }
+
+    /// Where they are: those that are named, in any order, or all.
+    async fn dead_places_of_deleted(&self, jtis: Option<&[String]>) -> Result<Vec<Place>, RecoverError> {
+        let mut wanted: Option<HashSet<&str>> = jtis.map(|jtis| jtis.iter().map(String::as_str).collect());
+        let (mut after, mut places) = (None, Vec::new());
+        loop {
+            let page = self.store.dead(None, after, PAGE).await?;
+            for dead in page.iter().filter(|dead| self.is_of_deleted(dead)) {
+                let is_wanted = match &mut wanted {
+                    None => true,
+                    Some(wanted) => wanted.remove(render::jti(&dead.delivery, &self.codec).as_str()),
+                };
+                if is_wanted {
+                    places.push(dead.delivery.place());
+                }
+            }
+            let is_found = wanted.as_ref().is_some_and(HashSet::is_empty);
+            after = page.last().map(|dead| dead.delivery.place());
+            if is_found || page.len() < PAGE {
+                break;
+            }
+        }
+        match wanted.and_then(|wanted| wanted.into_iter().next()) {
+            Some(missing) => Err(RecoverError::NoSuchSet(missing.to_owned())),
+            None => Ok(places),
+        }
+    }
+
+    fn is_of_deleted(&self, dead: &Dead) -> bool {
+        self.table.by_number(dead.delivery.stream).is_none()
+    }
+
+    /// What an operator sees of these, with all attempts of each: the store counts anew when one is delivered again.
+    async fn letters(&self, dead: Vec<Dead>) -> Result<Vec<DeadLetter>, RecoverError> {
+        let mut letters = Vec::with_capacity(dead.len());
+        for dead in dead {
+            let place = dead.delivery.place();
+            let earlier = match place.queue {
+                Queue::Again => self.outcome_at(place).await?,
+                Queue::Control | Queue::Regular => None,
+            };
+            let mut letter = self.dead_letter(dead);
+            letter.attempts =
+                earlier.map_or(letter.attempts, |outcome| outcome.attempts.max(letter.attempts));
+            letters.push(letter);
+        }
+        Ok(letters)
+    }
+
+    async fn outcome_at(&self, place: Place) -> Result<Option<DeliveryOutcome>, StoreError> {
+        let outcomes = self.store.outcomes(place.sequence).await?;
+        Ok(outcomes.into_iter().find(|outcome| outcome.stream == place.stream))
     }
 
     /// The dead delivery that this identifier names.
     pub async fn dead_letter_of(&self, stream: &StreamId, jti: &str) -> Result<DeadLetter, RecoverError> {
         let place = self.dead_place(stream, jti).await?;
+        self.letter_at(place, jti).await
+    }
+
+    async fn letter_at(&self, place: Place, jti: &str) -> Result<DeadLetter, RecoverError> {
         let dead = self.store.dead_at(place).await?;
         let dead = dead.ok_or_else(|| RecoverError::NoSuchSet(jti.to_owned()))?;
         let newer = self.is_followed(place, &dead.delivery.lanes).await?;
-        let mut outcomes = self.store.outcomes(place.sequence).await?.into_iter();
-        let outcome = outcomes.find(|outcome| outcome.stream == place.stream);
-        let last_attempts = outcome.map_or_else(Vec::new, |outcome| outcome.last_attempts);
-        Ok(DeadLetter { newer: Some(newer), last_attempts, ..self.dead_letter(dead) })
+        let outcome = self.outcome_at(place).await?;
+        let mut letter = DeadLetter { newer: Some(newer), ..self.dead_letter(dead) };
+        if let Some(outcome) = outcome {
+            letter.attempts = outcome.attempts.max(letter.attempts);
+            letter.last_attempts = outcome.last_attempts;
+        }
+        Ok(letter)
     }
 
     /// Whether an event in one of these lanes came behind this place.
@@ -289,7 +416,7 @@ impl Transmitter {
     /// What a replay looks for, and what it delivers of that.
     async fn survey(&self, entry: &Entry, replay: &Replay) -> Result<Survey, RecoverError> {
         let number = entry.settings().stream.number();
-        let Survey { mut preview, mut total, mut last } = Survey::default();
+        let Survey { mut preview, mut total, mut last, mut span } = Survey::default();
         let mut after = Some(Sequence(replay.after));
         let mut lanes = HashSet::new();
         while let Some(from) = after {
@@ -309,6 +436,7 @@ impl Transmitter {
                     continue;
                 }
                 (total, last) = (total + 1, past.sequence);
+                span = Some((span.map_or(past.accepted_at, |(first, _)| first), past.accepted_at));
                 if pending.contains(&past.sequence) {
                     continue;
                 }
@@ -321,7 +449,7 @@ impl Transmitter {
             }
             after = history.next;
         }
-        Ok(Survey { preview, total, last })
+        Ok(Survey { preview, total, last, span })
     }
 
     /// Begins to deliver a part of a stream's history again. It goes on by itself, not faster than was asked for, and
@@ -340,7 +468,7 @@ impl Transmitter {
         let mut replay = self.replay_of(&entry, request)?;
         // What is accepted from here on is delivered anyway.
         let survey = self.survey(&entry, &replay).await?;
-        (replay.total, replay.until) = (survey.total, survey.last.0);
+        (replay.total, replay.until, replay.span) = (survey.total, survey.last.0, survey.span);
         if request.fresh_jti {
             let _alone = entry.changing.lock().await;
             let settings = entry.settings();
@@ -375,7 +503,7 @@ impl Transmitter {
             if replay.state != ReplayState::Running {
                 return Ok(replay);
             }
-            replay.state = ReplayState::Cancelled;
+            replay.end(ReplayState::Cancelled, self.clock.now());
             let after = json!({ "replay": replay.id, "count": replay.count, "total": replay.total });
             let changed = self.recovery("replay.cancel", &replay.stream, after);
             match self.write_replay(&replay, version, Some(changed)).await {
@@ -449,7 +577,7 @@ impl Transmitter {
         let id = replay.stream.parse().ok();
         let entry = id.and_then(|id: StreamId| self.table.by_id(id.as_str()));
         let Some(entry) = entry.filter(|entry| entry.may_be_owed_again().is_ok()) else {
-            replay.state = ReplayState::Cancelled;
+            replay.end(ReplayState::Cancelled, self.clock.now());
             return Ok(Duration::ZERO);
         };
         if entry.outgoing().load().pending >= PENDING_MAX {
@@ -462,13 +590,15 @@ impl Transmitter {
         let history = self.store.history(number, Sequence(replay.after), PAGE).await?;
         let until = Sequence(replay.until);
         let wanted = |past: &&Past| past.sequence <= until && replay.wants(past);
-        let mut events: Vec<Sequence> =
-            history.events.iter().filter(wanted).map(|past| past.sequence).collect();
+        let mut events: Vec<(Sequence, Timestamp)> =
+            history.events.iter().filter(wanted).map(|past| (past.sequence, past.accepted_at)).collect();
         let mut next = history.next;
         if events.len() > limit {
             events.truncate(limit);
-            next = events.last().copied();
+            next = events.last().map(|(sequence, _)| *sequence);
         }
+        replay.reached = events.last().map_or(replay.reached, |(_, at)| Some(*at));
+        let events: Vec<Sequence> = events.into_iter().map(|(sequence, _)| sequence).collect();
         let looked_for_long = events.is_empty();
         if !events.is_empty() {
             let count = self.store.replay(number, events, replay.generation).await?;
@@ -477,7 +607,7 @@ impl Transmitter {
         }
         match next.filter(|next| *next < until) {
             Some(next) => replay.after = next.0,
-            None => replay.state = ReplayState::Done,
+            None => replay.end(ReplayState::Done, self.clock.now()),
         }
         let turn = Duration::from_secs(1) * in_a_turn / replay.per_second.max(1);
         Ok(if looked_for_long { Duration::from_millis(1) } else { turn })
@@ -533,7 +663,7 @@ impl Transmitter {
         let number = self.entry(stream)?.settings().stream.number();
         let unknown = || RecoverError::NoSuchSet(jti.to_owned());
         let named = self.codec.decode(jti, number).ok_or_else(unknown)?;
-        for queue in secevent_store::Queue::ALL {
+        for queue in Queue::ALL {
             let place = Place { stream: number, queue, sequence: named.sequence };
             let dead = self.store.dead_at(place).await?;
             let same = |dead: &Dead| {
@@ -591,6 +721,11 @@ impl Transmitter {
             count: 0,
             per_second: request.per_second.unwrap_or(PER_SECOND).clamp(1, PER_SECOND_MAX),
             since: request.since,
+            started_by: audit::who_asks(),
+            ended_at: None,
+            fresh_jti: request.fresh_jti,
+            span: None,
+            reached: None,
             lanes: request.subject.as_ref().map(|subject| lanes(subject).to_vec()),
             generation: 0,
             after,
@@ -634,6 +769,15 @@ impl Entry {
 }
 
 impl Replay {
+    /// Whether it looks for events about one subject only. Which one is not kept in the open.
+    pub fn is_about_one_subject(&self) -> bool {
+        self.lanes.is_some()
+    }
+
+    pub(crate) fn end(&mut self, state: ReplayState, now: Timestamp) {
+        (self.state, self.ended_at) = (state, Some(now));
+    }
+
     fn document(id: &str) -> String {
         format!("replay/{id}")
     }

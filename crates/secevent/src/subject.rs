@@ -127,6 +127,24 @@ impl Subject {
         Self::from_value(modernised(value), Strictness::Lenient)
     }
 
+    /// Checks that each format in it, members and aliases included, is one of [`Subject::FORMATS`] or a
+    /// collision-resistant name, such as `com.example.badge` or `https://example.com/badge` (RFC 9493 section 3,
+    /// RFC 7519 section 2). This is for subjects of events that are about to be issued: a misspelled `format` is no
+    /// error by itself, and names nobody.
+    ///
+    /// # Errors
+    ///
+    /// The member and rule SUBJ-05.
+    pub fn check_formats(&self) -> Result<(), Invalid> {
+        match self {
+            Self::Simple(identifier) => identifier.check_format(),
+            Self::Complex(complex) => {
+                let mut members = complex.iter();
+                members.try_for_each(|(name, one)| one.check_format().map_err(|error| error.within(name)))
+            }
+        }
+    }
+
     /// The format's name; `complex` for a complex subject.
     pub fn format(&self) -> &str {
         match self {

@@ -336,8 +336,9 @@ impl Check<'_> {
         value: Option<&Value>,
         reason: &str,
     ) -> Option<String> {
-        const SAID: [&str; 10] = [
+        const SAID: [&str; 11] = [
             ": add ",
+            ": set ",
             ": write ",
             ": it must be ",
             ": leave it out",
@@ -364,7 +365,9 @@ impl Check<'_> {
             let is_file = matches!(setting.kind, Kind::Text(sort) if sort.contains("file"));
             let says_what_to_do = SAID.iter().any(|said| reason.contains(said));
             let same = *value == parse_value(setting.sample());
-            (!(is_file || says_what_to_do || same)).then(|| written(setting))
+            // Another table in its place would lose what is right in this one.
+            let is_table = value.is_table();
+            (!(is_file || says_what_to_do || same || is_table)).then(|| written(setting))
         })
     }
 
@@ -714,6 +717,20 @@ a = 1
         assert!(!format!("{told:?}").contains("1234567890"), "what stands there may be the secret: {told:?}");
     }
 
+    // finding: C9
+    #[test]
+    fn what_is_wrong_with_one_delivery_is_reported_together() {
+        let stream = "[[stream]]\nname = \"s\"\nclient = \"billing\"\nevents = [\"caep:*\"]\ndelivery = { method = \
+                      \"push\", endpoint_url = \"http://rp.example/\", authorization = { env = \"SECEVENT_TEST_NOT_SET\" } }\n\
+                      [[issuer]]";
+        let found = findings(&GOOD.replacen("[[issuer]]", stream, 1));
+        let error = found.iter().find(|one| one.severity == Severity::Error).unwrap();
+        assert_eq!(error.key, "stream[0].delivery");
+        for part in ["plain http is not allowed", "SECEVENT_TEST_NOT_SET, which is not set"] {
+            assert!(error.reason.contains(part), "{error:?}");
+        }
+    }
+
     /// Where `[outgoing]` keeps the server from a URL, that is what to change, not the URL.
     // finding: C9
     #[test]
@@ -731,27 +748,47 @@ a = 1
                 "secret = \"0123456789abcdef\"",
                 "jwks_uri = \"https://rp.example:8443/keys\"",
                 "client[0].jwks_uri",
-                "add 8443 to outgoing.allow_ports",
+                "set outgoing.allow_ports = [443, 8443]",
             ),
             (
                 "secret = \"0123456789abcdef\"",
                 "jwks_uri = \"https://10.1.2.3/keys\"",
                 "client[0].jwks_uri",
-                "add its network to outgoing.allow_networks",
+                "add \"10.1.2.3/32\" to outgoing.allow_networks",
             ),
             (
                 "secret = \"0123456789abcdef\"",
                 "jwks_uri = \"http://rp.example/keys\"",
                 "client[0].jwks_uri",
-                "write an https URL, or set outgoing.allow_plain_http = true",
+                "use an https URL, or for development set outgoing.allow_plain_http = true, set outgoing.allow_ports = \
+                 [80, 443]",
+            ),
+            (
+                "[[issuer]]",
+                &stream("http://127.0.0.1:9000/events"),
+                "stream[0].delivery",
+                "use an https URL, or for development set outgoing.allow_plain_http = true, set outgoing.allow_ports = \
+                 [443, 9000], add \"127.0.0.0/8\" to outgoing.allow_networks (--dev permits all of this for receivers \
+                 on loopback)",
+            ),
+            (
+                "[[issuer]]",
+                &stream("http://127.0.0.1:8080/events"),
+                "stream[0].delivery",
+                "use the address of the receiver: this server itself listens here",
             ),
             (
                 "[[issuer]]",
                 &stream("https://rp.example:8443/"),
                 "stream[0].delivery",
-                "add 8443 to outgoing.allow_ports",
+                "set outgoing.allow_ports = [443, 8443]",
             ),
-            ("[[issuer]]", push_credential, "push_credential[0].oauth", "add 8443 to outgoing.allow_ports"),
+            (
+                "[[issuer]]",
+                push_credential,
+                "push_credential[0].oauth",
+                "set outgoing.allow_ports = [443, 8443]",
+            ),
         ] {
             let told = findings(&GOOD.replacen(from, to, 1));
             let found = told.iter().find(|one| one.key == key && one.severity == Severity::Error);

@@ -10,6 +10,7 @@ use crate::output::{BAD, BOLD, EXIT_FAILED, Failure, GOOD, WARNING, message, pri
 use clap::{ArgMatches, Args, Subcommand};
 use serde_json::json;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
@@ -155,15 +156,16 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-fn told(findings: &[Finding], name: &str) -> String {
+/// So many are listed as text; `--json` lists all of them.
+const LISTED_MAX: usize = 100;
+
+fn listed(findings: &[Finding]) -> String {
     let mut text = String::new();
-    let mut errors = 0;
-    for finding in findings {
+    for finding in &findings[..findings.len().min(LISTED_MAX)] {
         let (style, word) = match finding.severity {
             Severity::Error => (BAD, "error"),
             Severity::Warning => (WARNING, "warning"),
         };
-        errors += usize::from(finding.severity == Severity::Error);
         let place = match (&finding.file, finding.line) {
             (Some(file), Some(line)) => format!("{file}:{line}: "),
             (Some(file), None) => format!("{file}: "),
@@ -174,9 +176,16 @@ fn told(findings: &[Finding], name: &str) -> String {
             let _ = writeln!(text, "  {BOLD}fix:{BOLD:#} {}", message(fix));
         }
     }
+    if let Some(more @ 1..) = findings.len().checked_sub(LISTED_MAX) {
+        let _ = writeln!(text, "… and {more} more: `secevent config check --json` lists them");
+    }
+    text
+}
+
+fn told(findings: &[Finding], name: &str) -> String {
+    let mut text = listed(findings);
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     let name = message(name);
-    let many =
-        |count: usize, one: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
     let warnings = findings.len() - errors;
     let _ = match (errors, warnings) {
         (0, 0) => writeln!(text, "{GOOD}{name} is valid{GOOD:#}"),
@@ -184,4 +193,22 @@ fn told(findings: &[Finding], name: &str) -> String {
         _ => writeln!(text, "{BAD}{name} is not valid{BAD:#}: {}", many(errors, "error")),
     };
     text
+}
+
+fn many(count: usize, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
+}
+
+/// Lists on standard error all that is wrong with the configuration of a server that does not start, as `config check`
+/// does. Returns what to say in the end. None if that is not why it does not start.
+pub(crate) fn report_errors(given: &Given) -> Option<String> {
+    let name = file_name(given).ok()?;
+    let document = given.document().ok()?.ok()?;
+    let mut errors = check(&document, &given.overrides()).findings;
+    errors.retain(|finding| finding.severity == Severity::Error);
+    if errors.is_empty() {
+        return None;
+    }
+    let _ = anstream::stderr().write_all(listed(&errors).as_bytes());
+    Some(format!("{name} is not a valid configuration: {}", many(errors.len(), "error")))
 }

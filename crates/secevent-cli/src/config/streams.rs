@@ -150,23 +150,30 @@ impl DeliveryEntry {
             }
             ("push", None) => bail!("needs an endpoint_url for push: where the receiver takes SETs"),
             ("push", Some(url)) => {
-                let endpoint =
-                    if outgoing.allow_plain_http { Endpoint::parse_insecure(&url) } else { url.parse() };
-                let endpoint = endpoint.map_err(|breach| {
-                    anyhow::anyhow!("has the endpoint_url {url:?}, which {}", breach.problem())
-                })?;
-                outgoing.check_url(endpoint.uri()).map_err(|refused| {
-                    let fix = super::warn::admitting(outgoing, endpoint.uri());
-                    anyhow::anyhow!("has the endpoint_url {url:?}, which cannot be reached: {refused}: {fix}")
-                })?;
+                let endpoint = endpoint(&url, outgoing);
                 let credential = self.authorization.map(|source| {
                     let text = source.read(&format!("stream.delivery of {name:?}: authorization"))?;
                     secevent_ssf::delivery::authorization(&text)
                         .map_err(|breach| anyhow::anyhow!("has an authorization that {}", breach.problem()))
                 });
-                Ok(DeliveryRequest::push(endpoint, credential.transpose()?))
+                match (endpoint, credential.transpose()) {
+                    (Ok(endpoint), Ok(credential)) => Ok(DeliveryRequest::push(endpoint, credential)),
+                    (Err(one), Err(other)) => bail!("{one:#}; and {other:#}"),
+                    (Err(error), _) | (_, Err(error)) => Err(error),
+                }
             }
             (method, _) => bail!("has the method {method:?}: it must be push or poll"),
         }
     }
+}
+
+/// Where a receiver takes SETs, if the server may send there.
+fn endpoint(url: &str, outgoing: &OutgoingConfig) -> anyhow::Result<Endpoint> {
+    let endpoint = Endpoint::parse_insecure(url)
+        .map_err(|breach| anyhow::anyhow!("has the endpoint_url {url:?}, which {}", breach.problem()))?;
+    outgoing.check_url(endpoint.uri()).map_err(|refused| {
+        let fix = super::warn::admitting(outgoing, endpoint.uri());
+        anyhow::anyhow!("has the endpoint_url {url:?}, which cannot be reached: {refused}: {fix}")
+    })?;
+    Ok(endpoint)
 }

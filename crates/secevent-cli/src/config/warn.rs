@@ -8,6 +8,8 @@ use super::{Overrides, Settings};
 use crate::descriptors;
 use http::Uri;
 use secevent_http::{ClientConfig, Ports};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 use toml::Value;
 
 /// All of it.
@@ -236,17 +238,58 @@ pub(crate) fn out_of_reach(outgoing: &ClientConfig, url: &str) -> Option<(String
     Some((format!("which cannot be reached ({refused})"), admitting(outgoing, &uri)))
 }
 
-/// What to change so that `[outgoing]` admits a URL that it does not admit.
+/// All that has to change so that `[outgoing]` admits a URL that it does not admit.
 pub(super) fn admitting(outgoing: &ClientConfig, uri: &Uri) -> String {
     let plain = uri.scheme_str() == Some("http");
     let port = uri.port_u16().unwrap_or(if plain { 80 } else { 443 });
+    let mut changes = Vec::new();
     if plain && !outgoing.allow_plain_http {
-        "write an https URL, or set outgoing.allow_plain_http = true".to_owned()
-    } else if outgoing.ports.admits(port) {
-        "add its network to outgoing.allow_networks".to_owned()
-    } else {
-        format!("add {port} to outgoing.allow_ports")
+        changes.push("set outgoing.allow_plain_http = true".to_owned());
     }
+    if let Ports::Only(ports) = &outgoing.ports
+        && !outgoing.ports.admits(port)
+    {
+        let ports: BTreeSet<u16> = ports.iter().copied().chain([port]).collect();
+        let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+        changes.push(format!("set outgoing.allow_ports = [{}]", ports.join(", ")));
+    }
+    // What is left is the address.
+    let mut trial = ClientConfig { allow_plain_http: true, ports: Ports::Any, ..outgoing.clone() };
+    let network = network_of(uri);
+    if trial.check_url(uri).is_err()
+        && let Some(network) = &network
+    {
+        if let Ok(network) = network.parse() {
+            trial.allow_networks.push(network);
+        }
+        if trial.check_url(uri).is_err() {
+            return "use the address of the receiver: this server itself listens here".to_owned();
+        }
+        changes.push(format!("add \"{network}\" to outgoing.allow_networks"));
+    }
+    let is_loopback = network.is_some_and(|network| [LOOPBACK_4, LOOPBACK_6].contains(&network.as_str()));
+    let development = if is_loopback { " (--dev permits all of this for receivers on loopback)" } else { "" };
+    let https =
+        if plain && !outgoing.allow_plain_http { "use an https URL, or for development " } else { "" };
+    format!("{https}{}{development}", changes.join(", "))
+}
+
+const LOOPBACK_4: &str = "127.0.0.0/8";
+const LOOPBACK_6: &str = "::1/128";
+
+/// The smallest network that one would allow for the address in a URL. None for a name, which is judged when it is resolved.
+fn network_of(uri: &Uri) -> Option<String> {
+    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
+    let ip = match host.to_ascii_lowercase().as_str() {
+        "localhost" | "localhost." => IpAddr::from(Ipv4Addr::LOCALHOST),
+        host if host.ends_with(".localhost") => IpAddr::from(Ipv4Addr::LOCALHOST),
+        host => host.parse().ok()?,
+    };
+    Some(match ip {
+        IpAddr::V4(ip) if ip.is_loopback() => LOOPBACK_4.to_owned(),
+        IpAddr::V4(ip) => format!("{ip}/32"),
+        IpAddr::V6(ip) => format!("{ip}/128"),
+    })
 }
 
 /// The places of secrets that are written down as they are.

@@ -58,6 +58,31 @@ fn everything_that_is_wrong_is_told_with_its_line_and_a_fix() {
     assert_eq!(Place::new().run(&["config", "check"]).code, 2, "there is no file");
 }
 
+const ISSUER: &str = "[[issuer]]\nurl = \"https://events.example.com\"\ndefault_subjects = \"ALL\"\n";
+
+// finding: C9
+#[test]
+fn a_server_that_does_not_start_lists_all_that_is_wrong() {
+    let stream = |name: &str, url: &str| {
+        format!(
+            "[[stream]]\nname = \"{name}\"\nclient = \"shop\"\nevents = [\"caep:*\"]\ndelivery = {{ method = \
+             \"push\", endpoint_url = \"{url}\" }}\n"
+        )
+    };
+    let streams = stream("one", "http://127.0.0.1:9000/") + &stream("two", "http://rp.example/");
+    let place = Place::new().with("secevent.toml", format!("{CONFIG}{ISSUER}{streams}"));
+    let ran = place.run(&["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert_eq!(ran.stderr.matches("plain http is not allowed").count(), 2, "{ran:?}");
+    assert!(ran.stderr.contains("secevent.toml is not a valid configuration: 2 errors"), "{ran:?}");
+    let checked = place.run(&["config", "check", "--listen", "127.0.0.1:0"]);
+    assert_eq!(checked.code, 1, "{checked:?}");
+    assert_eq!(checked.stdout.matches("error:").count(), 2, "{checked:?}");
+    // A test set-up: receivers on this machine.
+    let local = place.run(&["config", "check", "--dev", "--listen", "127.0.0.1:0"]);
+    assert!(!local.stdout.contains("stream \"one\""), "{local:?}");
+}
+
 #[test]
 fn what_is_shown_names_where_it_comes_from_and_no_secret() {
     let stream = "[[stream]]\nname = \"main\"\nclient = \"shop\"\nevents = [\"caep:*\"]\n\

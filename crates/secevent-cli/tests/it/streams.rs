@@ -45,7 +45,7 @@ fn a_stream_is_shown_and_deleted_by_its_name_or_the_beginning_of_its_identifier(
 
     // Wherever a stream is taken.
     let paused = world.run(&["streams", "pause", "siem", "--reason", "maintenance"]).ok();
-    assert_eq!(paused, format!("stream {siem_id} is paused\n"));
+    assert_eq!(paused, format!("stream siem ({siem_id}) is paused\n"));
     let shown = world.run(&["streams", "show", "siem"]).ok();
     assert!(shown.contains("paused by operator, set ") && shown.contains("by command-line"), "{shown}");
     assert!(shown.contains("maintenance"), "{shown}");

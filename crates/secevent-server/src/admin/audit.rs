@@ -214,7 +214,14 @@ fn what(
         // The log has one name for a stream, whatever it was called.
         *named = stream.as_str();
     }
-    let (object, stream) = (parts.join("/"), stream.map(StreamId::to_string));
+    // It is called as the transmitter calls it; what was done to it stands in the action.
+    let object = match &parts[..] {
+        ["streams", id, ..] => format!("stream/{id}"),
+        ["clients", id, ..] => format!("client/{id}"),
+        ["replays", id, ..] => format!("replay/{id}"),
+        _ => parts.join("/"),
+    };
+    let stream = stream.map(StreamId::to_string);
     let action = match action(method, &parts, after.as_ref()) {
         Some(action) => action.to_owned(),
         None => format!("{}.{}", parts[0], method.as_str().to_ascii_lowercase()),

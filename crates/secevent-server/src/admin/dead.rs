@@ -1,16 +1,18 @@
 //! Dead letters: what receivers refused, and what was given up. Lists tell what happened; whom it was about is told
 //! only of one that is asked for by its name.
 
+use super::audit::NothingChanged;
 use super::events::{AttemptTold, tell_attempt};
-use super::request::{Members, OfStream, Query, RULE, no_such_stream};
+use super::request::{Members, Query, RULE, no_such_stream, path_stream};
 use super::route::{Operation, Route, text};
 use super::{Admin, answer, time};
 use crate::problem::Problem;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{FromRequestParts, Path, RawQuery, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use secevent::Invalid;
 use secevent_ssf::StreamId;
@@ -28,17 +30,24 @@ const JTIS_MAX: usize = 1_000;
 pub(crate) fn routes() -> Vec<Route> {
     let list =
         Operation::get("listDeadLetters", "Dead letters: what receivers refused, and what was given up")
-            .query("stream", "Of this stream only, named as in a path", &text())
+            .query(
+                "stream",
+                "Of this stream only, named as in a path; `deleted` means all streams that are deleted",
+                &text(),
+            )
             .paged()
             .answers::<DeadList>(StatusCode::OK, "A page of them, without telling whom they are about")
             .problem(StatusCode::NOT_FOUND, "There is no such stream")
             .problem(StatusCode::CONFLICT, "Several streams are named so; the detail lists some");
-    let read = Operation::get("readDeadLetter", "One dead letter, with its claims")
-        .stream()
-        .path("jti", "The `jti` of the SET")
-        .answers::<DeadWhole>(StatusCode::OK, "The dead letter")
-        .problem(StatusCode::BAD_REQUEST, "A parameter is wrong")
-        .problem(StatusCode::NOT_FOUND, "There is no such stream, or the stream has no such SET");
+    let read = Operation::get(
+        "readDeadLetter",
+        "One dead letter, with its claims; `deleted` names no stream but those gone",
+    )
+    .stream()
+    .path("jti", "The `jti` of the SET")
+    .answers::<DeadWhole>(StatusCode::OK, "The dead letter")
+    .problem(StatusCode::BAD_REQUEST, "A parameter is wrong")
+    .problem(StatusCode::NOT_FOUND, "There is no such stream, or the stream has no such SET");
     let some = |operation: Operation| {
         let jtis = json!({
             "type": ["array", "null"], "items": { "type": "string" }, "minItems": 1, "maxItems": JTIS_MAX,
@@ -52,10 +61,13 @@ pub(crate) fn routes() -> Vec<Route> {
             .problem(StatusCode::NOT_FOUND, "There is no such stream, or the stream has no such SET")
     };
     let redrive = some(Operation::post("redriveDeadLetters", "Deliver dead letters again, as the same SETs"))
-        .answers::<RedrivenTold>(StatusCode::OK, "How many are owed again")
-        .problem(StatusCode::CONFLICT, "The stream is disabled");
-    let discard = some(Operation::post("discardDeadLetters", "Forget dead letters"))
-        .answers::<Discarded>(StatusCode::OK, "How many are forgotten");
+        .answers::<RedrivenTold>(StatusCode::OK, "How many are delivered again")
+        .problem(StatusCode::CONFLICT, "The stream is disabled or deleted");
+    let discard = some(Operation::post(
+        "discardDeadLetters",
+        "Forget dead letters; the stream `deleted` stands for all that are gone",
+    ))
+    .answers::<Discarded>(StatusCode::OK, "How many are forgotten");
     vec![
         Route::new("/admin/v1/dead", get(self::list), [list]),
         Route::new("/admin/v1/streams/{stream}/dead/{jti}", get(self::read), [read]),
@@ -90,7 +102,7 @@ struct DeadTold {
     accepted_at: String,
     #[schema(format = DateTime)]
     died_at: String,
-    /// How often it was attempted before it died.
+    /// How often it was attempted before it died, attempts before it was delivered again included.
     attempts: u32,
 }
 
@@ -110,7 +122,7 @@ struct DeadWhole {
     accepted_at: String,
     #[schema(format = DateTime)]
     died_at: String,
-    /// How often it was attempted before it died.
+    /// How often it was attempted before it died, attempts before it was delivered again included.
     attempts: u32,
     /// The last of the attempts, oldest first, at most 8: those before it was delivered again included.
     last_attempts: Vec<AttemptTold>,
@@ -138,16 +150,48 @@ struct Discarded {
     discarded: u64,
 }
 
+/// Whose dead letters are meant.
+pub(crate) enum Of {
+    Stream(StreamId),
+    /// Of all streams that are deleted: nothing is known of them but their dead letters.
+    Deleted,
+}
+
+impl Of {
+    /// What an operator calls streams that are deleted, unless one has this name.
+    const DELETED: &str = "deleted";
+
+    fn named(named: &str, admin: &Admin) -> Result<Self, Problem> {
+        match admin.transmitter.find_stream(named) {
+            Ok(stream) => Ok(Self::Stream(stream)),
+            Err(_) if named == Self::DELETED => Ok(Self::Deleted),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl FromRequestParts<Arc<Admin>> for Of {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, admin: &Arc<Admin>) -> Result<Self, Problem> {
+        Self::named(&path_stream(parts).await.ok_or_else(no_such_stream)?, admin)
+    }
+}
+
 /// `GET /admin/v1/dead`: some, behind the place `after`; of one stream if one is named.
 pub(crate) async fn list(
     State(admin): State<Arc<Admin>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = Query::read(query.as_deref(), &["stream", "after", "limit"])?;
-    let stream = query.text("stream").map(|named| admin.transmitter.find_stream(named)).transpose()?;
+    let of = query.text("stream").map(|named| Of::named(named, &admin)).transpose()?;
     let limit = query.limit()?;
     let after = query.text("after").map(read_place).transpose()?;
-    let dead = admin.transmitter.dead_letters(stream.as_ref(), after, limit).await?;
+    let dead = match of {
+        None => admin.transmitter.dead_letters(None, after, limit).await?,
+        Some(Of::Stream(id)) => admin.transmitter.dead_letters(Some(&id), after, limit).await?,
+        Some(Of::Deleted) => admin.transmitter.dead_letters_of_deleted(after, limit).await?,
+    };
     let next = dead.last().filter(|_| dead.len() == limit).map(|last| write_place(last.place));
     let told = DeadList { dead: dead.iter().map(tell).collect(), next };
     Ok(answer(StatusCode::OK, written(&told)))
@@ -156,13 +200,16 @@ pub(crate) async fn list(
 /// `GET /admin/v1/streams/{stream}/dead/{jti}`: one, with its claims, and whether there is later news of its subject.
 pub(crate) async fn read(
     State(admin): State<Arc<Admin>>,
-    OfStream(stream): OfStream,
+    of: Of,
     path: Result<Path<(String, String)>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::read(query.as_deref(), &[])?;
     let Path((_, jti)) = path.map_err(|_| no_such_stream())?;
-    let dead = admin.transmitter.dead_letter_of(&stream, &jti).await?;
+    let dead = match of {
+        Of::Stream(stream) => admin.transmitter.dead_letter_of(&stream, &jti).await?,
+        Of::Deleted => admin.transmitter.dead_letter_of_deleted(&jti).await?,
+    };
     let DeadTold { jti, stream_id, event_id, event_type, cause, reason, accepted_at, died_at, attempts } =
         tell(&dead);
     let last_attempts = dead.last_attempts.iter().map(tell_attempt).collect();
@@ -188,11 +235,16 @@ pub(crate) async fn read(
 /// `POST /admin/v1/streams/{stream}/dead/redrive`: delivers them again, as the same SETs.
 pub(crate) async fn redrive(
     State(admin): State<Arc<Admin>>,
-    OfStream(stream): OfStream,
+    of: Of,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let jtis = which(&headers, &body)?;
+    let Of::Stream(stream) = of else {
+        return Err(Problem::conflict(
+            "the streams are deleted, and nothing can be delivered to them: discard these",
+        ));
+    };
     let Redriven { count, superseded } = admin.transmitter.redrive(&stream, jtis.as_deref()).await?;
     Ok(answer(StatusCode::OK, written(&RedrivenTold { redriven: count, superseded })))
 }
@@ -200,13 +252,17 @@ pub(crate) async fn redrive(
 /// `POST /admin/v1/streams/{stream}/dead/discard`: forgets them.
 pub(crate) async fn discard(
     State(admin): State<Arc<Admin>>,
-    OfStream(stream): OfStream,
+    of: Of,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let jtis = which(&headers, &body)?;
-    let count = admin.transmitter.discard(&stream, jtis.as_deref()).await?;
-    Ok(answer(StatusCode::OK, written(&Discarded { discarded: count })))
+    let count = match of {
+        Of::Stream(stream) => admin.transmitter.discard(&stream, jtis.as_deref()).await?,
+        Of::Deleted => admin.transmitter.discard_of_deleted(jtis.as_deref()).await?,
+    };
+    let told = answer(StatusCode::OK, written(&Discarded { discarded: count }));
+    Ok(if count == 0 { NothingChanged::tell(told) } else { told })
 }
 
 /// The dead letters that a body names. None means all, which has to be said.

@@ -13,16 +13,19 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use secevent::Invalid;
 use secevent_store::{Attempt, Cause};
-use secevent_transmitter::{DeliveryState, Explained, Incoming, Story, Told, TransmitterError};
+use secevent_transmitter::{DeliveryState, Explained, Incoming, Stories, Story, Told, TransmitterError};
 use serde::Serialize;
 use serde_json::json;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
 pub(crate) fn routes() -> Vec<Route> {
-    let read = Operation::get("readEvent", "What became of an event, and which streams were not owed it")
+    let read = Operation::get("readEvent", "What became of an event, and which streams do not get it")
         .path("event", "The event's identifier, its `txn`, or the `jti` of one of its SETs")
-        .answers::<StoryTold>(StatusCode::OK, "What became of it")
+        .answers::<StoriesTold>(
+            StatusCode::OK,
+            "What became of it; of several with the same `txn`, of the newest, with the others beside it",
+        )
         .problem(StatusCode::BAD_REQUEST, "A parameter is wrong")
         .problem(StatusCode::NOT_FOUND, "There is no such event, or it is not kept any more");
     let event = json!({
@@ -70,6 +73,26 @@ struct RuleTold {
     reason: String,
 }
 
+/// What became of the events that were named.
+#[derive(Serialize, ToSchema)]
+struct StoriesTold {
+    event_id: String,
+    txn: String,
+    /// Its type's URI. Null if what it said was erased.
+    event_type: Option<String>,
+    /// Whose event it is. Null if that cannot be told any more.
+    issuer: Option<String>,
+    #[schema(format = DateTime)]
+    accepted_at: String,
+    deliveries: Vec<DeliveryTold>,
+    /// The streams that do not get it, and by which rule they would not get it today.
+    elsewhere: Vec<RuleTold>,
+    /// How many events have this `txn`, this one included; 1 if one event was named.
+    count: usize,
+    /// The other events with this `txn`, newest first, at most 19.
+    others: Vec<StoryTold>,
+}
+
 /// What became of an event.
 #[derive(Serialize, ToSchema)]
 struct StoryTold {
@@ -104,6 +127,11 @@ struct DeliveryTold {
     due_at: Option<String>,
     /// Whether an operator asked for it again.
     again: bool,
+    /// Pending: what it waits for. `turn` (nothing: it is next), `answer` (it is being sent), `poll` (the receiver has not
+    /// polled), `ack` (handed out and not acknowledged), `retry` (the next attempt), `subject` (an earlier event about the
+    /// same subject), `backlog` (earlier events of the stream), `window` (attempts under way), `suspended` (the receiver
+    /// fails), `paused`, `client` (the client is disabled) or `drop` (the stream is disabled or deleted).
+    waits: Option<&'static str>,
     /// Delivered: since when.
     #[schema(format = DateTime)]
     acked_at: Option<String>,
@@ -115,7 +143,7 @@ struct DeliveryTold {
     dropped_at: Option<String>,
     /// Whether it is a dead letter. One that was rejected or abandoned is none any more when it was discarded or is old.
     dead: bool,
-    /// Dead: what the receiver said, or why it was given up. Dropped: what that means.
+    /// Dead: what the receiver said, or why it was given up. Dropped or pending: what that means.
     reason: Option<String>,
     /// Rejected or abandoned: when.
     #[schema(format = DateTime)]
@@ -147,8 +175,14 @@ async fn read(
     Query::read(query.as_deref(), &[])?;
     let missing = || Problem::not_found("there is no such event, or it is not kept any more");
     let Path(name) = path.map_err(|_| missing())?;
-    let story = admin.transmitter.story(&name).await.map_err(|error| Problem::ours(&error))?;
-    let told = tell_story(story.ok_or_else(missing)?);
+    let found = admin.transmitter.stories(&name).await.map_err(|error| Problem::ours(&error))?;
+    let Stories { count, stories } = found.ok_or_else(missing)?;
+    let mut stories = stories.into_iter().map(tell_story);
+    let StoryTold { event_id, txn, event_type, issuer, accepted_at, deliveries, elsewhere } =
+        stories.next().ok_or_else(missing)?;
+    let others = stories.collect();
+    let told =
+        StoriesTold { event_id, txn, event_type, issuer, accepted_at, deliveries, elsewhere, count, others };
     Ok(answer(StatusCode::OK, serde_json::to_vec(&told).expect("a story is text and numbers")))
 }
 
@@ -213,6 +247,7 @@ fn tell_delivery(told: Told) -> DeliveryTold {
         last_attempts: told.last_attempts.iter().map(tell_attempt).collect(),
         due_at: None,
         again: false,
+        waits: None,
         acked_at: None,
         dropped: None,
         dropped_at: None,
@@ -222,9 +257,14 @@ fn tell_delivery(told: Told) -> DeliveryTold {
     };
     match told.state {
         DeliveryState::Settled => nothing,
-        DeliveryState::Pending { due_at, again } => {
-            DeliveryTold { state: "pending".to_owned(), due_at: Some(time::told(due_at)), again, ..nothing }
-        }
+        DeliveryState::Pending { due_at, again, waits } => DeliveryTold {
+            state: "pending".to_owned(),
+            due_at: Some(time::told(due_at)),
+            again,
+            waits: Some(waits.name()),
+            reason: Some(waits.meaning()),
+            ..nothing
+        },
         DeliveryState::Delivered { at } => {
             DeliveryTold { state: "delivered".to_owned(), acked_at: Some(time::told(at)), ..nothing }
         }

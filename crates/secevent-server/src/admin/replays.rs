@@ -12,6 +12,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use secevent::{Invalid, Strictness, Subject};
+use secevent_ssf::StreamId;
 use secevent_transmitter::{Replay, ReplayRequest, ReplayState};
 use serde::Serialize;
 use serde_json::json;
@@ -72,13 +73,38 @@ struct ReplayList {
 struct ReplayTold {
     id: String,
     stream_id: String,
+    /// The name by which configuration declares the stream, or did.
+    stream_name: Option<String>,
     /// `running`, `done` or `cancelled`.
     state: &'static str,
     /// How many SETs it looked for when it began.
     total: u64,
-    /// How many of them are owed again so far.
+    /// How many of them are delivered again so far, or are to be.
     count: u64,
     per_second: u32,
+    #[schema(format = DateTime)]
+    started_at: String,
+    /// Who began it, such as `command-line ada`. Null if an older release did.
+    started_by: Option<String>,
+    /// Null while it is under way.
+    #[schema(format = DateTime)]
+    ended_at: Option<String>,
+    /// Only events that were accepted at this time or later.
+    #[schema(format = DateTime)]
+    since: Option<String>,
+    /// Whether it looks for events about one subject only.
+    of_one_subject: bool,
+    /// Whether its SETs have a new `jti`.
+    fresh_jti: bool,
+    /// When the first of its events was accepted.
+    #[schema(format = DateTime)]
+    first: Option<String>,
+    /// When the last of its events was accepted.
+    #[schema(format = DateTime)]
+    last: Option<String>,
+    /// When the last event was accepted that it has come to.
+    #[schema(format = DateTime)]
+    reached: Option<String>,
 }
 
 /// What a replay would deliver.
@@ -121,7 +147,7 @@ pub(crate) async fn start(
         return Ok(NothingChanged::tell(answer(StatusCode::OK, written(&told))));
     }
     let replay = admin.transmitter.start_replay(&stream, &request).await?;
-    Ok(answer(StatusCode::CREATED, written(&tell(&replay))))
+    Ok(answer(StatusCode::CREATED, written(&tell(&replay, &admin))))
 }
 
 /// `GET /admin/v1/replays`: all that there are.
@@ -131,7 +157,7 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     Query::read(query.as_deref(), &[])?;
     let replays = admin.transmitter.replays().await?;
-    let told = ReplayList { replays: replays.iter().map(tell).collect() };
+    let told = ReplayList { replays: replays.iter().map(|replay| tell(replay, &admin)).collect() };
     Ok(answer(StatusCode::OK, written(&told)))
 }
 
@@ -145,7 +171,7 @@ pub(crate) async fn read(
     let id = admin.replay_of(path).await?;
     let replays = admin.transmitter.replays().await?;
     let replay = replays.iter().find(|replay| replay.id == id).ok_or_else(no_such_replay)?;
-    Ok(answer(StatusCode::OK, written(&tell(replay))))
+    Ok(answer(StatusCode::OK, written(&tell(replay, &admin))))
 }
 
 /// `DELETE /admin/v1/replays/{replay}`: calls it off.
@@ -154,7 +180,8 @@ pub(crate) async fn cancel(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let replay = admin.transmitter.cancel_replay(&admin.replay_of(path).await?).await?;
-    Ok(answer(StatusCode::OK, written(&tell(&replay))))
+    // The transmitter has entered it in the log, if it was under way.
+    Ok(NothingChanged::tell(answer(StatusCode::OK, written(&tell(&replay, &admin)))))
 }
 
 fn per_second(asked: u64) -> Result<u32, Invalid> {
@@ -173,10 +200,16 @@ fn no_such_replay() -> Problem {
     Problem::not_found("there is no such replay")
 }
 
-fn tell(replay: &Replay) -> ReplayTold {
+fn tell(replay: &Replay, admin: &Admin) -> ReplayTold {
+    let stream: Option<StreamId> = replay.stream.parse().ok();
+    let started_by = replay.started_by.as_ref().map(|(kind, id)| match id {
+        Some(id) => format!("{kind} {id}"),
+        None => kind.clone(),
+    });
     ReplayTold {
         id: replay.id.clone(),
         stream_id: replay.stream.clone(),
+        stream_name: stream.and_then(|id| admin.transmitter.stream_name(&id)),
         state: match replay.state {
             ReplayState::Running => "running",
             ReplayState::Done => "done",
@@ -185,6 +218,15 @@ fn tell(replay: &Replay) -> ReplayTold {
         total: replay.total,
         count: replay.count,
         per_second: replay.per_second,
+        started_at: time::told(replay.started_at),
+        started_by,
+        ended_at: replay.ended_at.map(time::told),
+        since: replay.since.map(time::told),
+        of_one_subject: replay.is_about_one_subject(),
+        fresh_jti: replay.fresh_jti,
+        first: replay.span.map(|(first, _)| time::told(first)),
+        last: replay.span.map(|(_, last)| time::told(last)),
+        reached: replay.reached.map(time::told),
     }
 }
 

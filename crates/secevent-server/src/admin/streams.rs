@@ -95,8 +95,11 @@ struct StreamTold {
     /// `enabled`, `paused` or `disabled`.
     status: &'static str,
     reason: Option<String>,
-    /// Whether an operator set the status, so that only an operator ends it.
+    /// Whether the receiver cannot change the status: see `held_by`.
     held: bool,
+    /// What holds the status: `operator`, who set it and alone ends it, or `configuration`, which declared the stream and
+    /// does so no more.
+    held_by: Option<&'static str>,
     /// Whether its client is switched off, so that nothing is sent to it.
     client_disabled: bool,
     /// If it is polled: how long a SET that was handed out is hidden, unless it is acknowledged.
@@ -397,6 +400,7 @@ fn tell(figures: &StreamFigures) -> StreamTold {
         status: figures.status.as_str(),
         reason: figures.reason.clone(),
         held: figures.held,
+        held_by: figures.held.then_some(if figures.withdrawn { "configuration" } else { "operator" }),
         client_disabled: figures.switched_off,
         poll_visibility_seconds: figures.polls.map(|polls| polls.visibility.as_secs()),
         poll_order: figures.polls.map(|polls| polls.order.name()),

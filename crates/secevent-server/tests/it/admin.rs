@@ -319,7 +319,7 @@ async fn streams_are_told_in_pages_and_one_by_one() {
         json!({
             "stream_id": refused.id(), "name": null, "client": "rp", "issuer": "https://tr.example/tenant-a",
             "method": "poll", "endpoint_url": format!("https://tr.example/tenant-a/poll/{}", refused.id()), "event_types": 1,
-            "status": "enabled", "reason": null, "held": false, "client_disabled": false,
+            "status": "enabled", "reason": null, "held": false, "held_by": null, "client_disabled": false,
             "poll_visibility_seconds": 60, "poll_order": "per-subject", "suspended": null,
             "delayed": 0, "pending": 0, "in_flight": 0, "window": whole["window"], "delivered": 1, "retries": 0, "again": 0,
             "backlog": {"pending": 0, "bytes": 0, "oldest": null, "rejected": 1, "abandoned": 0, "dropped": 0, "dead": 1},
@@ -374,8 +374,8 @@ async fn a_stream_is_named_by_how_its_identifier_begins_everywhere() {
     let told: Vec<_> = changes["changes"].as_array().unwrap().iter().map(|one| &one["action"]).collect();
     assert_eq!(told, ["stream.enable", "dead.redrive", "stream.create"]);
     let objects: Vec<_> = changes["changes"].as_array().unwrap().iter().map(|one| &one["object"]).collect();
-    let [whole, of_stream] = [format!("streams/{id}/status"), format!("stream/{id}")];
-    assert_eq!(objects, [&whole, &of_stream, &of_stream]);
+    let of_stream = json!(format!("stream/{id}"));
+    assert_eq!(objects, [&of_stream; 3]);
 
     for (named, told) in [
         (&id[..3], "give 4 characters or more"),
@@ -576,9 +576,13 @@ async fn history_is_counted_replayed_and_called_off() {
         let told = refused.admin(Method::POST, &replays, slow.clone()).await.is_answer(201);
         let id = told["id"].as_str().unwrap().to_owned();
         let expected = json!({
-            "id": id, "stream_id": refused.id(), "state": "running", "total": 3, "count": 0, "per_second": 1,
+            "id": id, "stream_id": refused.id(), "stream_name": null, "state": "running", "total": 3, "count": 0,
+            "per_second": 1, "started_at": told["started_at"], "started_by": "command-line", "ended_at": null,
+            "since": null, "of_one_subject": false, "fresh_jti": false, "first": told["first"],
+            "last": told["last"], "reached": null,
         });
         assert_eq!(told, expected);
+        assert!(told["first"].as_str() < told["last"].as_str(), "{told}");
         ids.push(id);
     }
     refused.admin(Method::POST, &replays, slow).await.is_problem(409, "conflict");
@@ -725,4 +729,90 @@ async fn metrics_can_be_open_or_off() {
     let off = World::with(|_| {}, MetricsAccess::Off).await;
     off.admin(Method::GET, LOCAL, "/metrics", &Value::Null).await.is_problem(404, "not_found");
     off.admin(Method::GET, "", "/metrics", &Value::Null).await.is_problem(401, "authentication_failed");
+}
+
+// finding: C7
+#[tokio::test]
+async fn dead_letters_of_a_deleted_stream_are_shown_and_discarded() {
+    let refused = Refused::new(&["alice", "bob"]).await;
+    let jtis = refused.dead().await;
+    refused
+        .admin(Method::DELETE, &format!("/admin/v1/streams/{}", refused.id()), Value::Null)
+        .await
+        .is_empty(204);
+    let of = |path: &str| format!("/admin/v1/streams/deleted{path}");
+    let told = refused.get("/admin/v1/dead?stream=deleted").await;
+    assert_eq!(told["dead"].as_array().unwrap().len(), 2, "{told}");
+    let one = refused.get(&of(&format!("/dead/{}", jtis[0]))).await;
+    assert_eq!((&one["jti"], &one["stream_id"]), (&json!(jtis[0]), &Value::Null));
+    let redrive = refused.admin(Method::POST, &of("/dead/redrive"), json!({"all": true})).await;
+    redrive.is_problem(409, "conflict");
+    let discard = async |body: Value| refused.admin(Method::POST, &of("/dead/discard"), body).await;
+    discard(json!({"jti": ["nothing"]})).await.is_problem(404, "not_found");
+    assert_eq!(discard(json!({"jti": [jtis[0]]})).await.is_answer(200)["discarded"], 1);
+    assert_eq!(discard(json!({"all": true})).await.is_answer(200)["discarded"], 1);
+    assert_eq!(discard(json!({"all": true})).await.is_answer(200)["discarded"], 0);
+    let changes = refused.get("/admin/v1/audit?action=dead.discard").await;
+    assert_eq!(changes["changes"].as_array().unwrap().len(), 2, "what did nothing is not entered: {changes}");
+}
+
+// finding: C7
+#[tokio::test]
+async fn a_letter_that_died_twice_has_all_its_attempts() {
+    let refused = Refused::new(&["alice"]).await;
+    let jti = refused.dead().await.remove(0);
+    let of = |path: &str| format!("/admin/v1/streams/{}/dead{path}", refused.id());
+    let attempts = async || refused.get("/admin/v1/dead").await["dead"][0]["attempts"].clone();
+    assert_eq!(attempts().await, 1);
+    refused.admin(Method::POST, &of("/redrive"), json!({"jti": [jti]})).await.is_answer(200);
+    refused.answer_polled("setErrs").await;
+    assert_eq!(attempts().await, 2);
+    let (shown, told) = (
+        refused.get(&of(&format!("/{jti}"))).await["attempts"].clone(),
+        refused.get(&format!("/admin/v1/events/{jti}")).await["deliveries"][0]["attempts"].clone(),
+    );
+    assert_eq!((shown, told), (json!(2), json!(2)));
+}
+
+// finding: C11
+#[tokio::test]
+async fn cancelling_a_replay_that_has_ended_is_no_change() {
+    let refused = Refused::new(&[]).await;
+    let started =
+        refused.admin(Method::POST, &refused.of("/replays"), json!({"since": "2026-01-01T00:00:00Z"})).await;
+    let replay = started.is_answer(201);
+    let id = replay["id"].as_str().unwrap().to_owned();
+    assert_eq!(replay["started_by"], "command-line");
+    let path = format!("/admin/v1/replays/{}", &id[..6]);
+    for _ in 0..2 {
+        refused.admin(Method::DELETE, &path, Value::Null).await.is_answer(200);
+    }
+    let changes = refused.get("/admin/v1/audit?action=replay.cancel").await;
+    let changes = changes["changes"].as_array().unwrap();
+    assert!(changes.len() <= 1, "{changes:?}");
+    assert!(changes.iter().all(|one| one["after"]["replay"] == json!(id)), "{changes:?}");
+}
+
+// finding: C13
+#[tokio::test]
+async fn a_pending_delivery_says_what_it_waits_for() {
+    let refused = Refused::new(&[]).await;
+    let event = json!({"type": "caep:session-revoked", "txn": "T1",
+        "subject": {"format": "email", "email": "alice@example.com"}});
+    for _ in 0..2 {
+        refused.world.post(&refused.producer, "/tenant-a/events", &event).await.is_answer(202);
+    }
+    let told = refused.get("/admin/v1/events/T1").await;
+    assert_eq!((&told["count"], told["others"].as_array().unwrap().len()), (&json!(2), 1));
+    assert_ne!(told["event_id"], told["others"][0]["event_id"]);
+    assert_eq!(told["others"][0]["deliveries"][0]["waits"], "poll", "{told}");
+    let status = format!("/admin/v1/streams/{}/status", refused.id());
+    let paused = refused.admin(Method::PUT, &status, json!({"status": "paused", "reason": "noon"})).await;
+    assert_eq!(paused.is_answer(200)["held_by"], "operator");
+    let told = refused.get("/admin/v1/events/T1").await;
+    let delivery = &told["deliveries"][0];
+    assert_eq!(
+        (&delivery["waits"], &delivery["reason"]),
+        (&json!("paused"), &json!("the stream is paused: noon"))
+    );
 }

@@ -7,6 +7,7 @@ use secevent_store::StoreError;
 use serde_json::{Value, json};
 
 const EVENTS: &str = "/tenant-a/events";
+const UPDATED: &str = "https://schemas.openid.net/secevent/ssf/event-type/stream-updated";
 
 struct Ingest {
     world: World,
@@ -76,6 +77,16 @@ async fn a_wrong_event_is_told_by_member_and_rule_and_stores_nothing() {
         (with("type", json!("no:such")), json!("type"), "ingest"),
         (with("subject", json!({"format": "email"})), json!("subject.email"), "SUBJ-09"),
         (with("subject", json!("alice")), json!("subject"), "SUBJ-01"),
+        // finding: C9
+        (
+            with("subject", json!({"format": "emial", "email": "a@b.example"})),
+            json!("subject.format"),
+            "SUBJ-05",
+        ),
+        // finding: C17
+        (with("type", json!("ssf:verification")), json!("type"), "ingest.control"),
+        (with("type", json!(UPDATED)), json!("type"), "ingest.control"),
+        (with("type", json!(UPDATED.replace("/ssf/", "/sse/"))), json!("type"), "ingest.control"),
         (with("data", json!({"event_timestamp": "now"})), json!("data.event_timestamp"), "CAEP-10"),
         (with("occurred_at", json!("now")), json!("occurred_at"), "SET-19"),
         (with("occurred_at", json!(future)), json!("occurred_at"), "SET-19"),
@@ -86,6 +97,17 @@ async fn a_wrong_event_is_told_by_member_and_rule_and_stores_nothing() {
         assert_eq!((&problem["member"], &problem["rule"]), (&member, &json!(rule)), "{event}: {problem}");
     }
     assert_eq!(ingest.stored().await, 0);
+}
+
+// finding: C17
+// spec: SSF-30
+#[tokio::test]
+async fn an_event_may_say_more_than_its_type_defines() {
+    let ingest = Ingest::new().await;
+    ingest.one(&with("data", json!({"initiating_entitty": "admin"}))).await.is_answer(202);
+    let subject = json!({"format": "com.example.badge", "number": 7});
+    ingest.one(&with("subject", subject)).await.is_answer(202);
+    assert_eq!(ingest.stored().await, 2);
 }
 
 #[tokio::test]

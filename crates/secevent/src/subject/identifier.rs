@@ -326,6 +326,26 @@ impl Identifier {
         }
     }
 
+    pub(crate) fn check_format(&self) -> Result<(), Invalid> {
+        match self {
+            Self::Other(other) if !is_collision_resistant(&other.format) => Err(Invalid::new(
+                "format",
+                "SUBJ-05",
+                format!(
+                    "must be one of {}, or a name of your own with a domain in it, such as com.example.badge",
+                    super::Subject::FORMATS.join(", ")
+                ),
+            )),
+            Self::Aliases { identifiers } => {
+                let mut numbered = identifiers.iter().enumerate();
+                numbered.try_for_each(|(place, one)| {
+                    one.check_format().map_err(|error| error.within(&format!("identifiers[{place}]")))
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The identifier as JSON.
     pub fn to_value(&self) -> Value {
         serde_json::to_value(self).expect("identifiers are strings and JSON")
@@ -492,6 +512,17 @@ impl Members<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// Names that nobody gives twice: a URI, a domain name or OID, a UUID (RFC 7519 section 2).
+fn is_collision_resistant(text: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    let is_dotted = text.contains('.') && text.split('.').all(is_label);
+    let is_uuid = text.split('-').map(str::len).eq([8, 4, 4, 4, 12])
+        && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    is_dotted || is_uuid || uri::is_uri(text)
 }
 
 fn is_acct(text: &str) -> bool {

@@ -409,6 +409,39 @@ fn a_format_that_is_not_known_is_kept_as_it_came() {
     }
 }
 
+// finding: C9
+// spec: SUBJ-05
+#[test]
+fn an_issuer_sends_formats_that_are_registered_or_collision_resistant() {
+    let of = |format: &str| json!({"format": format, "n": 1});
+    let email = json!({"format": "email", "email": "a@b.example"});
+    for format in [
+        "https://x.example/fmt",
+        "urn:example:badge",
+        "com.example.Thing",
+        "1.3.6.1.4.1.1",
+        "4e851e98-83c4-4743-a5da-150ecb53042f",
+    ] {
+        assert_eq!(subject(&of(format)).check_formats(), Ok(()), "{format}");
+    }
+    for (_, sample) in &samples() {
+        assert_eq!(subject(sample).check_formats(), Ok(()), "{sample}");
+    }
+    for (value, member) in [
+        (of("emial"), "format"),
+        (of("Email"), "format"),
+        (of("iss-sub"), "format"),
+        (of("x y"), "format"),
+        (of(".badge"), "format"),
+        (of("4e851e98-83c4"), "format"),
+        (json!({"format": "aliases", "identifiers": [email, of("emial")]}), "identifiers[1].format"),
+        (json!({"format": "complex", "user": email, "device": of("emial")}), "device.format"),
+    ] {
+        let error = subject(&value).check_formats().unwrap_err();
+        assert_eq!((error.member(), error.rule()), (member, "SUBJ-05"), "{value}");
+    }
+}
+
 // spec: SSF-13, SSF-14, SSF-15, OAUTH-03, OAUTH-06
 #[test]
 fn the_formats_of_ssf_and_oauth_have_their_own_names() {
