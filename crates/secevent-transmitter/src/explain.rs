@@ -543,12 +543,11 @@ impl Transmitter {
                 Waits::Suspended { reason: reason.unwrap_or_default(), until }
             }
             // What a poller has not asked for is not even read.
-            WaitsFor::Backlog if is_polled => Waits::Poll,
+            WaitsFor::Backlog | WaitsFor::Window | WaitsFor::Turn if is_polled => Waits::Poll,
             WaitsFor::Backlog => Waits::Backlog,
             WaitsFor::Subject => Waits::Subject,
             WaitsFor::Retry { until } if is_polled => Waits::Ack(until),
             WaitsFor::Retry { until } => Waits::Retry(until),
-            WaitsFor::Window | WaitsFor::Turn if is_polled => Waits::Poll,
             WaitsFor::Window => Waits::Window,
             WaitsFor::Turn => Waits::Turn,
         }
