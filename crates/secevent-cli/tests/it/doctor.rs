@@ -147,7 +147,7 @@ fn an_authorization_server_out_of_reach_is_found_with_the_setting() {
     let told = ran.json();
     let found = told["findings"].as_array().unwrap().iter();
     let found = found.clone().find(|one| one["key"] == "authorization_server[0].issuer").unwrap();
-    assert_eq!(found["fix"], "set outgoing.allow_ports = [443, 8443]", "{told}");
+    assert!(found["fix"].as_str().unwrap().starts_with("set outgoing.allow_ports = [443, 8443]"), "{told}");
 
     let ran = place.run(&[&["doctor"][..], &settings].concat());
     assert_eq!(ran.code, 1, "{ran:?}");
@@ -155,7 +155,7 @@ fn an_authorization_server_out_of_reach_is_found_with_the_setting() {
     let found = told["findings"].as_array().unwrap().iter();
     let found = found.clone().find(|one| one["check"] == "authorization server").unwrap();
     assert_eq!(found["verdict"], "fail", "{told}");
-    assert_eq!(found["fix"], "set outgoing.allow_ports = [443, 8443]", "{told}");
+    assert!(found["fix"].as_str().unwrap().starts_with("set outgoing.allow_ports = [443, 8443]"), "{told}");
 }
 
 #[cfg(unix)]

@@ -357,7 +357,7 @@ fn a_server_that_cannot_work_says_why() {
     assert_eq!(Server::start(&place, "127.0.0.1:0").stop(), 0);
     for (args, told) in [
         (&["serve", "--config", "absent.toml"][..], "cannot read absent.toml"),
-        (&["serve", "--config", "typo.toml"], "unknown field `listen_to`"),
+        (&["serve", "--config", "typo.toml"], "typo.toml:2: error: server.listen_to is no setting"),
         (&["serve", "--config", "secevent.toml", "--listen", "127.0.0.1:0"], "there is no [[issuer]]"),
         (
             &["serve", "--dev", "--config", "wrong-key.toml", "--listen", "127.0.0.1:0"],
