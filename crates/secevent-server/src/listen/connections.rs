@@ -569,7 +569,7 @@ mod tests {
         assert_eq!(begun.elapsed().as_secs(), 10 + 100 + 75);
     }
 
-    // finding: B13
+    // finding: B1
     #[tokio::test(start_paused = true)]
     async fn an_answer_waits_one_to_two_periods_for_its_peer() {
         for begins in [0, 1, 29, 30, 31, 59, 60, 100, 119] {
@@ -599,7 +599,7 @@ mod tests {
         }
     }
 
-    // finding: B13
+    // finding: B3
     #[tokio::test(start_paused = true)]
     async fn answers_that_nobody_takes_are_bounded_in_sum() {
         let limits = ListenLimits { answers_max: 10, ..ListenLimits::default() };

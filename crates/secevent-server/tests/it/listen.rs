@@ -276,7 +276,7 @@ fn requests_over_http2(window: u32, requests: u32) -> Vec<u8> {
 }
 
 /// An answer over HTTP/2 is waited for, also if the peer makes room for a part of it and takes everything else.
-// finding: B13
+// finding: B1
 #[tokio::test]
 async fn answers_over_http2_that_nobody_takes_are_bounded_in_time() {
     let limits = ListenLimits { body_timeout: Duration::from_millis(100), ..ListenLimits::default() };
@@ -303,7 +303,7 @@ async fn answers_over_http2_that_nobody_takes_are_bounded_in_time() {
     server.end().await;
 }
 
-// finding: B13
+// finding: B3
 #[tokio::test]
 async fn answers_that_nobody_takes_are_bounded_in_sum() {
     let limits = ListenLimits {
