@@ -337,7 +337,7 @@ pub(crate) fn settled(model: &mut Model, settlements: &[Settlement]) -> Result<V
             Verdict::Rejected(_) => (End::Rejected, owed.was_refused),
             Verdict::Abandoned(_) => (End::Abandoned, is_too_old),
             Verdict::Dropped(DropReason::Superseded) => (End::Dropped, is_replaced),
-            // A stream that is paused or disabled is told that, and nothing else of its own goes out.
+            // A stream that is paused or disabled gets that as its last control event.
             Verdict::Dropped(reason) => {
                 let is_of_status = matches!(reason, DropReason::Paused | DropReason::Disabled);
                 (End::Dropped, is_of_status && owed.queue == Queue::Control)

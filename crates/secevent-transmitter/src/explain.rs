@@ -133,7 +133,7 @@ pub struct Story {
     pub accepted_at: Timestamp,
     /// The deliveries that it was owed as.
     pub deliveries: Vec<Told>,
-    /// The streams that were not owed it, and by which rule they would not be owed it today.
+    /// The streams that do not get it, and by which rule they would not get it today.
     pub elsewhere: Vec<Explained>,
 }
 
@@ -291,7 +291,7 @@ pub struct Stories {
 }
 
 impl Stories {
-    /// So many stories are told at most.
+    /// How many events are shown at most.
     pub const MAX: usize = 20;
 }
 

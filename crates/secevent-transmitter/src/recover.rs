@@ -298,7 +298,7 @@ impl Transmitter {
         self.table.by_number(dead.delivery.stream).is_none()
     }
 
-    /// What an operator sees of these, with all attempts of each: the store counts anew when one is delivered again.
+    /// What an operator sees of these, with all attempts of each: the store starts to count again when one is delivered again.
     async fn letters(&self, dead: Vec<Dead>) -> Result<Vec<DeadLetter>, RecoverError> {
         let mut letters = Vec::with_capacity(dead.len());
         for dead in dead {

@@ -80,7 +80,7 @@ struct StoriesTold {
     txn: String,
     /// Its type's URI. Null if what it said was erased.
     event_type: Option<String>,
-    /// Whose event it is. Null if that cannot be told any more.
+    /// Whose event it is. Null if that is not known any more.
     issuer: Option<String>,
     #[schema(format = DateTime)]
     accepted_at: String,
@@ -100,12 +100,12 @@ struct StoryTold {
     txn: String,
     /// Its type's URI. Null if what it said was erased.
     event_type: Option<String>,
-    /// Whose event it is. Null if that cannot be told any more.
+    /// Whose event it is. Null if that is not known any more.
     issuer: Option<String>,
     #[schema(format = DateTime)]
     accepted_at: String,
     deliveries: Vec<DeliveryTold>,
-    /// The streams that were not owed it, and by which rule they would not be owed it today.
+    /// The streams that do not get it, and by which rule they would not get it today.
     elsewhere: Vec<RuleTold>,
 }
 
